@@ -1,0 +1,294 @@
+"""The captioning model, top to bottom in the paper's order: parts, LSTMs, attention, gate, words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from m2t_fast.config import PAD, CaptionerConfig
+from m2t_fast.decoding.result import Generation
+from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
+from m2t_fast.ops.checks import check_shape, checked_indices
+from m2t_fast.ops.gate import check_force_gate
+
+
+class CaptionerOutput(NamedTuple):
+    """What the model gives for L words of B captions; T frames, P parts, V vocabulary."""
+
+    logits: Tensor
+    """(B, L, V): scores of the next word before the softmax (eq. 10)."""
+    gate: Tensor
+    """(B, L): beta (eq. 7)."""
+    window: Tensor
+    """(B, L, T): Gaussian window over the frames (eq. 4)."""
+    spatial: Tensor
+    """(B, L, T, P): weights of the body parts (eq. 6)."""
+    mean: Tensor
+    """(B, L): centre of the window in frames."""
+    std: Tensor
+    """(B, L): width of the window in frames."""
+    gate_logit: Tensor
+    """(B, L): beta before the sigmoid."""
+    words: Tensor
+    """(B, L) int64: the words that were read, reference words or the model's own."""
+
+
+class Memory(NamedTuple):
+    """What decoding needs of B motions; computed once, whatever the words."""
+
+    parts: Tensor
+    """(B, T, P, H)."""
+    temporal_keys: Tensor
+    """(B, T, S, D)."""
+    spatial_keys: Tensor
+    """(B, T, S, D)."""
+    lengths: Tensor
+    """(B,) int64."""
+
+    def select(self, rows: Tensor) -> Memory:
+        """The memory of the motions ``rows`` (int64), cut to their longest."""
+        lengths = self.lengths[rows]
+        frames = int(lengths.max()) if len(rows) else 0
+        keys = (x[rows, :frames] for x in (self.parts, self.temporal_keys, self.spatial_keys))
+        return Memory(*keys, lengths)
+
+
+State = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(hidden, cell) of the bottom and of the top LSTM, each (B, C)."""
+
+
+class Draws(NamedTuple):
+    """Everything random of one training step, drawn before it, so that every way to run the step can share it."""
+
+    coins: Tensor | None
+    """(L,) bool: True reads the reference word at this step, False the model's own; None: always the reference."""
+    dropout: tuple[Tensor, Tensor] | None
+    """Two factors (B, L, E), 0 or 1 / (1 - p), on the embeddings that the bottom LSTM and the mixture read."""
+
+
+class Captioner(nn.Module):
+    """Interpretable motion captioning (the paper's figure 1).
+
+    Args:
+        config: sizes and choices; see :class:`~m2t_fast.CaptionerConfig`.
+    """
+
+    def __init__(self, config: CaptionerConfig):
+        super().__init__()
+        if not isinstance(config, CaptionerConfig):
+            raise TypeError(f"config must be a CaptionerConfig, got {type(config).__name__}")
+        self.config = config
+        self.encoder = PartEncoder(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
+        self.bottom_lstm = LSTM(config.embedding_dim, config.hidden_size)
+        self.top_lstm = LSTM(config.hidden_size, config.hidden_size)
+        self.attention = SpatioTemporalAttention(config)
+        self.step = GatedDecoderStep(config)
+        self.output = nn.Linear(config.mixture_dim, config.vocab_size)
+
+    def forward(
+        self,
+        motion: Tensor,
+        lengths: Tensor,
+        tokens: Tensor,
+        teacher_forcing: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> CaptionerOutput:
+        """Predict every next word of known captions.
+
+        Args:
+            motion: (B, T, J, 3) float, absolute positions, standardised; frames beyond a length are ignored.
+            lengths: (B,) int64 valid frames, 1 <= length <= T.
+            tokens: (B, L+1) int64 captions from <sos>; <pad> after <eos>.
+            teacher_forcing: probability that a step reads the reference word rather than the model's own argmax
+                word, one coin a step for the whole batch (scheduled sampling, contract item 11).
+            generator: source of the coins and, in training mode, of the dropout masks; None: torch's default.
+
+        Returns:
+            :class:`CaptionerOutput`; step j predicts ``tokens[:, j + 1]``.
+
+        Raises:
+            ValueError: a shape does not fit, or a length, token or probability is out of range.
+            TypeError: a dtype does not fit.
+        """
+        lengths = self._checked_motion(motion, lengths)
+        check_shape("Captioner", "tokens", tokens, ("B", "L+1"), {"B": motion.shape[0]})
+        if tokens.shape[1] < 2:
+            raise ValueError(f"Captioner: tokens has shape {tuple(tokens.shape)}, expected (B, L+1) with L >= 1")
+        tokens = checked_indices("tokens", tokens, 0, self.config.vocab_size - 1)
+        draws = self.draw(tokens.shape[0], tokens.shape[1] - 1, teacher_forcing, generator)
+        return self.run(motion, lengths, tokens, draws)
+
+    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
+        """:meth:`forward` on checked arguments and given ``draws``."""
+        memory = self.encode(motion, lengths)
+        return self.decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
+
+    def draw(
+        self, batch: int, words: int, teacher_forcing: float = 1.0, generator: torch.Generator | None = None
+    ) -> Draws:
+        """Coins and dropout masks of one step over (B, L) words; no masks in evaluation mode.
+
+        Raises:
+            ValueError: teacher_forcing is not in [0, 1].
+        """
+        if not 0.0 <= teacher_forcing <= 1.0:
+            raise ValueError(f"teacher_forcing: got {teacher_forcing!r}, expected a probability in [0, 1]")
+        weight = self.embedding.weight
+        device = weight.device if generator is None else generator.device
+        coins = None
+        if teacher_forcing < 1.0:
+            coins = torch.rand(words, generator=generator, device=device) < teacher_forcing
+        dropout = None
+        if self.training and self.config.dropout > 0.0:
+            keep = 1.0 - self.config.dropout
+            shape = (2, batch, words, self.config.embedding_dim)
+            kept = torch.rand(shape, generator=generator, device=device) < keep
+            first, second = (kept.to(device=weight.device, dtype=weight.dtype) / keep).unbind(0)
+            dropout = first, second
+        return Draws(coins, dropout)
+
+    def encode(self, motion: Tensor, lengths: Tensor) -> Memory:
+        """Body-part features and attention keys of (B, T, J, 3) motions with checked lengths (B,)."""
+        parts = self.encoder(motion, lengths)
+        return Memory(parts, *self.attention.keys(parts), lengths)
+
+    def run_lstms(self, embedded: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
+        """Bottom and top LSTM outputs (B, L, C) over embedded words (B, L, E). Neither sees the motion."""
+        bottom, top = state if state is not None else (None, None)
+        hidden, bottom = self.bottom_lstm(embedded, bottom)
+        output, top = self.top_lstm(hidden, top)
+        return hidden, output, (bottom, top)
+
+    def decode(
+        self,
+        memory: Memory,
+        words: Tensor,
+        dropout: tuple[Tensor, Tensor] | None = None,
+        force_gate: float | None = None,
+    ) -> CaptionerOutput:
+        """All words at once: both LSTMs over the input words (B, L), then attention, gate and logits of each."""
+        word = self.embedding(words)
+        first, second = (word * mask for mask in dropout) if dropout is not None else (word, word)
+        hidden, top, _ = self.run_lstms(first, None)
+        attention = self.attention(
+            memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden
+        )
+        step = self.step(attention.context, hidden, top, word, second, force_gate)
+        logits = self.output(step.features)
+        return CaptionerOutput(
+            logits,
+            step.gate,
+            attention.window,
+            attention.spatial,
+            attention.mean,
+            attention.std,
+            step.gate_logit,
+            words,
+        )
+
+    def next_word(
+        self,
+        memory: Memory,
+        hidden: Tensor,
+        top: Tensor,
+        word: Tensor,
+        mixed_word: Tensor,
+        force_gate: float | None = None,
+    ) -> Tensor:
+        """Logits (B, K, V) of K independent words a motion, from LSTM outputs (B, K, C) and embeddings (B, K, E)."""
+        context = self.attention(
+            memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden
+        ).context
+        return self.output(self.step(context, hidden, top, word, mixed_word, force_gate).features)
+
+    @torch.no_grad()
+    def input_words(self, memory: Memory, tokens: Tensor, draws: Draws) -> Tensor:
+        """The L input words (B, L) that step-by-step scheduled sampling would read, without gradients.
+
+        A step whose coin is False reads the argmax of the step before. Attention and logits are computed for those
+        steps alone; the words between them run through the LSTMs in one call.
+        """
+        words = tokens[:, :-1]
+        if draws.coins is None:
+            return words
+        words = words.clone()
+        # A graph cannot depend on the coins' values: it makes every word and selects.
+        every = torch.compiler.is_compiling()
+        own = range(1, words.shape[1]) if every else (draws.coins[1:].logical_not().nonzero()[:, 0] + 1).tolist()
+        state: State | None = None
+        start = 0
+        for position in own:
+            word = self.embedding(words[:, start:position])
+            first, second = word, word
+            if draws.dropout is not None:
+                first, second = (word * mask[:, start:position] for mask in draws.dropout)
+            hidden, top, state = self.run_lstms(first, state)
+            logits = self.next_word(memory, hidden[:, -1:], top[:, -1:], word[:, -1:], second[:, -1:])
+            predicted = logits[:, 0].argmax(-1)
+            words[:, position] = (
+                torch.where(draws.coins[position], words[:, position], predicted) if every else predicted
+            )
+            start = position
+        return words
+
+    @torch.no_grad()
+    def generate(
+        self,
+        motion: Tensor,
+        lengths: Tensor,
+        beam_size: int = 2,
+        max_length: int = 40,
+        length_penalty: float = 1.0,
+        force_gate: float | None = None,
+    ) -> Generation:
+        """Caption motions: greedy search with ``beam_size=1``, else beam search, batched over motions and beams.
+
+        Args:
+            motion: (B, T, J, 3) float, absolute positions, standardised.
+            lengths: (B,) int64 valid frames.
+            beam_size: K hypotheses a motion.
+            max_length: longest caption in words, <eos> included.
+            length_penalty: a caption's score is its log-probability over its length (with <eos>) to this power.
+            force_gate: replaces beta at every word (the paper's table 3: 1.0), or None.
+
+        Returns:
+            :class:`~m2t_fast.decoding.Generation`: tokens (B, K, <= max_length), best first, <pad> after <eos>;
+            scores (B, K); attention of the best caption of each motion.
+
+        Raises:
+            ValueError: an argument is out of range or a shape does not fit. TypeError: a dtype does not fit.
+        """
+        from m2t_fast.decoding import beam_search, greedy_search, with_attention
+
+        lengths = self._checked_motion(motion, lengths)
+        for name, value in (("beam_size", beam_size), ("max_length", max_length)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+            if value < 1:
+                raise ValueError(f"{name}: got {value}, expected at least 1")
+        if not length_penalty >= 0.0:
+            raise ValueError(f"length_penalty: got {length_penalty!r}, expected a number of at least 0")
+        check_force_gate(force_gate)
+        memory = self.encode(motion, lengths)
+        if beam_size == 1:
+            tokens, scores = greedy_search(self, memory, max_length, length_penalty, force_gate)
+        else:
+            tokens, scores = beam_search(self, memory, beam_size, max_length, length_penalty, force_gate)
+        return with_attention(self, memory, tokens, scores, force_gate)
+
+    def _checked_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
+        sizes = {"J": self.config.joints}
+        check_shape("Captioner", "motion", motion, ("B", "T", "J", 3), sizes)
+        if motion.dtype != self.embedding.weight.dtype:
+            wanted = self.embedding.weight.dtype
+            raise TypeError(f"Captioner: motion has dtype {motion.dtype}, expected {wanted} as the weights")
+        check_shape("Captioner", "lengths", lengths, ("B",), sizes)
+        if motion.shape[1] < 1:
+            raise ValueError(f"Captioner: motion has shape {tuple(motion.shape)}, expected at least one frame")
+        return checked_indices("lengths", lengths, 1, motion.shape[1])
+
+
+assert PAD == 0  # embedding rows, padding and targets all rely on it

@@ -1,0 +1,106 @@
+"""Guided training losses: language, adaptive gate and spatial attention (eq. 11-14)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from m2t_fast.config import PAD
+from m2t_fast.ops.checks import check_shape
+from m2t_fast.reference.encoder import valid_frames
+
+LOG_MIN = -100.0
+"""Floor of a logarithm in a binary cross entropy, as in torch's."""
+
+
+class GuidedLoss(NamedTuple):
+    """Scalars; ``total`` = language + lambda_spat * spatial + lambda_adapt * adaptive (eq. 14)."""
+
+    total: Tensor
+    language: Tensor
+    spatial: Tensor
+    adaptive: Tensor
+
+
+def language_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Eq. 11: cross entropy of logits (B, L, V) with words (B, L), mean over the words that are not <pad>; 0 if none."""
+    words = (targets != PAD).sum()
+    precision = torch.promote_types(logits.dtype, torch.float32)
+    total = F.cross_entropy(logits.flatten(0, 1).to(precision), targets.flatten(), ignore_index=PAD, reduction="sum")
+    return total / words.clamp(min=1)
+
+
+def adaptive_loss(gate: Tensor, target: Tensor, gate_logit: Tensor | None = None) -> Tensor:
+    """Eq. 12: binary cross entropy of beta (B, L) with targets 1, 0 or -1 (unsupervised), mean over supervised words.
+
+    Computed from ``gate_logit`` where it is given, which is exact where beta rounds to 0 or 1. 0 if no word is
+    supervised.
+    """
+    supervised = target >= 0
+    goal = target.clamp(min=0).to(gate.dtype)
+    if gate_logit is not None:
+        each = F.binary_cross_entropy_with_logits(gate_logit, goal, reduction="none")
+    else:
+        each = F.binary_cross_entropy(gate, goal, reduction="none")
+    return torch.where(supervised, each, 0).sum() / supervised.sum().clamp(min=1)
+
+
+def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+    """Eq. 13: binary cross entropy of alpha (B, L, T, P) with word targets (B, L, P) of 1, 0 or -1 (unsupervised).
+
+    Mean over supervised words, valid frames and parts; 0 if no word is supervised.
+    """
+    mask = valid_frames(lengths, spatial.shape[2])
+    counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
+    # alpha sums to 1 over the parts, so 1 - alpha is the sum of the others, exact also where alpha rounds to 1.
+    alpha = torch.where(counted, spatial, 0.5)
+    others = torch.where(counted, spatial @ (1 - torch.eye(spatial.shape[-1]).to(spatial)), 0.5)
+    hit = (target > 0)[:, :, None, :]
+    each = -torch.where(hit, _safe_log(alpha), _safe_log(others))
+    return torch.where(counted, each, 0).sum() / counted.sum().clamp(min=1)
+
+
+def _safe_log(x: Tensor) -> Tensor:
+    """log x, at least LOG_MIN, with gradient 0 there: the log of an underflowed weight is not infinitely wrong."""
+    tiny = torch.finfo(x.dtype).tiny
+    return torch.where(x > tiny, torch.log(x.clamp(min=tiny)).clamp(min=LOG_MIN), LOG_MIN)
+
+
+def guided_loss(
+    out: Any,
+    tokens: Tensor,
+    lengths: Tensor,
+    gate_target: Tensor,
+    spatial_target: Tensor,
+    lambda_spat: float = 2.0,
+    lambda_adapt: float = 3.0,
+) -> GuidedLoss:
+    """Eq. 14 for a :class:`~m2t_fast.captioner.CaptionerOutput` ``out`` of L words.
+
+    Args:
+        out: has ``logits`` (B, L, V), ``gate`` (B, L), ``spatial`` (B, L, T, P) and, where known, ``gate_logit``.
+        tokens: (B, L+1) int64, the captions from <sos>.
+        lengths: (B,) int64 valid frames.
+        gate_target: (B, L): 1 motion word, 0 other word, -1 unsupervised, for the words ``tokens[:, 1:]``.
+            (B, L+1) aligned with ``tokens`` is taken too; its first column is dropped.
+        spatial_target: (B, L, P) or (B, L+1, P): 1 or 0 a part, -1 unsupervised.
+
+    Raises:
+        ValueError: a shape does not fit; the message names the argument.
+    """
+    batch, words, _ = out.logits.shape
+    check_shape("guided_loss", "tokens", tokens, (batch, words + 1), {})
+    check_shape("guided_loss", "lengths", lengths, (batch,), {})
+    if gate_target.dim() == 2 and gate_target.shape[1] == words + 1:
+        gate_target = gate_target[:, 1:]
+    if spatial_target.dim() == 3 and spatial_target.shape[1] == words + 1:
+        spatial_target = spatial_target[:, 1:]
+    check_shape("guided_loss", "gate_target", gate_target, (batch, words), {})
+    check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
+    language = language_loss(out.logits, tokens[:, 1:])
+    spatial = spatial_loss(out.spatial, spatial_target, lengths)
+    adaptive = adaptive_loss(out.gate, gate_target, getattr(out, "gate_logit", None))
+    return GuidedLoss(language + lambda_spat * spatial + lambda_adapt * adaptive, language, spatial, adaptive)

@@ -1,0 +1,152 @@
+"""The captioner's layers: parameters and their initialisation, each calling one op."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from m2t_fast.config import CaptionerConfig
+from m2t_fast.ops import attention, encoder, gate
+from m2t_fast.ops.attention import AttentionOutput
+from m2t_fast.ops.gate import GateOutput
+
+
+def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
+    """torch's default for linear layers: uniform within 1 / sqrt(fan_in)."""
+    bound = 1 / math.sqrt(fan_in)
+    return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+
+class PartEncoder(nn.Module):
+    """Joints (B, T, J, 3) -> body-part features (B, T, P, H); parameters as in ``ops.part_encoder``."""
+
+    def __init__(self, config: CaptionerConfig):
+        super().__init__()
+        self.part_joints = [joint for part in config.parts for joint in part]
+        self.part_sizes = [len(part) for part in config.parts]
+        hidden, half = config.attention_dim, config.part_dim // 2
+        first = [[_uniform(3 * n, hidden, fan_in=3 * n) for n in self.part_sizes] for _ in range(2)]
+        self.weight1 = nn.Parameter(torch.stack([torch.cat(list(stream)) for stream in first]).detach())
+        bias = [torch.stack([_uniform(hidden, fan_in=3 * n) for n in self.part_sizes]) for _ in range(2)]
+        self.bias1 = nn.Parameter(torch.stack(bias).detach())
+        self.weight2 = _uniform(2, len(self.part_sizes), hidden, half, fan_in=hidden)
+        self.bias2 = _uniform(2, len(self.part_sizes), half, fan_in=hidden)
+
+    def forward(self, motion: Tensor, lengths: Tensor) -> Tensor:
+        """Both arguments already checked; see :func:`m2t_fast.ops.part_encoder`."""
+        return encoder.unchecked(
+            motion, lengths, self.weight1, self.bias1, self.weight2, self.bias2, self.part_joints, self.part_sizes
+        )
+
+
+class LSTM(nn.Module):
+    """One LSTM layer over (B, L, I). Not ``torch.nn.LSTM``, which a fullgraph compile refuses; same maths and kernels."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.weight_ih = _uniform(4 * hidden_size, input_size, fan_in=hidden_size)
+        self.weight_hh = _uniform(4 * hidden_size, hidden_size, fan_in=hidden_size)
+        self.bias_ih = _uniform(4 * hidden_size, fan_in=hidden_size)
+        self.bias_hh = _uniform(4 * hidden_size, fan_in=hidden_size)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Outputs (B, L, C) and the last (hidden, cell), each (B, C); ``state`` None starts at zero."""
+        if state is None:
+            zeros = x.new_zeros(x.shape[0], self.hidden_size)
+            state = zeros, zeros
+        start = (state[0][None].contiguous(), state[1][None].contiguous())
+        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
+            x.contiguous(), start, weights, True, 1, 0.0, False, False, True
+        )
+        return output, (hidden[0], cell[0])
+
+
+class SpatioTemporalAttention(nn.Module):
+    """Keys, queries and score vectors of eq. 2 and 5 around ``ops.spatio_temporal_attention``."""
+
+    def __init__(self, config: CaptionerConfig):
+        super().__init__()
+        part_count = len(config.parts)
+        self.slots = config.key_slots
+        self.scale = config.context_scale
+        dim = config.attention_dim
+        # One key reads one part, or in frame scoring all parts of a frame, part-major.
+        key_inputs = config.part_dim * (part_count // self.slots)
+        rows = part_count // self.slots
+        self.temporal_key = nn.Linear(key_inputs, dim)
+        self.spatial_key = nn.Linear(key_inputs, dim)
+        self.temporal_query = nn.Linear(config.hidden_size, dim)
+        self.spatial_query = nn.Linear(config.hidden_size, dim)
+        self.temporal_weight = _uniform(dim, fan_in=dim)
+        self.spatial_weight = _uniform(rows, dim, fan_in=dim)
+        if rows > 1:
+            self.spatial_bias: Tensor = _uniform(rows, fan_in=dim)
+        else:  # cancels in the softmax over the parts
+            self.register_buffer("spatial_bias", torch.zeros(rows), persistent=False)
+
+    def keys(self, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Temporal and spatial keys (B, T, S, D) of parts (B, T, P, H); once a motion, whatever the words."""
+        per_key = parts.flatten(2).unflatten(2, (self.slots, -1))
+        return self.temporal_key(per_key), self.spatial_key(per_key)
+
+    def forward(
+        self, parts: Tensor, temporal_keys: Tensor, spatial_keys: Tensor, lengths: Tensor, hidden: Tensor
+    ) -> AttentionOutput:
+        """Attention of every bottom LSTM state ``hidden`` (B, L, C)."""
+        return attention.unchecked(
+            parts,
+            temporal_keys,
+            spatial_keys,
+            self.temporal_query(hidden),
+            self.spatial_query(hidden),
+            self.temporal_weight,
+            self.spatial_weight,
+            self.spatial_bias,
+            lengths,
+            self.scale,
+        )
+
+
+class GatedDecoderStep(nn.Module):
+    """Parameters of eq. 7, 9 and 10's hidden layer around ``ops.gated_decoder_step``."""
+
+    def __init__(self, config: CaptionerConfig):
+        super().__init__()
+        dim, mixture = config.attention_dim, config.mixture_dim
+        self.gate_hidden = nn.Linear(config.hidden_size, 1)
+        self.gate_word = nn.Linear(config.embedding_dim, 1)
+        self.context = nn.Linear(config.part_dim, dim)
+        self.language = nn.Linear(config.hidden_size, dim)
+        self.mixture = nn.Linear(mixture, mixture)
+
+    def forward(
+        self,
+        context: Tensor,
+        hidden: Tensor,
+        top: Tensor,
+        word: Tensor,
+        mixed_word: Tensor,
+        force_gate: float | None,
+    ) -> GateOutput:
+        """See :func:`m2t_fast.ops.gated_decoder_step`."""
+        return gate.gated_decoder_step(
+            context,
+            hidden,
+            top,
+            word,
+            mixed_word,
+            self.gate_hidden.weight[0],
+            self.gate_word.weight[0],
+            (self.gate_hidden.bias + self.gate_word.bias)[0],
+            self.context.weight,
+            self.context.bias,
+            self.language.weight,
+            self.language.bias,
+            self.mixture.weight,
+            self.mixture.bias,
+            force_gate,
+        )

@@ -1,0 +1,71 @@
+"""Argument checks shared by the public functions: shapes, dtypes, and ranges of caller-given indices."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check_shape(op: str, name: str, tensor: Tensor, expected: tuple[int | str, ...], sizes: dict[str, int]) -> None:
+    """Compare a shape with a pattern such as ``("B", "T", 3)``; letters are looked up in, or added to, ``sizes``.
+
+    Raises:
+        TypeError: not a tensor. ValueError: another shape. Both name the argument.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{op}: {name} must be a tensor, got {type(tensor).__name__}")
+    wanted = [sizes.get(d, d) if isinstance(d, str) else d for d in expected]
+    if tensor.dim() == len(wanted):
+        pairs = zip(wanted, tensor.shape, strict=True)
+        if all(isinstance(want, str) or want == size for want, size in pairs):
+            for letter, size in zip(expected, tensor.shape, strict=True):
+                if isinstance(letter, str):
+                    sizes.setdefault(letter, size)
+            return
+    pattern = ", ".join(f"{d}={sizes[d]}" if isinstance(d, str) and d in sizes else str(d) for d in expected)
+    raise ValueError(f"{op}: {name} has shape {tuple(tensor.shape)}, expected ({pattern})")
+
+
+def check_same_float(op: str, **tensors: Tensor) -> None:
+    """All tensors share one floating dtype and one device.
+
+    Raises:
+        TypeError: a dtype differs. ValueError: a device differs. Both name the argument.
+    """
+    first = next(iter(tensors))
+    dtype, device = tensors[first].dtype, tensors[first].device
+    if not dtype.is_floating_point:
+        raise TypeError(f"{op}: {first} has dtype {dtype}, expected a floating dtype")
+    for name, tensor in tensors.items():
+        if tensor.dtype != dtype:
+            raise TypeError(f"{op}: {name} has dtype {tensor.dtype}, expected {dtype} as {first}")
+        if tensor.device != device:
+            raise ValueError(f"{op}: {name} is on {tensor.device}, expected {device} as {first}")
+
+
+@torch.library.custom_op("m2t_fast::checked_range", mutates_args=())
+def _checked_range(values: Tensor, low: int, high: int, name: str) -> Tensor:
+    outside = (values < low) | (values > high)
+    if outside.any():
+        worst = values[outside][0].item()
+        where = tuple(outside.nonzero()[0].tolist())
+        place = ", ".join(map(str, where))
+        raise ValueError(f"{name}[{place}] is {worst}, expected {low} to {high}")
+    return values.clone()
+
+
+@_checked_range.register_fake
+def _(values: Tensor, low: int, high: int, name: str) -> Tensor:
+    return torch.empty_like(values)
+
+
+def checked_indices(name: str, values: Tensor, low: int, high: int) -> Tensor:
+    """An integer tensor as int64 after a range check; use the result, so that a compiled graph keeps the check.
+
+    Raises:
+        TypeError: not an integer tensor. ValueError: a value outside ``low`` to ``high``; the message says which.
+    """
+    if not isinstance(values, Tensor) or values.dtype.is_floating_point or values.dtype == torch.bool:
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise TypeError(f"{name} must be an int64 tensor, got {kind}")
+    return torch.ops.m2t_fast.checked_range(values.to(torch.int64), low, high, name)
