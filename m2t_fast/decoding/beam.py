@@ -25,7 +25,8 @@ def beam_search(
     """Tokens (B, K, W) and scores (B, K) of the best K captions found, best first; W <= max_length.
 
     Each motion keeps K growing hypotheses and, apart from them, the K best finished ones. A finished hypothesis
-    takes no further part in the computation. A motion is done when no growing hypothesis can reach its finished ones.
+    takes no further part in the computation. A motion is done when it has K finished ones and no growing hypothesis
+    scores better than the worst of them: a caption that has said everything could otherwise ramble on for a better mean.
     At ``max_length`` the growing hypotheses count as finished, without <eos>.
     """
     device = memory.parts.device
@@ -34,7 +35,7 @@ def beam_search(
     tokens = torch.full((batch, beams, max_length), PAD, dtype=torch.int64, device=device)
     scores = torch.full((batch, beams), -torch.inf, dtype=precision, device=device)
     if batch == 0:
-        return tokens[..., :0], scores
+        return tokens[..., :1], scores
 
     active = torch.arange(batch, device=device)
     done_tokens, done_scores = tokens.clone(), scores.clone()

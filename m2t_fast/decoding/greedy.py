@@ -48,4 +48,4 @@ def greedy_search(
         if len(active) == 0:
             break
     scores = total / lengths.to(precision) ** length_penalty
-    return tokens[:, None, :width], scores[:, None]
+    return tokens[:, None, : max(width, 1)], scores[:, None]

@@ -1,0 +1,54 @@
+# Everything a checkout needs: `make demo`, `make test`, `make lint`, `make bench`, `make clean`.
+#
+# Each target makes the environment it needs first, from Python 3.11+, pip and a C++ compiler; a second run installs
+# nothing again. The package is installed in place (pip install -e), so edits in m2t_fast/ and kernels/ take effect at
+# once, and a change in csrc/, setup.py or pyproject.toml installs it again.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Pinned, so that the demo learns the same everywhere; TORCH=torch takes the newest. On Linux pip's usual index holds the
+# CUDA build (gigabytes); with PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels pip takes the CPU build instead.
+TORCH ?= torch==2.13.0
+# Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'".
+PYTEST_ARGS ?=
+
+PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
+BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h)
+
+.PHONY: demo test lint bench clean
+.SUFFIXES:
+
+demo: $(VENV)/.installed-plot
+	@$(VENV)/bin/m2t-fast demo --output demo
+
+test: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+bench: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only
+
+# Not the run folders: what was trained stays.
+clean:
+	rm -rf $(VENV) build dist m2t_fast.egg-info m2t_fast/_native*.so
+	rm -rf .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "m2t_fast needs Python 3.11 or newer, and " \
+	  + sys.executable + " is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11")'
+	@echo "Making $(VENV) and installing $(TORCH) (a download of 0.2 to 3 GB)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) "$(TORCH)"
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.torch $(BUILD_FILES)
+	@echo "Building and installing m2t_fast[$*]"
+	@$(PIP) -e ".[$*]"
+	@$(VENV)/bin/python -c 'from m2t_fast import native; \
+	  print("Native extension:", native.why_unavailable() or "built with " + native.build_info()["compiler"])'
+	@touch $@

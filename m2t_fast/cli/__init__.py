@@ -1,0 +1,5 @@
+"""The command line ``m2t-fast``: one file a command."""
+
+from m2t_fast.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,87 @@
+"""``m2t-fast info``: what is installed and what can run here, or what a data set holds."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+from m2t_fast._version import __version__
+from m2t_fast.cli import options
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "info",
+        help="what can run here; what a data set holds",
+        description="Prints versions, backends and devices; with --data, statistics of a data set beside the paper's.",
+    )
+    options.add_data(parser, required=False)
+    parser.add_argument(
+        "--preset",
+        choices=("kit", "humanml3d"),
+        help="count what the filters of this data set's training leave (without: no filters); with --data",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    if args.data is None:
+        rows = list(_machine())
+        width = max(len(label) for label, _ in rows)
+        for label, value in rows:
+            print(f"{label:<{width}}  {value}".rstrip())
+        return 0
+    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.describe import describe, format_description
+    from m2t_fast.data.preprocessing import DataSettings
+
+    presets = {None: DataSettings, "kit": DataSettings.kit, "humanml3d": DataSettings.humanml3d}
+    print(format_description(describe(load_data(args.data, presets[args.preset]()))))
+    return 0
+
+
+def _machine() -> Iterator[tuple[str, str]]:
+    """(label, value) of everything that decides what runs here and how fast."""
+    import torch
+
+    from m2t_fast import native
+    from m2t_fast.ops import registry
+
+    yield "m2t_fast", __version__
+    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    for package in ("torch", "triton", "numpy"):
+        yield package, _version_of(package)
+
+    if (reason := native.why_unavailable()) is not None:
+        yield "native extension", reason
+    for key, value in native.build_info().items():
+        text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        yield ("CPU instructions" if key == "cpu" else f"native {key.replace('_', ' ')}"), text
+    yield "CPU threads", str(torch.get_num_threads())
+
+    cuda = torch.cuda.is_available()
+    yield "CUDA of torch", torch.version.cuda or "none: a CPU build"
+    for index in range(torch.cuda.device_count() if cuda else 0):
+        device = torch.cuda.get_device_properties(index)
+        memory = f"{device.total_memory / 2**30:.0f} GiB"
+        yield f"cuda:{index}", f"{device.name}, compute capability {device.major}.{device.minor}, {memory}"
+    if not cuda:
+        yield "CUDA devices", "none"
+
+    for name in registry.BACKENDS:
+        yield f"backend {name}", registry.why_unavailable(name) or "available"
+    for device_type in ("cpu", "cuda") if cuda else ("cpu",):
+        for op in ("part_encoder", "spatio_temporal_attention", "gated_decoder_step"):
+            yield f"auto on {device_type}: {op}", registry.resolve(op, "auto", device_type)
+
+
+def _version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

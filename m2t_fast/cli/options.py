@@ -1,0 +1,196 @@
+"""Options that several commands share, and their checks."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """An argparse type: whole numbers from ``least`` on."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
+        return value
+
+    return parse
+
+
+positive_int = whole_number(1)
+
+
+def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
+    """An argparse type: finite numbers from ``least`` to ``most``; ``above`` excludes ``least`` itself."""
+    expected = f"a number {'above' if above else 'of at least'} {least:g}"
+    if most < math.inf:
+        expected += f" and at most {most:g}"
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and least <= value <= most) or (above and value == least):
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+        return value
+
+    return parse
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The argument RUN."""
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="run folder that train or convert wrote")
+
+
+def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """The option --data."""
+    parser.add_argument(
+        "--data",
+        metavar="PATH|synthetic",
+        required=required,
+        help="data folder in HumanML3D's layout, or 'synthetic' for the built-in generator",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The option --device; see :func:`device`."""
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where to compute (auto)")
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """The option --backend; see :func:`backend`."""
+    parser.add_argument(
+        "--backend",
+        metavar="auto|reference|cpu|triton|cuda",
+        help="kernels to use (the environment variable M2T_FAST_BACKEND, else auto: the fastest that can run)",
+    )
+
+
+def add_search(parser: argparse.ArgumentParser, beam_size: int) -> None:
+    """The options of caption search; see :func:`search_of`."""
+    parser.add_argument(
+        "--beam-size", type=positive_int, default=beam_size, metavar="K", help="1 is greedy search (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-length", type=positive_int, default=40, metavar="N", help="longest caption in words (%(default)s)"
+    )
+    parser.add_argument(
+        "--length-penalty",
+        type=number(0.0),
+        default=1.0,
+        metavar="X",
+        help="a caption's score is its log-probability over its length to this power (%(default)s)",
+    )
+    parser.add_argument(
+        "--force-gate",
+        type=number(0.0, 1.0),
+        metavar="X",
+        help="use this gate at every word (1: the motion alone, 0: the language alone) in place of the model's own",
+    )
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=64, metavar="B", help="motions at a time (%(default)s)"
+    )
+
+
+def search_of(args: argparse.Namespace) -> dict[str, int | float | None]:
+    """The arguments of ``Captioner.generate`` among the options that :func:`add_search` added."""
+    return {name: getattr(args, name) for name in ("beam_size", "max_length", "length_penalty", "force_gate")}
+
+
+def device(text: str) -> torch.device:
+    """The device named by --device; ``auto`` is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        UserError: no such device here.
+    """
+    import torch
+
+    if not (match := re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", text)):
+        raise UserError(f"--device: got {text!r}, expected auto, cpu, cuda or cuda:N")
+    if text == "cpu" or (text == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        reason = "this build of torch has no CUDA" if torch.version.cuda is None else "no CUDA device is usable"
+        raise UserError(f"--device {text}: not available here: {reason}")
+    index = int(match[1] or 0)
+    if index >= torch.cuda.device_count():
+        raise UserError(f"--device {text}: no such device, there are {torch.cuda.device_count()} CUDA devices")
+    return torch.device("cuda", index)
+
+
+@contextmanager
+def backend(name: str | None, device: torch.device | None = None) -> Iterator[None]:
+    """Run every op inside the block on the backend named by --backend, else by the environment, else the fastest.
+
+    Raises:
+        UserError: no such backend, or it cannot run here, or not on ``device``.
+    """
+    from m2t_fast.ops import registry
+
+    source = f"environment variable {registry.VARIABLE}" if name is None else "--backend"
+    name = name or registry.chosen_backend()
+    if name != "auto":
+        if name not in registry.BACKENDS:
+            raise UserError(f"{source}: unknown backend {name!r}, expected one of {', '.join(registry.BACKENDS)}, auto")
+        if (reason := registry.why_unavailable(name)) is not None:
+            raise UserError(f"{source}: backend {name!r} cannot run here: {reason}")
+        if device is not None and device.type not in registry.DEVICE_TYPES[name]:
+            raise UserError(f"{source}: backend {name!r} does not run on {device.type} tensors")
+    with registry.use_backend(name):
+        yield
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise now what would else be found out after the work.
+
+    Raises:
+        UserError: the output folder exists.
+    """
+    if folder.exists():
+        raise UserError(f"{folder}: output folder exists already")
+
+
+def require_writable(path: Path) -> None:
+    """Raise now what would else be found out after the work.
+
+    Raises:
+        UserError: the output file could not be written.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
+
+
+@contextmanager
+def option_errors() -> Iterator[None]:
+    """Inside the block a ValueError is a mistake in an option: configurations are built from options inside it.
+
+    Raises:
+        UserError: for any ValueError.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,135 @@
+"""``m2t-fast train``: train a captioner and write its run folder."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from m2t_fast.config import CaptionerConfig
+    from m2t_fast.data.dataset import Prepared
+    from m2t_fast.training.settings import TrainingSettings
+
+OPTIONS = ("epochs", "batch_size", "lambda_spat", "lambda_adapt", "teacher_forcing", "seed", "learning_rate")
+_LIMITS = ("min_frames", "max_frames", "max_tokens", "min_captions", "min_count")
+_UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the option out, or train a new run"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command and its options."""
+    from m2t_fast.cli import options
+
+    parser = subparsers.add_parser(
+        "train",
+        help="train a captioner and write its run folder",
+        description="Train a captioner and write its run folder. Without --preset, sizes and hyper-parameters follow "
+        "the skeleton and every motion is used; with it, the paper's filters apply too.",
+    )
+    parser.add_argument("--data", required=True, metavar="PATH|synthetic", help="a data folder, or generated motions")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the run folder to write")
+    parser.add_argument("--preset", choices=("kit", "humanml3d"), help="the paper's settings for this data set")
+    parser.add_argument("--scoring", choices=("part", "frame"), help="attention of the paper, or of its released code")
+    parser.add_argument("--epochs", type=options.positive_int)
+    parser.add_argument("--batch-size", type=options.positive_int)
+    parser.add_argument("--lambda-spat", type=float, help="weight of the spatial attention loss")
+    parser.add_argument("--lambda-adapt", type=float, help="weight of the adaptive gate loss")
+    parser.add_argument("--teacher-forcing", type=float, help="probability that a step reads the reference word")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--dtype", choices=("float32", "float64"))
+    parser.add_argument("--min-frames", type=options.positive_int, help="drop motions of fewer frames, as distributed")
+    parser.add_argument("--max-frames", type=options.positive_int, help="drop motions of more frames, as distributed")
+    parser.add_argument("--max-tokens", type=options.positive_int, help="drop captions of more words")
+    parser.add_argument("--min-captions", type=options.positive_int, help="drop motions with fewer captions")
+    parser.add_argument("--min-count", type=options.positive_int, help="words seen less often become <unk>")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
+    options.add_device(parser)
+    options.add_backend(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command on parsed arguments; returns the exit code."""
+    import torch
+
+    from m2t_fast.cli import options
+    from m2t_fast.training.loop import train
+
+    device = options.device(args.device)
+    resume = args.resume and args.output.exists()
+    if args.output.exists() and not resume:
+        raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
+    prepare = _resumed if resume else _fresh
+    data, config, settings, dtype = prepare(args)
+    sizes = ", ".join(f"{len(split)} {name}" for name, split in data.splits.items())
+    print(f"{args.data}: {sizes} samples; {len(data.vocabulary)} words; {config.joints} joints", file=sys.stderr)
+    try:
+        with options.backend(args.backend):
+            train(data, config, settings, args.output, device, getattr(torch, dtype), resume, not args.quiet)
+    except KeyboardInterrupt:
+        if args.output.exists():
+            print(f"m2t-fast: stopped; go on with: train ... --output {args.output} --resume", file=sys.stderr)
+        return 130
+    print(args.output)
+    return 0
+
+
+Plan = "tuple[Prepared, CaptionerConfig, TrainingSettings, str]"
+
+
+def _fresh(args: argparse.Namespace) -> Plan:
+    """Data, model, settings and dtype of a new run."""
+    from m2t_fast.config import CaptionerConfig
+    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.preprocessing import DataSettings
+    from m2t_fast.training.settings import TrainingSettings
+
+    # Bad numbers are told before data are read.
+    given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
+    TrainingSettings(**given)
+    limits = {name: value for name in _LIMITS if (value := getattr(args, name)) is not None}
+    data_settings = getattr(DataSettings, args.preset)(**limits) if args.preset else DataSettings(**limits)
+    joints = 21 if args.preset == "kit" else 22
+    data = load_data(args.data, data_settings, splits=("train", "val"), joints=joints)
+    preset = args.preset or data.skeleton.name
+    changes: dict[str, Any] = {"scoring": args.scoring} if args.scoring else {}
+    config = getattr(CaptionerConfig, preset)(len(data.vocabulary), joints=data.skeleton.joints, **changes)
+    return data, config, getattr(TrainingSettings, preset)(**given), args.dtype or "float32"
+
+
+def _resumed(args: argparse.Namespace) -> Plan:
+    """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
+    from m2t_fast.data.dataset import load_data
+    from m2t_fast.training.run_folder import load_run
+    from m2t_fast.training.settings import TrainingSettings
+
+    stored = load_run(args.output)
+    if stored.training is None:
+        raise UserError(f"{args.output}: converted weights cannot be resumed")
+    training = dict(stored.training)
+    dtype = training.pop("dtype")
+    training.pop("data")
+    own = {**training, **stored.settings.to_dict(), "scoring": stored.model.config.scoring, "dtype": dtype}
+    for name in (*OPTIONS, *_LIMITS, "scoring", "dtype"):
+        given = getattr(args, name)
+        if name != "epochs" and given is not None and given != own[name]:
+            text = _UNLIKE_THE_RUN.format(given=given, folder=args.output, own=own[name])
+            raise UserError(f"--{name.replace('_', '-')}: {text}")
+    settings = TrainingSettings(**training)
+    if args.epochs is not None:
+        settings = dataclasses.replace(settings, epochs=args.epochs)
+    data = load_data(
+        args.data,
+        stored.settings,
+        vocabulary=stored.vocabulary,
+        statistics=stored.statistics,
+        splits=("train", "val"),
+        joints=stored.model.config.joints,
+    )
+    return data, stored.model.config, settings, dtype

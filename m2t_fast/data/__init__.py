@@ -1,0 +1,41 @@
+"""Data: reading, preprocessing, vocabulary, supervision targets and batches."""
+
+from m2t_fast.data.batches import Batch, MotionBatch, batch_count, batch_of, motion_batches, training_batches
+from m2t_fast.data.dataset import MotionDataset, Prepared, load_data, prepare
+from m2t_fast.data.describe import describe, format_description
+from m2t_fast.data.folder import read_captions, read_folder, read_motion
+from m2t_fast.data.preprocessing import DataSettings, Statistics, downsample
+from m2t_fast.data.ragged import pad_ragged
+from m2t_fast.data.raw import Caption, RawData, RawMotion, Segment
+from m2t_fast.data.supervision import targets
+from m2t_fast.data.text import tokenise
+from m2t_fast.data.vocabulary import Vocabulary
+
+__all__ = [
+    "Batch",
+    "Caption",
+    "DataSettings",
+    "MotionBatch",
+    "MotionDataset",
+    "Prepared",
+    "RawData",
+    "RawMotion",
+    "Segment",
+    "Statistics",
+    "Vocabulary",
+    "batch_count",
+    "batch_of",
+    "describe",
+    "downsample",
+    "format_description",
+    "load_data",
+    "motion_batches",
+    "pad_ragged",
+    "prepare",
+    "read_captions",
+    "read_folder",
+    "read_motion",
+    "targets",
+    "tokenise",
+    "training_batches",
+]

@@ -1,0 +1,295 @@
+"""The preprocessed data set: ragged tensors per split, and how raw or stored data becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m2t_fast.data import cache
+from m2t_fast.data.folder import SPLITS, read_folder
+from m2t_fast.data.preprocessing import DataSettings, FilteredMotion, Statistics, filter_motions
+from m2t_fast.data.raw import RawData, Segment
+from m2t_fast.data.supervision import UNSUPERVISED, targets
+from m2t_fast.data.tagging import caption_tags, tagger_name
+from m2t_fast.data.vocabulary import Vocabulary
+from m2t_fast.skeleton import PART_NAMES, Skeleton, skeleton_of
+
+_TENSORS = ("frames", "frame_offsets", "tokens", "token_offsets", "gate_targets", "spatial_targets", "caption_motion")
+
+
+@dataclass
+class MotionDataset:
+    """One split with N motions and M samples; a sample is a (motion, caption) pair. ``len`` is M.
+
+    Attributes:
+        frames: (sum of T, J, 3) float32, absolute positions, standardised, motion after motion.
+        frame_offsets: (N+1,) int64; motion n is ``frames[frame_offsets[n]:frame_offsets[n + 1]]``.
+        tokens: (sum,) int64, caption after caption, each from <sos> to <eos>.
+        token_offsets: (M+1,) int64.
+        gate_targets: (sum,) int8 aligned with ``tokens``: 1 motion word, 0 non-motion word, -1 unsupervised.
+        spatial_targets: (sum, P) int8 aligned with ``tokens``: 1 or 0 per part, -1 unsupervised.
+        caption_motion: (M,) int64, the motion of each sample; ascending.
+        ids: N motion ids.
+        references: per motion its captions in sample order, raw words joined by spaces (rare words as written).
+        segments: per motion its action segments in kept frames, None where it has none; None if no motion has any.
+    """
+
+    split: str
+    frames: Tensor
+    frame_offsets: Tensor
+    tokens: Tensor
+    token_offsets: Tensor
+    gate_targets: Tensor
+    spatial_targets: Tensor
+    caption_motion: Tensor
+    ids: list[str]
+    references: list[list[str]]
+    segments: list[list[Segment] | None] | None
+    skeleton: Skeleton
+    statistics: Statistics
+    settings: DataSettings
+
+    def __len__(self) -> int:
+        return self.caption_motion.numel()
+
+    @property
+    def motions(self) -> int:
+        """N, the number of motions."""
+        return len(self.ids)
+
+    @property
+    def fps(self) -> float:
+        """Kept frames per second."""
+        return self.skeleton.fps / self.settings.downsample
+
+    @property
+    def motion_lengths(self) -> Tensor:
+        """(N,) int64, kept frames of each motion."""
+        return self.frame_offsets.diff()
+
+    @property
+    def sample_lengths(self) -> Tensor:
+        """(M,) int64, kept frames of each sample's motion."""
+        return self.motion_lengths[self.caption_motion]
+
+    def motion(self, number: int) -> Tensor:
+        """(T, J, 3) standardised positions of one motion; ``statistics.invert`` gives metres.
+
+        Raises:
+            ValueError: no such motion.
+        """
+        if not 0 <= number < self.motions:
+            raise ValueError(f"number: got {number}, expected 0 to {self.motions - 1} ({self.motions} motions)")
+        return self.frames[int(self.frame_offsets[number]) : int(self.frame_offsets[number + 1])]
+
+
+@dataclass
+class Prepared:
+    """All splits of a data set with what they share.
+
+    ``report[split]`` says what the filters did: ``{"motions": {"read", "kept"}, "captions": {"read", "kept"},
+    "dropped": {filter: count}}``. ``prepared["train"]`` is ``prepared.splits["train"]``.
+    """
+
+    vocabulary: Vocabulary
+    statistics: Statistics
+    settings: DataSettings
+    skeleton: Skeleton
+    splits: dict[str, MotionDataset]
+    report: dict[str, dict[str, Any]]
+    source: str
+
+    def __getitem__(self, split: str) -> MotionDataset:
+        if split not in self.splits:
+            raise KeyError(f"split {split!r}: not loaded, expected one of {', '.join(self.splits)}")
+        return self.splits[split]
+
+
+def prepare(
+    raw: RawData,
+    settings: DataSettings | None = None,
+    vocabulary: Vocabulary | None = None,
+    statistics: Statistics | None = None,
+) -> Prepared:
+    """Filters, downsamples, standardises and tokenises raw data; vocabulary and statistics, where not given, are made
+    from the training split. A caption with a start and an end describes its whole motion like any other.
+
+    Raises:
+        UserError: the filters leave a split without motions.
+        ValueError: vocabulary or statistics are needed and there is no training split.
+    """
+    settings = settings or DataSettings()
+    kept: dict[str, list[FilteredMotion]] = {}
+    report: dict[str, dict[str, Any]] = {}
+    for split, motions in raw.splits.items():
+        kept[split], report[split] = filter_motions(motions, split, settings)
+    if not kept.get("train"):
+        for name, value in (("vocabulary", vocabulary), ("statistics", statistics)):
+            if value is None:
+                raise ValueError(f"{name}: got None, expected one, since there is no training split to make it from")
+    if vocabulary is None:
+        vocabulary = Vocabulary.build((words for m in kept["train"] for _, words in m.captions), settings.min_count)
+    if statistics is None:
+        statistics = Statistics.of(m.joints for m in kept["train"])
+    splits = {
+        split: _build(split, motions, raw.skeleton, settings, vocabulary, statistics) for split, motions in kept.items()
+    }
+    return Prepared(vocabulary, statistics, settings, raw.skeleton, splits, report, raw.source)
+
+
+def _build(
+    split: str,
+    motions: list[FilteredMotion],
+    skeleton: Skeleton,
+    settings: DataSettings,
+    vocabulary: Vocabulary,
+    statistics: Statistics,
+) -> MotionDataset:
+    frames = torch.empty(sum(len(m.joints) for m in motions), skeleton.joints, 3)
+    frame_offsets = _offsets(len(m.joints) for m in motions)
+    for number, motion in enumerate(motions):
+        frames[frame_offsets[number] : frame_offsets[number + 1]] = torch.from_numpy(statistics.apply(motion.joints))
+    captions = [(caption, words) for m in motions for caption, words in m.captions]
+    encoded = [vocabulary.encode(words) for _, words in captions]
+    token_offsets = _offsets(map(len, encoded))
+    gate = np.full(int(token_offsets[-1]), UNSUPERVISED, dtype=np.int8)
+    spatial = np.full((len(gate), len(PART_NAMES)), UNSUPERVISED, dtype=np.int8)
+    for start, (caption, words) in zip(token_offsets.tolist(), captions, strict=False):
+        inner = slice(start + 1, start + 1 + len(words))  # <sos> and <eos> stay unsupervised
+        gate[inner], spatial[inner] = targets(words, caption_tags(words, caption.tags))
+    counts = torch.tensor([len(m.captions) for m in motions], dtype=torch.int64)
+    return MotionDataset(
+        split=split,
+        frames=frames,
+        frame_offsets=frame_offsets,
+        tokens=torch.from_numpy(np.fromiter((t for ids in encoded for t in ids), np.int64, len(gate))),
+        token_offsets=token_offsets,
+        gate_targets=torch.from_numpy(gate),
+        spatial_targets=torch.from_numpy(spatial),
+        caption_motion=torch.repeat_interleave(torch.arange(len(motions)), counts),
+        ids=[m.id for m in motions],
+        references=[[" ".join(words) for _, words in m.captions] for m in motions],
+        segments=[m.segments for m in motions] if any(m.segments is not None for m in motions) else None,
+        skeleton=skeleton,
+        statistics=statistics,
+        settings=settings,
+    )
+
+
+def _offsets(lengths: Iterable[int]) -> Tensor:
+    return torch.tensor([0, *lengths], dtype=torch.int64).cumsum(0)
+
+
+def load_data(
+    source: str | Path,
+    settings: DataSettings | None = None,
+    *,
+    vocabulary: Vocabulary | None = None,
+    statistics: Statistics | None = None,
+    splits: Sequence[str] = SPLITS,
+    seed: int = 0,
+    joints: int = 22,
+    use_cache: bool = True,
+    synthetic_count: int | Mapping[str, int] | None = None,
+) -> Prepared:
+    """A data folder, or ``"synthetic"``, as ready-made splits.
+
+    Args:
+        source: a folder in HumanML3D's layout, or ``"synthetic"`` for generated data.
+        settings: the preprocessing; None: downsampling by 2 and no filters.
+        vocabulary, statistics: those of a trained model; None: made from the training split.
+        splits: which splits to load.
+        seed, joints, synthetic_count: for ``"synthetic"`` only: seed, 21 or 22 joints, number of motions
+            in all or by split (None: the generator's default).
+        use_cache: keep the preprocessed folder on disk (see ``cache``) and take it from there while neither the folder
+            nor the arguments change.
+
+    Raises:
+        UserError: a mistake in the folder, or the filters leave a split empty.
+        ValueError: an unknown split, or no training split to make vocabulary and statistics from.
+    """
+    settings = settings or DataSettings()
+    if not splits or not set(splits) <= set(SPLITS):
+        raise ValueError(f"splits: got {splits!r}, expected some of {', '.join(SPLITS)}")
+    if str(source) == "synthetic":
+        from m2t_fast.data import synthetic  # only this source needs the generator
+
+        raw = synthetic.generate(count=synthetic_count, seed=seed, joints=joints)
+        raw.splits = {split: raw.splits[split] for split in splits}
+        return prepare(raw, settings, vocabulary, statistics)
+    if not use_cache or not Path(source).is_dir():
+        return prepare(read_folder(source, splits), settings, vocabulary, statistics)
+    shared = {
+        "settings": settings.to_dict(),
+        "splits": list(splits),
+        "vocabulary": vocabulary and vocabulary.words,
+        "statistics": statistics and statistics.to_dict(),
+    }
+    file = cache.path_of(Path(source), shared)
+    stored = cache.fetch(file)
+    if stored is not None:
+        tagger = stored[1]["tagger"]
+        # Targets of untagged captions depend on which tagger this machine has.
+        if tagger is None or tagger == tagger_name():
+            return _unpack(*stored, source=str(source))
+    raw = read_folder(source, splits)
+    prepared = prepare(raw, settings, vocabulary, statistics)
+    untagged = any(not c.tags for motions in raw.splits.values() for m in motions for c in m.captions)
+    cache.store(file, *_pack(prepared, tagger_name() if untagged else None))
+    return prepared
+
+
+def _pack(prepared: Prepared, tagger: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A prepared data set as named tensors and a JSON-ready dictionary."""
+    tensors = {f"{split}.{name}": getattr(d, name) for split, d in prepared.splits.items() for name in _TENSORS}
+    content = {
+        "tagger": tagger,
+        "vocabulary": prepared.vocabulary.words,
+        "statistics": prepared.statistics.to_dict(),
+        "settings": prepared.settings.to_dict(),
+        "joints": prepared.skeleton.joints,
+        "report": prepared.report,
+        "splits": {
+            split: {
+                "ids": d.ids,
+                "references": d.references,
+                "segments": None if d.segments is None else [_rows_of(segments) for segments in d.segments],
+            }
+            for split, d in prepared.splits.items()
+        },
+    }
+    return tensors, content
+
+
+def _unpack(tensors: dict[str, Tensor], content: dict[str, Any], source: str) -> Prepared:
+    """The inverse of ``_pack``."""
+    settings, statistics = DataSettings.from_dict(content["settings"]), Statistics.from_dict(content["statistics"])
+    skeleton = skeleton_of(content["joints"])
+    splits = {}
+    for split, lists in content["splits"].items():
+        splits[split] = MotionDataset(
+            split=split,
+            **{name: tensors[f"{split}.{name}"] for name in _TENSORS},
+            ids=lists["ids"],
+            references=lists["references"],
+            segments=lists["segments"] and [_segments_from(rows) for rows in lists["segments"]],
+            skeleton=skeleton,
+            statistics=statistics,
+            settings=settings,
+        )
+    vocabulary = Vocabulary(content["vocabulary"])
+    return Prepared(vocabulary, statistics, settings, skeleton, splits, content["report"], source)
+
+
+def _rows_of(segments: list[Segment] | None) -> list[list[Any]] | None:
+    return None if segments is None else [[s.action, s.start, s.end, list(s.parts)] for s in segments]
+
+
+def _segments_from(rows: list[list[Any]] | None) -> list[Segment] | None:
+    return None if rows is None else [Segment(action, start, end, tuple(parts)) for action, start, end, parts in rows]

@@ -1,0 +1,53 @@
+"""Scores of a trained model on a split, and the file with its predictions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from m2t_fast import metrics
+from m2t_fast.captioner import Captioner
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.files import atomic_path
+from m2t_fast.data.vocabulary import Vocabulary
+from m2t_fast.evaluation.captions import caption_motions
+from m2t_fast.training.run_folder import Run
+
+
+def evaluate(run: Run, dataset: MotionDataset, **options: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Caption a split and score the best caption of every motion against all its references.
+
+    The split must be prepared with the run's own vocabulary, statistics and settings. ``options`` are those of
+    :func:`~m2t_fast.evaluation.captions.caption_motions`.
+
+    Returns:
+        the scores (see :func:`m2t_fast.metrics.score`), and per motion, in the order of ``dataset.ids``, a JSON-ready
+        dictionary with ``id``, ``prediction``, ``score`` (of the search) and ``references``.
+
+    Raises:
+        ValueError: an option is out of range, or the motions do not have the model's joints.
+    """
+    captions = caption_motions(run.model, dataset, run.vocabulary, **options)
+    records = [
+        {"id": motion_id, "prediction": best.caption, "score": best.score, "references": references}
+        for motion_id, (best, *_), references in zip(dataset.ids, captions, dataset.references, strict=True)
+    ]
+    return metrics.score([best.caption for best, *_ in captions], dataset.references), records
+
+
+def validation_bleu(model: Captioner, dataset: MotionDataset, vocabulary: Vocabulary, batch_size: int = 64) -> float:
+    """BLEU-4 (0 to 100) of greedy captions of a split; leaves the model in the mode (training or not) it was in."""
+    captions = caption_motions(model, dataset, vocabulary, beam_size=1, batch_size=batch_size)
+    return metrics.score([best.caption for best, *_ in captions], dataset.references)["bleu_4"]
+
+
+def write_predictions(path: Path, records: list[dict[str, Any]]) -> None:
+    """One JSON object a line; an existing file is replaced as a whole.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        temporary.write_text("".join(lines), encoding="utf-8")

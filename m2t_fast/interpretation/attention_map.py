@@ -1,0 +1,214 @@
+"""The spatio-temporal attention map of a caption: one heat map a motion word, body parts by frames (figure 7)."""
+
+from __future__ import annotations
+
+import importlib.util
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from m2t_fast.data.files import atomic_path
+from m2t_fast.data.raw import Segment
+from m2t_fast.errors import UserError
+from m2t_fast.skeleton import PART_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES: tuple[str, ...] = (".png", ".pdf", ".svg")
+MOTION_WORD = 0.5
+"""Words with at least this gate are drawn; the word with the highest gate always is."""
+
+_COLOURS = "magma"
+_ACTION_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2")
+_INCHES = {"width": 9.0, "panel": 1.42, "action": 0.32, "head": 0.5, "line": 0.2, "foot": 0.68}
+
+
+def attention_map(
+    words: Sequence[str],
+    gate: ArrayLike,
+    window: ArrayLike,
+    spatial: ArrayLike,
+    part_names: Sequence[str] = PART_NAMES,
+    fps: float = 10.0,
+    reference: str | None = None,
+    segments: Sequence[Segment] | None = None,
+    max_words: int = 5,
+) -> Figure:
+    """Draw when and where the model looked to say each motion word of a caption.
+
+    One panel a word, in the order of the caption: window * spatial (eq. 4 and 6), parts by frames, on one colour
+    scale. Drawn are the words with the highest gates, at most ``max_words``.
+
+    Args:
+        words: L words of the caption.
+        gate: (L,) beta of each word. window: (L, T). spatial: (L, T, P).
+        part_names: names of the P parts.
+        fps: kept frames per second, for the axis in seconds.
+        reference: a caption by a person, written below the model's.
+        segments: what really happens, in kept frames; drawn as a strip above the panels.
+        max_words: at most so many panels.
+
+    Raises:
+        ValueError: no words, shapes that do not fit, or a size that is not positive.
+        UserError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    gate, window, spatial = (np.asarray(values, dtype=np.float64) for values in (gate, window, spatial))
+    _check(words, gate, window, spatial, part_names, fps, max_words)
+    shown = _motion_words(gate, max_words)
+    heat = (window[..., None] * spatial)[shown]  # (panels, T, P)
+    frames = window.shape[1]
+
+    caption = textwrap.wrap(" ".join(words), 72)
+    human = textwrap.wrap(f"reference: {reference}", 96) if reference else []
+    head = _INCHES["head"] + _INCHES["line"] * (1.3 * len(caption) + len(human))
+    rows = [_INCHES["action"]] * bool(segments) + [_INCHES["panel"]] * len(shown)
+    height = head + sum(rows) + _INCHES["foot"]
+    figure = Figure(figsize=(_INCHES["width"], height), facecolor="white")  # not pyplot: no window, no global state
+    _write_head(figure, caption, human, height)
+
+    grid = figure.add_gridspec(
+        nrows=len(rows),
+        ncols=1,
+        height_ratios=rows,
+        left=0.115,
+        right=0.885,
+        top=1 - head / height,
+        bottom=_INCHES["foot"] / height,
+        hspace=0.42,
+    )
+    axes = [figure.add_subplot(grid[row, 0]) for row in range(len(rows))]
+    panels = axes[bool(segments) :]
+    for panel, number, values in zip(panels, shown, heat, strict=True):
+        image = _draw_word(panel, values, part_names, float(heat.max()), fps)
+        panel.set_title(f"{words[number]}  (gate {gate[number]:.2f})", fontsize=11, fontweight="bold", loc="left", pad=4)
+        panel.tick_params(labelbottom=panel is panels[-1])
+    panels[-1].set_xlabel("frame, time", fontsize=9)
+    if segments:
+        _draw_actions(axes[0], panels, segments, frames)
+
+    last, first = panels[-1].get_position(), panels[0].get_position()
+    bar = figure.colorbar(image, cax=figure.add_axes((0.905, last.y0, 0.016, first.y1 - last.y0)))
+    bar.set_label("attention", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def require_matplotlib() -> None:
+    """Raise now what drawing would raise.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("pictures need matplotlib, which is not installed: pip install 'm2t_fast[plot]'")
+
+
+def save_attention_map(path: str | Path, *args: Any, **kwargs: Any) -> Path:
+    """Draw :func:`attention_map` into a file, a picture by its suffix; an existing file is replaced as a whole.
+
+    Raises:
+        ValueError, UserError: as :func:`attention_map`; also UserError for another suffix than .png, .pdf or .svg, and
+            for a file that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: picture format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
+    figure = attention_map(*args, **kwargs)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=150)
+    return path
+
+
+def _check(
+    words: Sequence[str],
+    gate: np.ndarray,
+    window: np.ndarray,
+    spatial: np.ndarray,
+    part_names: Sequence[str],
+    fps: float,
+    max_words: int,
+) -> None:
+    if len(words) == 0:
+        raise ValueError("words: got none, expected at least one word")
+    frames = window.shape[1] if window.ndim == 2 else None
+    for name, array, shape in (
+        ("gate", gate, (len(words),)),
+        ("window", window, (len(words), frames or "T")),
+        ("spatial", spatial, (len(words), frames or "T", len(part_names))),
+    ):
+        if array.shape != shape:
+            raise ValueError(f"{name}: got shape {array.shape}, expected {shape} (words, frames, parts)")
+    if not fps > 0:
+        raise ValueError(f"fps: got {fps!r}, expected a positive number")
+    if max_words < 1:
+        raise ValueError(f"max_words: got {max_words!r}, expected at least 1")
+
+
+def _motion_words(gate: np.ndarray, most: int) -> list[int]:
+    """Numbers of the words to draw, in the order of the caption."""
+    best = np.argsort(-gate, kind="stable")[:most]
+    return sorted(int(number) for number in best if gate[number] >= MOTION_WORD or number == best[0])
+
+
+def _write_head(figure: Figure, caption: list[str], human: list[str], height: float) -> None:
+    """The caption, and the reference below it, from the top."""
+    at = height - 0.12
+    for lines, style in (
+        (caption, {"fontsize": 13, "fontweight": "bold"}),
+        (human, {"fontsize": 10.5, "color": "#555555"}),
+    ):
+        for line in lines:
+            figure.text(0.115, at / height, line, va="top", ha="left", **style)
+            at -= _INCHES["line"] * (1.3 if lines is caption else 1.0)
+
+
+def _draw_word(panel: Axes, values: np.ndarray, part_names: Sequence[str], highest: float, fps: float) -> Any:
+    """One heat map of values (T, P)."""
+    from matplotlib.ticker import MaxNLocator
+
+    frames, parts = values.shape
+    image = panel.imshow(
+        values.T,
+        aspect="auto",
+        cmap=_COLOURS,
+        vmin=0.0,
+        vmax=max(highest, 1e-12),
+        interpolation="nearest",
+        extent=(-0.5, frames - 0.5, parts - 0.5, -0.5),
+    )
+    panel.set_yticks(range(parts), [name.replace("_", " ") for name in part_names], fontsize=8)
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    panel.xaxis.set_major_formatter(lambda frame, _: f"{frame:.0f}\n{frame / fps:.1f} s")
+    panel.tick_params(axis="x", labelsize=8)
+    panel.tick_params(axis="y", length=0)
+    for edge in np.arange(parts - 1) + 0.5:
+        panel.axhline(edge, color="white", linewidth=0.3, alpha=0.5)
+    panel.spines[:].set_visible(False)
+    return image
+
+
+def _draw_actions(axis: Axes, panels: Sequence[Axes], segments: Sequence[Segment], frames: int) -> None:
+    """A strip that says what happens when, and a line through the panels where one action gives way to the next."""
+    for number, segment in enumerate(segments):
+        colour = _ACTION_COLOURS[number % len(_ACTION_COLOURS)]
+        axis.axvspan(segment.start - 0.5, segment.end - 0.5, color=colour, alpha=0.85, linewidth=0)
+        middle = (segment.start + segment.end - 1) / 2
+        axis.text(middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True)
+        for panel in panels if segment.start > 0 else ():
+            panel.axvline(segment.start - 0.5, color="white", linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.7)
+    axis.set_xlim(-0.5, frames - 0.5)
+    axis.set_ylim(0, 1)
+    axis.set_yticks([0.5], ["what happens"], fontsize=8)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", length=0, labelbottom=False)
+    axis.spines[:].set_visible(False)

@@ -1,0 +1,135 @@
+"""Inputs of every op in every shape that matters; tests and benchmarks share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """Sizes of one ``spatio_temporal_attention`` call; ``sharp`` multiplies the temporal weight."""
+
+    B: int = 2
+    T: int = 9
+    L: int = 5
+    P: int = 6
+    S: int = 1
+    H: int = 8
+    D: int = 7
+    sharp: float = 1.0
+    scale: float = 1.0
+
+    def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
+        """The eight float inputs and the lengths, in the op's order; one length is T, the others are ragged."""
+        g = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
+
+        rows = self.P if self.S == 1 else 1
+        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
+        lengths[:1] = self.T
+        return [
+            torch.tanh(normal(self.B, self.T, self.P, self.H)),
+            normal(self.B, self.T, self.S, self.D),
+            normal(self.B, self.T, self.S, self.D),
+            normal(self.B, self.L, self.D),
+            normal(self.B, self.L, self.D),
+            normal(self.D) * self.sharp,
+            normal(rows, self.D),
+            normal(rows),
+            lengths,
+        ]
+
+
+ATTENTION_CASES = {
+    f"{mode}-{name}": AttentionCase(**{"S": 1 if mode == "frame" else 6, **sizes})
+    for mode in ("frame", "part")
+    for name, sizes in {
+        "plain": {},
+        "one-frame": dict(T=1),
+        "one-word": dict(L=1),
+        "width-1": dict(D=1, H=1),
+        "odd": dict(B=3, T=13, L=3, H=59, D=111),
+        "long-sharp": dict(B=1, T=2000, L=2, D=5, sharp=30.0),
+        "one-hot": dict(T=17, sharp=3000.0),
+        "no-batch": dict(B=0),
+        "no-words": dict(L=0),
+        "scaled": dict(scale=1 / 6),
+    }.items()
+}
+
+
+@dataclass(frozen=True)
+class GateCase:
+    """Sizes of one ``gated_decoder_step`` call."""
+
+    B: int = 2
+    L: int = 5
+    H: int = 8
+    C: int = 6
+    E: int = 4
+    D: int = 7
+
+    def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
+        """The fourteen float inputs, in the op's order."""
+        g = torch.Generator().manual_seed(seed)
+        m = self.E + self.D + self.C + 1  # an output width that is no input's
+        shapes = [
+            (self.B, self.L, self.H), (self.B, self.L, self.C), (self.B, self.L, self.C), (self.B, self.L, self.E),
+            (self.B, self.L, self.E), (self.C,), (self.E,), (), (self.D, self.H), (self.D,), (self.D, self.C),
+            (self.D,), (m, self.E + self.D + self.C), (m,),
+        ]  # fmt: skip
+        return [torch.randn(shape, generator=g, dtype=torch.float64).to(dtype) for shape in shapes]
+
+
+GATE_CASES = {
+    "plain": GateCase(),
+    "width-1": GateCase(H=1, C=1, E=1, D=1),
+    "odd": GateCase(B=3, L=7, H=59, C=31, E=13, D=111),
+    "no-batch": GateCase(B=0),
+    "no-words": GateCase(L=0),
+}
+
+
+@dataclass(frozen=True)
+class EncoderCase:
+    """Sizes of one ``part_encoder`` call; ``parts`` may share joints."""
+
+    B: int = 2
+    T: int = 6
+    J: int = 5
+    D: int = 7
+    half: int = 3
+    parts: tuple[tuple[int, ...], ...] = ((0,), (0, 3), (1, 2, 4))
+
+    def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
+        """motion, lengths, weight1, bias1, weight2, bias2."""
+        g = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
+
+        rows, count = 3 * sum(map(len, self.parts)), len(self.parts)
+        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
+        lengths[:1] = self.T
+        return [
+            normal(self.B, self.T, self.J, 3),
+            lengths,
+            normal(2, rows, self.D) / 2,
+            normal(2, count, self.D),
+            normal(2, count, self.D, self.half) / 2,
+            normal(2, count, self.half),
+        ]
+
+
+ENCODER_CASES = {
+    "plain": EncoderCase(),
+    "one-frame": EncoderCase(T=1),
+    "width-1": EncoderCase(D=1, half=1),
+    "one-part": EncoderCase(parts=((0, 1, 2, 3, 4),)),
+    "no-batch": EncoderCase(B=0),
+}

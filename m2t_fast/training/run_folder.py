@@ -1,0 +1,197 @@
+"""Run folders: everything a trained captioner needs, complete in itself.
+
+A run folder holds ``config.json`` (model, data and training settings), ``vocabulary.json``, ``model.safetensors`` (the
+best weights so far) and, while training goes on, ``metrics.jsonl`` and ``training_state.safetensors``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from m2t_fast._version import __version__
+from m2t_fast.captioner import Captioner
+from m2t_fast.config import CaptionerConfig
+from m2t_fast.data.files import atomic_path
+from m2t_fast.data.preprocessing import DataSettings, Statistics
+from m2t_fast.data.vocabulary import Vocabulary
+from m2t_fast.errors import UserError
+from m2t_fast.skeleton import Skeleton, skeleton_of
+
+FORMAT = "m2t_fast run"
+CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.json", "model.safetensors"
+METRICS, STATE = "metrics.jsonl", "training_state.safetensors"
+
+
+@dataclass
+class Run:
+    """A run folder, opened.
+
+    ``statistics`` standardise motions before the model reads them; ``settings`` say how motions are downsampled;
+    ``training`` are the training settings as written, None for converted weights.
+    """
+
+    folder: Path
+    model: Captioner
+    vocabulary: Vocabulary
+    statistics: Statistics
+    settings: DataSettings
+    training: dict[str, Any] | None
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joint layout the model reads."""
+        return skeleton_of(self.model.config.joints)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that becomes ``path`` at the end; removed if the block fails.
+
+    Raises:
+        UserError: ``path`` exists or cannot be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise UserError(f"{path}: output folder exists already")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_run(
+    folder: Path,
+    model: Captioner,
+    vocabulary: Vocabulary,
+    statistics: Statistics,
+    settings: DataSettings,
+    training: dict[str, Any] | None,
+) -> None:
+    """Write ``config.json``, ``vocabulary.json`` and the weights into an existing folder."""
+    config = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": model.config.to_dict(),
+        "data": {"settings": settings.to_dict(), "mean": statistics.mean, "std": statistics.std},
+        "training": training,
+    }
+    with atomic_path(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    vocabulary.save(folder / VOCABULARY)
+    save_weights(folder / WEIGHTS, model)
+
+
+def save_weights(path: Path, model: Captioner) -> None:
+    """Write the model's tensors atomically."""
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(
+            {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}, temporary
+        )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of a run folder.
+
+    Raises:
+        UserError: no such folder, not a run folder, or a damaged file.
+    """
+    path = Path(folder) / CONFIG
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: no such run folder")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config["format"] != FORMAT or not isinstance(config["model"], dict) or "data" not in config:
+            raise KeyError("format")
+    except FileNotFoundError:
+        raise UserError(f"{folder}: not a run folder ({CONFIG} is missing)") from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(f"{path}: damaged or foreign run configuration") from error
+    return config
+
+
+def load_run(folder: str | Path, device: str | torch.device = "cpu") -> Run:
+    """Open a run folder with its best weights, in evaluation mode.
+
+    Raises:
+        UserError: not a run folder, or a file in it is missing, damaged or does not fit the others.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    try:
+        model = Captioner(CaptionerConfig.from_dict(config["model"]))
+        data = config["data"]
+        statistics = Statistics(tuple(data["mean"]), tuple(data["std"]))
+        settings = DataSettings.from_dict(data["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG}: damaged run configuration ({error})") from error
+    if len(vocabulary) != model.config.vocab_size:
+        raise UserError(
+            f"{folder / VOCABULARY}: {len(vocabulary)} words, but the model has {model.config.vocab_size}"
+        )
+    load_weights(folder / WEIGHTS, model)
+    return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, config.get("training"))
+
+
+def load_weights(path: Path, model: Captioner) -> None:
+    """Fill ``model`` with the tensors of a safetensors file.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds other tensors; the message names the first that differs.
+    """
+    fill(path, model, read_tensors(path)[0])
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: file is missing")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged or foreign weights ({error})") from error
+
+
+def fill(path: Path, model: Captioner, tensors: dict[str, torch.Tensor]) -> None:
+    """Copy named tensors into ``model``; names and shapes must be the model's own."""
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name not in tensors:
+            raise UserError(f"{path}: tensor {name} is missing")
+        if tensors[name].shape != tensor.shape:
+            raise UserError(f"{path}: {name} has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}")
+    unknown = sorted(set(tensors) - set(own))
+    if unknown:
+        raise UserError(f"{path}: unknown tensor {unknown[0]}")
+    model.load_state_dict(tensors)

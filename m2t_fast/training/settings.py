@@ -1,0 +1,77 @@
+"""The hyper-parameters of training, with the paper's values for both data sets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+PRESETS: tuple[str, ...] = ("kit", "humanml3d")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a captioner is trained (``released-implementation``: AdamW, clipped gradients, scheduled sampling).
+
+    Args:
+        epochs: passes over the training samples.
+        batch_size: B, samples a step.
+        lambda_spat: weight of the spatial loss; lambda_adapt: of the adaptive loss (eq. 14).
+        teacher_forcing: probability that a step reads the reference word.
+        seed: of weights, batches, coins and dropout.
+        learning_rate, weight_decay: of AdamW. clip: largest gradient norm.
+        log_interval: steps between lines of ``metrics.jsonl``. checkpoint_interval: steps between training states.
+
+    Raises:
+        ValueError: a value out of range; the message names it.
+    """
+
+    epochs: int = 200
+    batch_size: int = 64
+    lambda_spat: float = 2.0
+    lambda_adapt: float = 3.0
+    teacher_forcing: float = 0.5
+    seed: int = 0
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    log_interval: int = 20
+    checkpoint_interval: int = 100
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("log_interval", 1),
+            ("checkpoint_interval", 1),
+            ("seed", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}: got {value!r}, expected an integer of at least {least}")
+        for name in ("lambda_spat", "lambda_adapt", "weight_decay"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name}: got {value!r}, expected a number of at least 0")
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name}: got {value!r}, expected a positive number")
+        if not 0.0 <= self.teacher_forcing <= 1.0:
+            raise ValueError(f"teacher_forcing: got {self.teacher_forcing!r}, expected a probability in [0, 1]")
+
+    @classmethod
+    def kit(cls, **changes: Any) -> TrainingSettings:
+        """KIT-ML as released."""
+        return cls(**changes)
+
+    @classmethod
+    def humanml3d(cls, **changes: Any) -> TrainingSettings:
+        """HumanML3D as released."""
+        own: dict[str, Any] = dict(epochs=70, batch_size=128, lambda_spat=0.0, weight_decay=1e-5)
+        return cls(**{**own, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a JSON-ready dictionary."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,92 @@
+"""Resumable training state: one file that holds weights, optimiser and position, written as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from m2t_fast.captioner import Captioner
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.files import atomic_path
+from m2t_fast.errors import UserError
+from m2t_fast.training.run_folder import fill, read_tensors
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Position:
+    """Where training stands; with the weights and the optimiser, all it takes to go on bit for bit."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Steps taken in all."""
+    batch: int = 0
+    """Batches taken of the epoch under way."""
+    best_bleu: float | None = None
+    """Best validation BLEU-4 so far."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums of each loss over the batches of the epoch under way."""
+    interval: dict[str, float] = field(default_factory=dict)
+    """Sums of each loss since the last line of ``metrics.jsonl``."""
+    interval_steps: int = 0
+    """Steps in ``interval``."""
+    metrics_bytes: int = 0
+    """Length of ``metrics.jsonl`` at this position; what lies behind it belongs to steps that will be taken again."""
+    seconds: float = 0.0
+    """Time spent so far."""
+    digest: int = 0
+    """Checksum of the training samples."""
+
+
+def save_state(path: Path, model: Captioner, optimizer: torch.optim.Optimizer, position: Position) -> None:
+    """Write the training state atomically."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        for moment, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{name}.{moment}"] = value
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"position": json.dumps(asdict(position))})
+
+
+def load_state(path: Path, model: Captioner, optimizer: torch.optim.Optimizer) -> Position:
+    """Fill ``model`` and ``optimizer`` from a state file and return the position.
+
+    Raises:
+        UserError: the file is missing, damaged or belongs to another model.
+    """
+    tensors, metadata = read_tensors(path)
+    fill(path, model, {name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
+    try:
+        position = Position(**json.loads(metadata["position"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged training state ({error})") from error
+    if position.step == 0:
+        return position
+    for name, parameter in model.named_parameters():
+        moments: dict[str, Tensor] = {}
+        for moment in _MOMENTS:
+            key = f"optimizer.{name}.{moment}"
+            shape = () if moment == "step" else parameter.shape
+            if key not in tensors or tensors[key].shape != shape:
+                raise UserError(f"{path}: tensor {key} is missing or has another shape")
+            # The step count stays where AdamW keeps it, on the CPU, unless it was told otherwise.
+            moments[moment] = tensors[key] if moment == "step" else tensors[key].to(parameter.device)
+        optimizer.state[parameter] = moments
+    return position
+
+
+def digest(dataset: MotionDataset) -> int:
+    """Checksum of a split's motions and captions, so that a run is not resumed on other data."""
+    value = 0
+    for tensor in (dataset.frames, dataset.frame_offsets, dataset.tokens, dataset.token_offsets):
+        value = zlib.crc32(tensor.cpu().contiguous().numpy().data, value)
+    return value

@@ -1,0 +1,145 @@
+"""``m2t-fast caption``: order, JSON, one-frame motions, and every file it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from m2t_fast.training.run_folder import load_run
+
+FRAMES = (57, 12, 1, 120, 2, 33)
+
+
+@pytest.fixture
+def files(tmp_path: Path, motion: Callable) -> list[Path]:
+    """Motion files of different lengths."""
+    paths = [tmp_path / f"m{number}.npy" for number in range(len(FRAMES))]
+    for number, (path, frames) in enumerate(zip(paths, FRAMES, strict=True)):
+        np.save(path, motion(frames, seed=number))
+    return paths
+
+
+def alone(run: Path, file: Path, **search: int) -> tuple[str, torch.Tensor]:
+    """Caption and tokens of one file, by the model itself."""
+    opened = load_run(run)
+    joints = np.load(file)
+    kept = joints[min(1, len(joints) - 1) :: 2]
+    frames = torch.from_numpy(((kept - opened.statistics.mean) / opened.statistics.std).astype(np.float32))
+    found = opened.model.generate(frames[None], torch.tensor([len(frames)]), **search)
+    return opened.vocabulary.decode(found.tokens[0, 0]), found.tokens[0, 0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_one_line_a_motion_in_the_order_given(call: Callable, tiny_run: Path, files: list[Path], batch_size: int) -> None:
+    expected = [alone(tiny_run, file, beam_size=2, max_length=6)[0] for file in files]
+    result = call("caption", tiny_run, *files, "--max-length", 6, "--batch-size", batch_size)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == expected
+    assert len(set(expected)) > 1
+    backwards = call("caption", tiny_run, *files[::-1], "--max-length", 6, "--batch-size", batch_size)
+    assert backwards.out.splitlines() == expected[::-1]
+
+
+def test_json(call: Callable, tiny_run: Path, files: list[Path]) -> None:
+    result = call("caption", tiny_run, *files, "--json", "--beam-size", 3, "--max-length", 6)
+    assert result.code == 0
+    described = [json.loads(line) for line in result.out.splitlines()]
+    assert [motion["file"] for motion in described] == [str(file) for file in files]
+    for motion, frames in zip(described, FRAMES, strict=True):
+        assert list(motion) == ["file", "caption", "score", "captions", "words"]
+        assert motion["captions"][0] == {"caption": motion["caption"], "score": motion["score"]}
+        scores = [other["score"] for other in motion["captions"]]
+        assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+        assert " ".join(word["word"] for word in motion["words"]) == motion["caption"]
+        for word in motion["words"]:
+            assert list(word) == ["word", "gate", "mean", "std", "parts"]
+            assert 0 <= word["gate"] <= 1
+            assert 0 <= word["mean"] <= (frames - 1) / 20 + 1e-6 and 0 < word["std"] <= frames / 20
+            assert list(word["parts"]) == ["root", "torso", "left_arm", "right_arm", "left_leg", "right_leg"]
+            assert sum(word["parts"].values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_times_are_seconds_of_the_file(call: Callable, tiny_run: Path, files: list[Path]) -> None:
+    words = json.loads(call("caption", tiny_run, files[0], "--json", "--max-length", 6, "--beam-size", 1).out)["words"]
+    opened = load_run(tiny_run)
+    frames = torch.from_numpy(opened.statistics.apply(np.load(files[0])[1::2]))
+    attention = opened.model.generate(frames[None], torch.tensor([28]), beam_size=1, max_length=6).attention
+    for step, word in enumerate(words):  # kept frame k is frame 1 + 2 k of the file, at 20 frames per second
+        assert word["mean"] == pytest.approx((1 + 2 * float(attention.mean[0, step])) / 20, abs=1e-5)
+        assert word["std"] == pytest.approx(2 * float(attention.std[0, step]) / 20, abs=1e-5)
+        weights = attention.window[0, step, :, None] * attention.spatial[0, step]
+        expected = weights.sum(0) / attention.window[0, step].sum()
+        assert list(word["parts"].values()) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_motion_of_one_frame(call: Callable, tiny_run: Path, files: list[Path]) -> None:
+    described = json.loads(call("caption", tiny_run, files[2], "--json", "--max-length", 4).out)
+    assert described["words"]
+    for word in described["words"]:
+        assert word["mean"] == 0.0 and math.isfinite(word["gate"]) and math.isfinite(word["std"])
+
+
+def test_forced_gate(call: Callable, tiny_run: Path, files: list[Path]) -> None:
+    described = json.loads(call("caption", tiny_run, files[0], "--json", "--force-gate", 0.25, "--max-length", 4).out)
+    assert [word["gate"] for word in described["words"]] == [0.25] * len(described["words"])
+
+
+def test_21_joints(call: Callable, run_of: Callable, motion: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "kit.npy"
+    np.save(file, motion(40, joints=21).astype(np.float64))
+    result = call("caption", run_of(21), file, "--max-length", 4)
+    assert result.code == 0 and len(result.out.splitlines()) == 1
+
+
+def _nan(motion: np.ndarray) -> np.ndarray:
+    motion[7, 3, 1] = np.nan
+    return motion
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_nan, "NaN or infinite coordinates in 1 of 20 frames, first in frame 7"),
+        (lambda m: m + np.inf, "NaN or infinite"),
+        (lambda m: m[:, :21], "21 joints, but"),
+        (lambda m: m[:, :20], "shape (20, 20, 3), expected (frames, 22 or 21, 3)"),
+        (lambda m: m[:0], "no frames"),
+        (lambda m: m[0], "shape (22, 3)"),
+        (lambda m: m[..., :2], "shape (20, 22, 2)"),
+        (lambda m: m.astype(np.int64), "dtype int64"),
+        (lambda m: np.array([None, "text"]), "not a .npy file of numbers"),
+    ],
+)
+def test_a_bad_motion(
+    refused: Callable, tiny_run: Path, files: list[Path], motion: Callable, tmp_path: Path, spoil: Callable, message: str
+) -> None:
+    bad = tmp_path / "bad.npy"
+    np.save(bad, spoil(motion(20)))
+    error = refused("caption", tiny_run, files[0], bad, files[1])  # nothing is printed for the good ones
+    assert str(bad) in error and message in error
+
+
+def test_a_bad_file(refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
+    truncated = tmp_path / "truncated.npy"
+    truncated.write_bytes(files[0].read_bytes()[:1000])
+    assert f"{truncated}: truncated or not a .npy file" in refused("caption", tiny_run, truncated)
+    empty = tmp_path / "empty.npy"
+    empty.touch()
+    assert f"{empty}: truncated or not a .npy file" in refused("caption", tiny_run, empty)
+    text = tmp_path / "text.npy"
+    text.write_text("a person walks")
+    assert f"{text}: truncated or not a .npy file" in refused("caption", tiny_run, text)
+    missing = tmp_path / "missing.npy"
+    assert f"{missing}: cannot read: No such file" in refused("caption", tiny_run, missing)
+    assert f"{tmp_path}: cannot read" in refused("caption", tiny_run, tmp_path)
+
+
+def test_a_bad_run(refused: Callable, files: list[Path], tmp_path: Path) -> None:
+    assert f"{tmp_path / 'none'}: no such run folder" in refused("caption", tmp_path / "none", files[0])
+    assert f"{tmp_path}: not a run folder" in refused("caption", tmp_path, files[0])

@@ -1,0 +1,83 @@
+"""Data folders for the tests: small ones that are written on the spot, and the real one where it is there."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Folder = Callable[..., Path]
+
+CAPTIONS = (
+    "a person walks forward.#a/DET person/NOUN walk/VERB forward/ADV#0.0#0.0\n"
+    "The man is walking slowly.#the/DET man/NOUN is/AUX walk/VERB slowly/ADV#0.0#0.0\n"
+    "a person waves#a/DET person/NOUN wave/VERB#0.0#0.0\n"
+)
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> Folder:
+    """``make_folder(lengths, joints=22, texts=CAPTIONS, name="data", splits=None)`` writes a data folder: motion
+    ``m<i>`` has ``lengths[i]`` random frames and the captions ``texts`` (a string, or one per motion). Without
+    ``splits`` the last motion is in val, the one before in test, and the others are in train."""
+
+    def make(
+        lengths: list[int],
+        joints: int = 22,
+        texts: str | list[str] = CAPTIONS,
+        name: str = "data",
+        splits: dict[str, list[str]] | None = None,
+    ) -> Path:
+        folder = tmp_path / name
+        (folder / "new_joints").mkdir(parents=True)
+        (folder / "texts").mkdir()
+        generator = np.random.default_rng(0)
+        ids = [f"m{number}" for number in range(len(lengths))]
+        for number, (motion_id, length) in enumerate(zip(ids, lengths, strict=True)):
+            motion = generator.normal(size=(length, joints, 3)).astype(np.float32)
+            np.save(folder / "new_joints" / f"{motion_id}.npy", motion)
+            text = texts if isinstance(texts, str) else texts[number]
+            (folder / "texts" / f"{motion_id}.txt").write_text(text, encoding="utf-8")
+        splits = splits or {"train": ids[:-2], "test": ids[-2:-1], "val": ids[-1:]}
+        for split, members in splits.items():
+            (folder / f"{split}.txt").write_text("".join(f"{m}\n" for m in members), encoding="utf-8")
+        return folder
+
+    return make
+
+
+def _shared_data() -> Path:
+    given = os.environ.get("M2T_FAST_DATA")
+    return Path(given) if given else Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data: ``$M2T_FAST_DATA``, or ``shared/data`` beside the repository."""
+    folder = _shared_data()
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is no folder (set M2T_FAST_DATA to one that holds bandai22)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bandai(shared_data: Path, request: pytest.FixtureRequest) -> Path:
+    """The folder bandai22, unpacked into pytest's cache the first time if there is only its archive."""
+    if (shared_data / "bandai22").is_dir():
+        return shared_data / "bandai22"
+    archive = shared_data / "bandai22.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"no real data: neither bandai22/ nor bandai22.tar.xz in {shared_data}")
+    assert request.config.cache is not None
+    target = request.config.cache.mkdir("m2t_fast_data") / "bandai22"
+    if not target.is_dir():
+        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+            with tarfile.open(archive) as opened:
+                opened.extractall(temporary, filter="data")
+            os.replace(Path(temporary) / "bandai22", target)
+    return target

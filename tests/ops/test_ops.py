@@ -1,0 +1,211 @@
+"""Every op on every backend: the reference's values and gradients, registration, and refusals."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2t_fast import ops, reference, use_backend
+from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, AttentionCase, EncoderCase, GateCase
+
+
+def floats(inputs):
+    return [x.clone().requires_grad_() if x.dtype.is_floating_point else x for x in inputs]
+
+
+def weighted_sum(outputs, which=None, seed=1):
+    """A scalar that depends on every output (or those in ``which``) in its own way."""
+    g = torch.Generator().manual_seed(seed)
+    chosen = [o for i, o in enumerate(outputs) if which is None or i in which]
+    return sum((o * torch.randn(o.shape, generator=g, dtype=torch.float64).to(o)).sum() for o in chosen)
+
+
+def values_and_gradients(function, inputs, which=None):
+    inputs = floats(inputs)
+    outputs = function(*inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    leaves = [x for x in inputs if x.requires_grad]
+    total = weighted_sum(outputs, which)
+    grads = torch.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else [None] * len(leaves)
+    return outputs, [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads, strict=True)]
+
+
+def assert_same(actual, expected, tolerance=1e-10):
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape and a.dtype == e.dtype
+        if e.numel():
+            assert torch.isfinite(a).all()
+            assert float((a - e).detach().abs().max()) <= tolerance * max(1.0, float(e.detach().abs().max()))
+
+
+def check_against_reference(op, plain, inputs, backend, which=None):
+    expected = values_and_gradients(plain, inputs, which)
+    with use_backend(backend):
+        actual = values_and_gradients(op, inputs, which)
+    assert_same(actual[0], expected[0])
+    assert_same(actual[1], expected[1])
+
+
+def attention(case):
+    return (
+        lambda *x: ops.spatio_temporal_attention(*x, scale=case.scale),
+        lambda *x: reference.spatio_temporal_attention(*x, scale=case.scale),
+    )
+
+
+@pytest.mark.parametrize("case", ATTENTION_CASES.values(), ids=ATTENTION_CASES.keys())
+def test_attention(case: AttentionCase, backend):
+    check_against_reference(*attention(case), case.inputs(), backend)
+
+
+@pytest.mark.parametrize("which", [w for n in (1, 2) for w in itertools.combinations(range(5), n)])
+def test_attention_when_some_outputs_are_used(which, backend):
+    case = AttentionCase(S=6)
+    check_against_reference(*attention(case), case.inputs(), backend, which)
+
+
+@given(
+    sizes=st.fixed_dictionaries({k: st.integers(1, n) for k, n in dict(B=3, T=20, L=4, P=7, H=9, D=9).items()}),
+    frame=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_attention_in_any_shape(sizes, frame, seed):
+    case = AttentionCase(**sizes, S=1 if frame else sizes["P"])
+    check_against_reference(*attention(case), case.inputs(seed=seed), "auto")
+
+
+def test_attention_ignores_what_lies_in_the_padding(backend):
+    case = AttentionCase(S=6, B=3)
+    clean = case.inputs()
+    dirty = [x.clone() for x in clean]
+    for n, length in enumerate(clean[8].tolist()):
+        for x in dirty[:3]:
+            x[n, length:] = torch.nan
+    with use_backend(backend):
+        expected = values_and_gradients(attention(case)[0], clean)
+        actual = values_and_gradients(attention(case)[0], dirty)
+    assert_same(actual[0], expected[0])
+    assert_same(actual[1], expected[1])
+
+
+@pytest.mark.parametrize("case", GATE_CASES.values(), ids=GATE_CASES.keys())
+@pytest.mark.parametrize("force", [None, 1.0, 0.25])
+def test_gate(case: GateCase, force, backend):
+    def op(*x):
+        return ops.gated_decoder_step(*x, force_gate=force)
+
+    def plain(*x):
+        return reference.gated_decoder_step(*x, force_gate=force)
+
+    check_against_reference(op, plain, case.inputs(), backend)
+
+
+@pytest.mark.parametrize("which", [(0,), (1,), (2,), (0, 1)])
+def test_gate_when_some_outputs_are_used(which, backend):
+    check_against_reference(ops.gated_decoder_step, reference.gated_decoder_step, GateCase().inputs(), backend, which)
+
+
+@pytest.mark.parametrize("case", ENCODER_CASES.values(), ids=ENCODER_CASES.keys())
+def test_encoder(case: EncoderCase, backend):
+    check_against_reference(
+        lambda *x: ops.part_encoder(*x, parts=case.parts),
+        lambda *x: reference.part_encoder(*x, parts=case.parts),
+        case.inputs(),
+        backend,
+    )
+
+
+def test_encoder_ignores_what_lies_in_the_padding(backend):
+    case = EncoderCase(B=3)
+    clean = case.inputs()
+    dirty = [x.clone() for x in clean]
+    for n, length in enumerate(clean[1].tolist()):
+        dirty[0][n, length:] = torch.nan
+    with use_backend(backend):
+        expected = values_and_gradients(lambda *x: ops.part_encoder(*x, parts=case.parts), clean)
+        actual = values_and_gradients(lambda *x: ops.part_encoder(*x, parts=case.parts), dirty)
+    assert_same(actual[0], expected[0])
+    assert_same(actual[1], expected[1])
+
+
+def test_gradcheck_of_every_op():
+    small = AttentionCase(B=2, T=3, L=2, P=2, S=2, H=2, D=2)
+    inputs = floats(small.inputs())
+    assert torch.autograd.gradcheck(lambda *x: tuple(ops.spatio_temporal_attention(*x, inputs[8])), inputs[:8])
+    assert torch.autograd.gradcheck(
+        lambda *x: tuple(ops.gated_decoder_step(*x)), floats(GateCase(B=1, L=2, H=2, C=2, E=2, D=2).inputs())
+    )
+    case = EncoderCase(B=2, T=3, D=2, half=2)
+    motion, lengths, *weights = floats(case.inputs())
+    assert torch.autograd.gradcheck(
+        lambda m, *w: ops.part_encoder(m, lengths, *w, parts=case.parts), [motion, *weights]
+    )
+
+
+@pytest.mark.parametrize("S", [1, 6])
+def test_opcheck_of_attention(S, backend):
+    inputs = floats(AttentionCase(S=S).inputs())
+    torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, 1.0, backend))
+
+
+def test_opcheck_of_the_gate(backend):
+    torch.library.opcheck(torch.ops.m2t_fast.gated_decoder_step, (*floats(GateCase().inputs()), None, backend))
+
+
+def test_opcheck_of_the_encoder(backend):
+    case = EncoderCase()
+    joints, sizes = [j for part in case.parts for j in part], [len(part) for part in case.parts]
+    torch.library.opcheck(torch.ops.m2t_fast.part_encoder, (*floats(case.inputs()), joints, sizes, backend))
+
+
+def test_opcheck_of_the_range_check():
+    torch.library.opcheck(torch.ops.m2t_fast.checked_range, (torch.tensor([1, 2]), 0, 5, "x"))
+
+
+ATTENTION_ARGUMENTS = [
+    "parts", "temporal_keys", "spatial_keys", "temporal_query", "spatial_query", "temporal_weight", "spatial_weight",
+    "spatial_bias", "lengths",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTENTION_ARGUMENTS)
+def test_attention_refuses_a_wrong_shape_by_name(name):
+    inputs = dict(zip(ATTENTION_ARGUMENTS, AttentionCase().inputs(), strict=True))
+    inputs[name] = inputs[name][..., None].expand(*inputs[name].shape, 2)
+    # parts come first, so their letters fit anything; every other argument must fit them.
+    with pytest.raises(ValueError, match=r"has shape \(.*expected \(|has S="):
+        ops.spatio_temporal_attention(**inputs)
+
+
+@pytest.mark.parametrize("lengths", [[0, 1], [9, 10], [-1, 3]])
+def test_attention_refuses_lengths_out_of_range(lengths):
+    inputs = AttentionCase().inputs()
+    inputs[8] = torch.tensor(lengths)
+    with pytest.raises(ValueError, match=r"lengths\[\d\] is -?\d+, expected 1 to 9"):
+        ops.spatio_temporal_attention(*inputs)
+
+
+def test_attention_refuses_other_dtypes_by_name():
+    inputs = AttentionCase().inputs()
+    with pytest.raises(TypeError, match="spatial_query has dtype torch.float32, expected torch.float64"):
+        ops.spatio_temporal_attention(*inputs[:4], inputs[4].float(), *inputs[5:])
+    with pytest.raises(TypeError, match="lengths must be an int64 tensor, got torch.float32"):
+        ops.spatio_temporal_attention(*inputs[:8], inputs[8].float())
+    with pytest.raises(TypeError, match="parts must be a tensor, got list"):
+        ops.spatio_temporal_attention([], *inputs[1:])
+
+
+@pytest.mark.parametrize("force", [-0.1, 1.5, float("nan")])
+def test_gate_refuses_a_forced_gate_out_of_range(force):
+    with pytest.raises(ValueError, match="force_gate"):
+        ops.gated_decoder_step(*GateCase().inputs(), force_gate=force)
+
+
+def test_encoder_refuses_a_joint_that_does_not_exist():
+    case = EncoderCase()
+    with pytest.raises(ValueError, match="joint 9, expected 0 to 4"):
+        ops.part_encoder(*case.inputs(), parts=((0,), (0, 9), (1, 2, 4)))

@@ -1,0 +1,20 @@
+"""A data set and a model small enough to train in a second."""
+
+from __future__ import annotations
+
+import pytest
+
+from m2t_fast.config import CaptionerConfig
+from m2t_fast.data.dataset import Prepared, load_data
+
+
+@pytest.fixture(scope="session")
+def data() -> Prepared:
+    return load_data("synthetic", synthetic_count={"train": 24, "val": 4, "test": 2}, joints=21)
+
+
+@pytest.fixture(scope="session")
+def config(data: Prepared) -> CaptionerConfig:
+    return CaptionerConfig(
+        vocab_size=len(data.vocabulary), joints=21, part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=6
+    )
