@@ -18,7 +18,9 @@ BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcar
 .PHONY: demo test lint bench clean
 .SUFFIXES:
 
+# The folder of the last demo makes room for the new one; the command itself never overwrites.
 demo: $(VENV)/.installed-plot
+	@rm -rf demo
 	@$(VENV)/bin/m2t-fast demo --output demo
 
 test: $(VENV)/.installed-dev

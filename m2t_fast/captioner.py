@@ -51,8 +51,8 @@ class Memory(NamedTuple):
         """The memory of the motions ``rows`` (int64), cut to their longest."""
         lengths = self.lengths[rows]
         frames = int(lengths.max()) if len(rows) else 0
-        keys = (x[rows, :frames] for x in (self.parts, self.temporal_keys, self.spatial_keys))
-        return Memory(*keys, lengths)
+        parts, temporal_keys, spatial_keys = (x[rows, :frames] for x in self[:3])
+        return Memory(parts, temporal_keys, spatial_keys, lengths)
 
 
 State = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -173,9 +173,7 @@ class Captioner(nn.Module):
         word = self.embedding(words)
         first, second = (word * mask for mask in dropout) if dropout is not None else (word, word)
         hidden, top, _ = self.run_lstms(first, None)
-        attention = self.attention(
-            memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden
-        )
+        attention = self.attention(memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden)
         step = self.step(attention.context, hidden, top, word, second, force_gate)
         logits = self.output(step.features)
         return CaptionerOutput(

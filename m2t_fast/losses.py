@@ -26,7 +26,7 @@ class GuidedLoss(NamedTuple):
 
 
 def language_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Eq. 11: cross entropy of logits (B, L, V) with words (B, L), mean over the words that are not <pad>; 0 if none."""
+    """Eq. 11: cross entropy of logits (B, L, V) with words (B, L), mean over all but <pad>; 0 if nothing is left."""
     words = (targets != PAD).sum()
     precision = torch.promote_types(logits.dtype, torch.float32)
     total = F.cross_entropy(logits.flatten(0, 1).to(precision), targets.flatten(), ignore_index=PAD, reduction="sum")

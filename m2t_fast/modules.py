@@ -42,7 +42,7 @@ class PartEncoder(nn.Module):
 
 
 class LSTM(nn.Module):
-    """One LSTM layer over (B, L, I). Not ``torch.nn.LSTM``, which a fullgraph compile refuses; same maths and kernels."""
+    """One LSTM layer over (B, L, I), with torch's kernels; ``torch.nn.LSTM`` itself a fullgraph compile refuses."""
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
@@ -58,7 +58,7 @@ class LSTM(nn.Module):
             zeros = x.new_zeros(x.shape[0], self.hidden_size)
             state = zeros, zeros
         start = (state[0][None].contiguous(), state[1][None].contiguous())
-        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
             x.contiguous(), start, weights, True, 1, 0.0, False, False, True
         )

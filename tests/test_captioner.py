@@ -57,9 +57,7 @@ def test_scheduled_sampling_equals_the_loop_over_words(scoring, teacher_forcing,
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@given(
-    B=st.integers(1, 3), T=st.integers(1, 9), L=st.integers(1, 6), seed=st.integers(0, 99), frame=st.booleans()
-)
+@given(B=st.integers(1, 3), T=st.integers(1, 9), L=st.integers(1, 6), seed=st.integers(0, 99), frame=st.booleans())
 def test_scheduled_sampling_equals_the_loop_in_any_shape(B, T, L, seed, frame):
     model = tiny("frame" if frame else "part").train()
     draws = model.draw(B, L, 0.5, torch.Generator().manual_seed(seed))

@@ -15,7 +15,9 @@ from m2t_fast.errors import UserError
 def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
-        "evaluate", help="score a run on a split", description="Captions a split, prints the scores against all references."
+        "evaluate",
+        help="score a run on a split",
+        description="Captions a split, prints the scores against all references and writes the predictions.",
     )
     options.add_run(parser)
     options.add_data(parser)

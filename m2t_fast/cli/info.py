@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from m2t_fast.data.describe import describe, format_description
     from m2t_fast.data.preprocessing import DataSettings
 
-    presets = {None: DataSettings, "kit": DataSettings.kit, "humanml3d": DataSettings.humanml3d}
-    print(format_description(describe(load_data(args.data, presets[args.preset]()))))
+    settings: DataSettings = getattr(DataSettings, args.preset)() if args.preset else DataSettings()
+    print(format_description(describe(load_data(args.data, settings))))
     return 0
 
 

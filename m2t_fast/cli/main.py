@@ -23,8 +23,8 @@ FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 class _Parser(argparse.ArgumentParser):
     """Reports a mistake as every other one is reported, in one line, instead of printing the usage."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)  # a new option must not change what an old command means
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")

@@ -80,10 +80,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-Plan = "tuple[Prepared, CaptionerConfig, TrainingSettings, str]"
-
-
-def _fresh(args: argparse.Namespace) -> Plan:
+def _fresh(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of a new run."""
     from m2t_fast.config import CaptionerConfig
     from m2t_fast.data.dataset import load_data
@@ -103,7 +100,7 @@ def _fresh(args: argparse.Namespace) -> Plan:
     return data, config, getattr(TrainingSettings, preset)(**given), args.dtype or "float32"
 
 
-def _resumed(args: argparse.Namespace) -> Plan:
+def _resumed(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
     from m2t_fast.data.dataset import load_data
     from m2t_fast.training.run_folder import load_run

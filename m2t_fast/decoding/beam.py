@@ -26,7 +26,7 @@ def beam_search(
 
     Each motion keeps K growing hypotheses and, apart from them, the K best finished ones. A finished hypothesis
     takes no further part in the computation. A motion is done when it has K finished ones and no growing hypothesis
-    scores better than the worst of them: a caption that has said everything could otherwise ramble on for a better mean.
+    scores better than the worst of them; else a caption that has said everything could ramble on for a better mean.
     At ``max_length`` the growing hypotheses count as finished, without <eos>.
     """
     device = memory.parts.device
@@ -48,8 +48,8 @@ def beam_search(
         rows = len(active)
         embedded = model.embedding(word.view(-1, 1))
         hidden, top, state = model.run_lstms(embedded, state)
-        grouped = (x.view(rows, beams, -1) for x in (hidden, top, embedded, embedded))
-        logits = model.next_word(memory, *grouped, force_gate)
+        hidden, top, embedded = (x.view(rows, beams, -1) for x in (hidden, top, embedded))
+        logits = model.next_word(memory, hidden, top, embedded, embedded, force_gate)
         candidates = total[..., None] + logits.to(precision).log_softmax(-1)
         length = float(step + 1) ** length_penalty
 

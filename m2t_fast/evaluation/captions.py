@@ -36,7 +36,9 @@ def generate_batches(
         training = model.training
         model.eval()
         try:
-            found = model.generate(batch.motion.to(weight.device, weight.dtype), batch.lengths.to(weight.device), **search)
+            found = model.generate(
+                batch.motion.to(weight.device, weight.dtype), batch.lengths.to(weight.device), **search
+            )
         finally:
             model.train(training)
         attention = GeneratedAttention(*(tensor.cpu() for tensor in found.attention))

@@ -89,7 +89,9 @@ def attention_map(
     panels = axes[bool(segments) :]
     for panel, number, values in zip(panels, shown, heat, strict=True):
         image = _draw_word(panel, values, part_names, float(heat.max()), fps)
-        panel.set_title(f"{words[number]}  (gate {gate[number]:.2f})", fontsize=11, fontweight="bold", loc="left", pad=4)
+        panel.set_title(
+            f"{words[number]}  (gate {gate[number]:.2f})", fontsize=11, fontweight="bold", loc="left", pad=4
+        )
         panel.tick_params(labelbottom=panel is panels[-1])
     panels[-1].set_xlabel("frame, time", fontsize=9)
     if segments:
@@ -163,13 +165,12 @@ def _motion_words(gate: np.ndarray, most: int) -> list[int]:
 def _write_head(figure: Figure, caption: list[str], human: list[str], height: float) -> None:
     """The caption, and the reference below it, from the top."""
     at = height - 0.12
-    for lines, style in (
-        (caption, {"fontsize": 13, "fontweight": "bold"}),
-        (human, {"fontsize": 10.5, "color": "#555555"}),
-    ):
-        for line in lines:
-            figure.text(0.115, at / height, line, va="top", ha="left", **style)
-            at -= _INCHES["line"] * (1.3 if lines is caption else 1.0)
+    for line in caption:
+        figure.text(0.115, at / height, line, va="top", ha="left", fontsize=13, fontweight="bold")
+        at -= 1.3 * _INCHES["line"]
+    for line in human:
+        figure.text(0.115, at / height, line, va="top", ha="left", fontsize=10.5, color="#555555")
+        at -= _INCHES["line"]
 
 
 def _draw_word(panel: Axes, values: np.ndarray, part_names: Sequence[str], highest: float, fps: float) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,21 +46,22 @@ class AttentionCase:
         ]
 
 
+_SHAPES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "one-frame": dict(T=1),
+    "one-word": dict(L=1),
+    "width-1": dict(D=1, H=1),
+    "odd": dict(B=3, T=13, L=3, H=59, D=111),
+    "long-sharp": dict(B=1, T=2000, L=2, D=5, sharp=30.0),
+    "one-hot": dict(T=17, sharp=3000.0),
+    "no-batch": dict(B=0),
+    "no-words": dict(L=0),
+    "scaled": dict(scale=1 / 6),
+}
 ATTENTION_CASES = {
-    f"{mode}-{name}": AttentionCase(**{"S": 1 if mode == "frame" else 6, **sizes})
-    for mode in ("frame", "part")
-    for name, sizes in {
-        "plain": {},
-        "one-frame": dict(T=1),
-        "one-word": dict(L=1),
-        "width-1": dict(D=1, H=1),
-        "odd": dict(B=3, T=13, L=3, H=59, D=111),
-        "long-sharp": dict(B=1, T=2000, L=2, D=5, sharp=30.0),
-        "one-hot": dict(T=17, sharp=3000.0),
-        "no-batch": dict(B=0),
-        "no-words": dict(L=0),
-        "scaled": dict(scale=1 / 6),
-    }.items()
+    f"{mode}-{name}": AttentionCase(S=slots, **sizes)
+    for mode, slots in (("frame", 1), ("part", 6))
+    for name, sizes in _SHAPES.items()
 }
 
 

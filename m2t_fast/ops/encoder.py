@@ -107,16 +107,14 @@ def _backward(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     run = implementation(NAME, backend, motion, "_backward")
-    return run(
-        grad_parts, motion, lengths, weight1, bias1, weight2, bias2, parts, part_joints, part_sizes, need_motion
-    )
+    return run(grad_parts, motion, lengths, weight1, bias1, weight2, bias2, parts, part_joints, part_sizes, need_motion)
 
 
 @_backward.register_fake
 def _(
     grad_parts, motion, lengths, weight1, bias1, weight2, bias2, parts, part_joints, part_sizes, need_motion, backend
 ):  # fmt: skip
-    grad_motion = torch.empty_like(motion, memory_format=torch.contiguous_format) if need_motion else motion.new_empty(0)
+    grad_motion = motion.new_empty(motion.shape if need_motion else 0)
     weights = (weight1, bias1, weight2, bias2)
     return grad_motion, *(torch.empty_like(x, memory_format=torch.contiguous_format) for x in weights)
 

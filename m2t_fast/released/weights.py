@@ -51,7 +51,10 @@ _SAME = {
     "final_layer.weight": "output.weight",
     "final_layer.bias": "output.bias",
 }
-_KEYS = {"feat_extract_g.weight": "attention.temporal_key.weight", "feat_extract_x.weight": "attention.spatial_key.weight"}
+_KEYS = {
+    "feat_extract_g.weight": "attention.temporal_key.weight",
+    "feat_extract_x.weight": "attention.spatial_key.weight",
+}
 _LAYERS = {
     "weight1": ("six_layers", "six_layers_v"),
     "weight2": ("six_layers_2", "six_layers_v2"),

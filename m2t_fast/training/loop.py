@@ -100,9 +100,7 @@ def train(
     folder = Path(folder)
     torch.manual_seed(settings.seed)
     model = Captioner(model_config).to(device=device, dtype=dtype)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     samples = digest(data["train"])
     if resume:
         for left in folder.glob(".*.tmp"):  # what a killed process was writing
@@ -227,9 +225,7 @@ class _Trainer:
         self._log(line)
         if self.progress:
             shown = "" if bleu is None else f"  val BLEU-4 {bleu:.1f} (best {position.best_bleu:.1f})"
-            tqdm.write(
-                f"epoch {line['epoch']:3d}  {_postfix(line)}{shown}  {position.seconds:.0f} s", file=sys.stderr
-            )
+            tqdm.write(f"epoch {line['epoch']:3d}  {_postfix(line)}{shown}  {position.seconds:.0f} s", file=sys.stderr)
         self._save_state()
 
     def _interrupt(self) -> None:

@@ -152,9 +152,7 @@ def load_run(folder: str | Path, device: str | torch.device = "cpu") -> Run:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / CONFIG}: damaged run configuration ({error})") from error
     if len(vocabulary) != model.config.vocab_size:
-        raise UserError(
-            f"{folder / VOCABULARY}: {len(vocabulary)} words, but the model has {model.config.vocab_size}"
-        )
+        raise UserError(f"{folder / VOCABULARY}: {len(vocabulary)} words, but the model has {model.config.vocab_size}")
     load_weights(folder / WEIGHTS, model)
     return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, config.get("training"))
 

@@ -14,7 +14,7 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.cli import main
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.dataset import load_data
-from m2t_fast.data.preprocessing import DataSettings, Statistics
+from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.training.run_folder import write_run
 
 CAPTIONS = (
@@ -119,9 +119,3 @@ def run_of(tmp_path_factory: pytest.TempPathFactory, data_of: Callable[[int], Pa
 def tiny_run(run_of: Callable[..., Path]) -> Path:
     """A run folder that reads 22 joints; only for reading."""
     return run_of(22)
-
-
-@pytest.fixture(scope="session")
-def unit_statistics() -> Statistics:
-    """Statistics that change nothing."""
-    return Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -36,7 +36,9 @@ def alone(run: Path, file: Path, **search: int) -> tuple[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_one_line_a_motion_in_the_order_given(call: Callable, tiny_run: Path, files: list[Path], batch_size: int) -> None:
+def test_one_line_a_motion_in_the_order_given(
+    call: Callable, tiny_run: Path, files: list[Path], batch_size: int
+) -> None:
     expected = [alone(tiny_run, file, beam_size=2, max_length=6)[0] for file in files]
     result = call("caption", tiny_run, *files, "--max-length", 6, "--batch-size", batch_size)
     assert (result.code, result.err) == (0, "")
@@ -117,7 +119,13 @@ def _nan(motion: np.ndarray) -> np.ndarray:
     ],
 )
 def test_a_bad_motion(
-    refused: Callable, tiny_run: Path, files: list[Path], motion: Callable, tmp_path: Path, spoil: Callable, message: str
+    refused: Callable,
+    tiny_run: Path,
+    files: list[Path],
+    motion: Callable,
+    tmp_path: Path,
+    spoil: Callable,
+    message: str,
 ) -> None:
     bad = tmp_path / "bad.npy"
     np.save(bad, spoil(motion(20)))

@@ -33,7 +33,9 @@ def checkpoint(tmp_path: Path, data_of: Callable[[int], Path]) -> Callable[..., 
 
 
 @pytest.mark.parametrize("joints", [21, 22])
-def test_a_complete_run_folder(call: Callable, checkpoint: Callable, data_of: Callable, tmp_path: Path, joints: int) -> None:
+def test_a_complete_run_folder(
+    call: Callable, checkpoint: Callable, data_of: Callable, tmp_path: Path, joints: int
+) -> None:
     path, model = checkpoint(joints)
     output = tmp_path / "run"
     result = call("convert", path, "--output", output, "--data", data_of(joints))

@@ -24,7 +24,9 @@ def test_whole_number() -> None:
 def test_number() -> None:
     assert options.number(0.0, 1.0)("1") == 1.0 and options.number(0.0)("1e-3") == 1e-3
     for text in ("-0.1", "1.1", "nan", "inf", "half"):
-        with pytest.raises(argparse.ArgumentTypeError, match=f"got '{text}', expected a number of at least 0 and at mo"):
+        with pytest.raises(
+            argparse.ArgumentTypeError, match=f"got '{text}', expected a number of at least 0 and at mo"
+        ):
             options.number(0.0, 1.0)(text)
     with pytest.raises(argparse.ArgumentTypeError, match="expected a number above 0"):
         options.number(0.0, above=True)("0")

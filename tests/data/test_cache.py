@@ -82,7 +82,7 @@ def test_a_corrupt_cache_is_rebuilt_silently(make_folder: Folder, cache_folder: 
     file.write_bytes(whole[:100])
     again = load_data(folder)
     assert torch.equal(first["train"].frames, again["train"].frames)
-    assert file.read_bytes() == whole and list(cache_folder.iterdir()) == [file]
+    assert cache.fetch(file) is not None and list(cache_folder.iterdir()) == [file]
 
 
 def test_goes_on_without_a_cache(make_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.data.batches import motion_batches
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.evaluation import caption_motions, generate_batches, hypotheses_of
-from m2t_fast.data.batches import motion_batches
 
 
 def test_every_motion_in_the_order_of_the_data_set(model: Captioner, data: Prepared) -> None:

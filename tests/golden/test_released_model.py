@@ -148,7 +148,8 @@ def test_free_running_greedy_to_the_end(golden):
     close(out.logits, golden.words_first("greedy/out/logits"), golden.dtype, "logits")
 
 
-EDGES = ["len1", "len1_among", "len2_3", "peaked_x30", "peaked_x300", "peaked_x3000", "no_gate_target", "no_alpha_target"]
+EDGES = ["len1", "len1_among", "len2_3", "no_gate_target", "no_alpha_target", "peaked_x30", "peaked_x300"]
+EDGES += ["peaked_x3000"]
 
 
 @pytest.mark.parametrize("case", EDGES)
@@ -169,9 +170,7 @@ def test_edge_cases_are_finite_and_equal_where_the_recording_is(edge, case):
     if same.any():
         scale = 10.0 if case.startswith("peaked") else 1.0  # the recording itself moves with rounding there
         close(out.logits[same] / scale, expected[same] / scale, edge.dtype, case)
-    loss = guided_loss(
-        out, tokens, lengths, edge(f"{case}/gates")[:, 1:], edge.spatial_target(f"{case}/alphas")[:, 1:]
-    )
+    loss = guided_loss(out, tokens, lengths, edge(f"{case}/gates")[:, 1:], edge.spatial_target(f"{case}/alphas")[:, 1:])
     assert torch.isfinite(loss.total)
     loss.total.backward()
     for name, parameter in model.named_parameters():

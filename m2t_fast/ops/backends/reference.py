@@ -7,6 +7,7 @@ devices spend more time fetching such a tensor than computing it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -145,9 +146,7 @@ def spatio_temporal_attention_backward(
     )
 
 
-def _additive_backward(
-    d_scores: Tensor, keys: Tensor, query: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _additive_backward(d_scores: Tensor, keys: Tensor, query: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of ``additive_scores``: keys (B, T, S, D), query (B, L, D), weight (R, D)."""
     tanh = torch.tanh(keys[:, None] + query[:, :, None, None])
     d_weight = d_scores.flatten(0, -2).T @ tanh.flatten(0, -2)
@@ -155,9 +154,9 @@ def _additive_backward(
     return d_sum.sum(dim=1), d_sum.sum(dim=(2, 3)), d_weight
 
 
-def gated_decoder_step(*inputs_and_force: Tensor | float | None) -> tuple[Tensor, Tensor, Tensor]:
+def gated_decoder_step(*inputs_and_force: Any) -> tuple[Tensor, ...]:
     """``reference.gated_decoder_step``."""
-    return tuple(reference.gated_decoder_step(*inputs_and_force))  # type: ignore[arg-type]
+    return tuple(reference.gated_decoder_step(*inputs_and_force))
 
 
 def gated_decoder_step_backward(
