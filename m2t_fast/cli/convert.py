@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,6 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast import released
-    from m2t_fast.data.dataset import load_data
-    from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.training.run_folder import new_folder, write_run
 
     if args.data is None:
@@ -43,30 +42,38 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_existing(args.output)
     model = released.load(args.checkpoint)
     joints = model.config.joints
-    settings = DataSettings.kit() if joints == 21 else DataSettings.humanml3d()
-    prepared = load_data(args.data, settings, joints=joints)
-    if prepared.skeleton.joints != joints:
-        raise UserError(
-            f"{args.data}: motions have {prepared.skeleton.joints} joints, but {args.checkpoint} reads {joints}"
-        )
-    vocabulary = _matching_vocabulary(prepared, model.config.vocab_size, args.checkpoint)
+    prepared, vocabulary = _matching_data(args.data, joints, model.config.vocab_size, args.checkpoint)
     with new_folder(args.output) as folder:
-        write_run(folder, model, vocabulary, prepared.statistics, settings, training=None)
+        write_run(folder, model, vocabulary, prepared.statistics, prepared.settings, training=None)
     print(f"{args.output}: {prepared.skeleton.name} model, {joints} joints, vocabulary of {len(vocabulary):,} words")
     return 0
 
 
-def _matching_vocabulary(prepared: Prepared, size: int, checkpoint: Path) -> Vocabulary:
-    """The vocabulary of the training captions, or of those of all splits, whichever has ``size`` words."""
+def _matching_data(source: str, joints: int, size: int, checkpoint: Path) -> tuple[Prepared, Vocabulary]:
+    """The data set, and the vocabulary of ``size`` words that its captions give.
+
+    No checkpoint says which captions its words were counted in: those of the training split or of all splits, with
+    the released filters or without. Any that gives the size is taken, in this order.
+    """
+    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.data.vocabulary import Vocabulary
 
-    if len(prepared.vocabulary) == size:
-        return prepared.vocabulary
-    captions = (text.split() for split in prepared.splits.values() for motion in split.references for text in motion)
-    whole = Vocabulary.build(captions, prepared.settings.min_count)
-    if len(whole) == size:
-        return whole
+    released = DataSettings.kit() if joints == 21 else DataSettings.humanml3d()
+    everything = load_data(source, DataSettings(), joints=joints)
+    if everything.skeleton.joints != joints:
+        raise UserError(f"{source}: motions have {everything.skeleton.joints} joints, but {checkpoint} reads {joints}")
+    candidates = [everything]
+    with suppress(UserError):  # the released filters may leave nothing of a small data set
+        candidates.insert(0, load_data(source, released, joints=joints))
+    sizes = []
+    for prepared in candidates:
+        captions = (text.split() for split in prepared.splits.values() for texts in split.references for text in texts)
+        for vocabulary in (prepared.vocabulary, Vocabulary.build(captions, prepared.settings.min_count)):
+            if len(vocabulary) == size:
+                return prepared, vocabulary
+            sizes.append(len(vocabulary))
     raise UserError(
-        f"{prepared.source}: vocabulary of {len(prepared.vocabulary)} words ({len(whole)} with val and test), but "
-        f"{checkpoint} has {size}: give the data set the checkpoint was trained on"
+        f"{source}: vocabulary of {sizes[0]} words ({sizes[1]} with val and test), but {checkpoint} has {size}: "
+        f"give the data set the checkpoint was trained on"
     )

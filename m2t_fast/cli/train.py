@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m2t_fast.cli import options
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,27 +21,27 @@ _LIMITS = ("min_frames", "max_frames", "max_tokens", "min_captions", "min_count"
 _UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the option out, or train a new run"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command and its options."""
-    from m2t_fast.cli import options
-
+def add_parser(subparsers: Any) -> None:
+    """Declares the command."""
     parser = subparsers.add_parser(
         "train",
         help="train a captioner and write its run folder",
         description="Train a captioner and write its run folder. Without --preset, sizes and hyper-parameters follow "
         "the skeleton and every motion is used; with it, the paper's filters apply too.",
     )
-    parser.add_argument("--data", required=True, metavar="PATH|synthetic", help="a data folder, or generated motions")
+    options.add_data(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the run folder to write")
     parser.add_argument("--preset", choices=("kit", "humanml3d"), help="the paper's settings for this data set")
     parser.add_argument("--scoring", choices=("part", "frame"), help="attention of the paper, or of its released code")
     parser.add_argument("--epochs", type=options.positive_int)
     parser.add_argument("--batch-size", type=options.positive_int)
-    parser.add_argument("--lambda-spat", type=float, help="weight of the spatial attention loss")
-    parser.add_argument("--lambda-adapt", type=float, help="weight of the adaptive gate loss")
-    parser.add_argument("--teacher-forcing", type=float, help="probability that a step reads the reference word")
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--lambda-spat", type=options.number(0.0), help="weight of the spatial attention loss")
+    parser.add_argument("--lambda-adapt", type=options.number(0.0), help="weight of the adaptive gate loss")
+    parser.add_argument(
+        "--teacher-forcing", type=options.number(0.0, 1.0), help="probability that a step reads the reference word"
+    )
+    parser.add_argument("--learning-rate", type=options.number(0.0, above=True))
+    parser.add_argument("--seed", type=options.whole_number(0))
     parser.add_argument("--dtype", choices=("float32", "float64"))
     parser.add_argument("--min-frames", type=options.positive_int, help="drop motions of fewer frames, as distributed")
     parser.add_argument("--max-frames", type=options.positive_int, help="drop motions of more frames, as distributed")
@@ -55,10 +56,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command on parsed arguments; returns the exit code."""
+    """Runs the command."""
     import torch
 
-    from m2t_fast.cli import options
     from m2t_fast.training.loop import train
 
     device = options.device(args.device)
@@ -66,11 +66,10 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists() and not resume:
         raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
     prepare = _resumed if resume else _fresh
-    data, config, settings, dtype = prepare(args)
-    sizes = ", ".join(f"{len(split)} {name}" for name, split in data.splits.items())
-    print(f"{args.data}: {sizes} samples; {len(data.vocabulary)} words; {config.joints} joints", file=sys.stderr)
+    with options.backend(args.backend, device), options.option_errors():
+        data, config, settings, dtype = prepare(args)
     try:
-        with options.backend(args.backend):
+        with options.backend(args.backend, device):
             train(data, config, settings, args.output, device, getattr(torch, dtype), resume, not args.quiet)
     except KeyboardInterrupt:
         if args.output.exists():
@@ -87,9 +86,7 @@ def _fresh(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, Trainin
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.training.settings import TrainingSettings
 
-    # Bad numbers are told before data are read.
     given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
-    TrainingSettings(**given)
     limits = {name: value for name in _LIMITS if (value := getattr(args, name)) is not None}
     data_settings = getattr(DataSettings, args.preset)(**limits) if args.preset else DataSettings(**limits)
     joints = 21 if args.preset == "kit" else 22
@@ -129,4 +126,9 @@ def _resumed(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, Train
         splits=("train", "val"),
         joints=stored.model.config.joints,
     )
+    own_joints = stored.model.config.joints
+    if data.skeleton.joints != own_joints:
+        raise UserError(
+            f"{args.data}: motions have {data.skeleton.joints} joints, but {args.output} reads {own_joints}"
+        )
     return data, stored.model.config, settings, dtype

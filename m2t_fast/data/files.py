@@ -10,6 +10,13 @@ from pathlib import Path
 from m2t_fast.errors import UserError
 
 
+def umask() -> int:
+    """The permission bits that this process leaves out of new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it replaces ``path`` when the block ends without an error.
@@ -25,6 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~umask())  # some writers make files that only their owner can read
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error.strerror or error}") from error

@@ -83,16 +83,15 @@ def load(source: str | Path | Mapping[str, Any]) -> Captioner:
     if isinstance(source, (str, Path)):
         name = str(source)
         source = _read(Path(source))
+    if not isinstance(source, Mapping):
+        raise TypeError(f"source must be a path or a state dict, got {type(source).__name__}")
     state = _unwrap(source)
     config = _config(name, state)
-    try:
-        model = Captioner(config).to(state["dec.embedding.weight"].dtype)
-        model.load_state_dict(from_released(state, config.joints))
-    except (KeyError, RuntimeError) as error:
-        raise UserError(f"{name}: {_first_problem(name, state, config)}") from error
-    problem = _first_problem(name, state, config)
+    problem = _first_problem(state, config)
     if problem:
         raise UserError(f"{name}: {problem}")
+    model = Captioner(config).to(state["dec.embedding.weight"].dtype)
+    model.load_state_dict(from_released(state, config.joints))
     return model
 
 
@@ -148,7 +147,7 @@ def _config(name: str, state: Mapping[str, Tensor]) -> CaptionerConfig:
         raise UserError(f"{name}: {error}") from error
 
 
-def _first_problem(name: str, state: Mapping[str, Tensor], config: CaptionerConfig) -> str | None:
+def _first_problem(state: Mapping[str, Tensor], config: CaptionerConfig) -> str | None:
     """The first released tensor that is missing, unknown or of another shape than ``config`` asks for."""
     with torch.device("meta"):
         expected = to_released(Captioner(config).state_dict(), config.joints)

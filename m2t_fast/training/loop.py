@@ -115,8 +115,18 @@ def train(
             write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
             (temporary / METRICS).touch()
             save_state(temporary / STATE, model, optimizer, position)
+    if progress:
+        print(_summary(data), file=sys.stderr)
     _Trainer(data, model, optimizer, settings, folder, position, progress).run()
     return folder
+
+
+def _summary(data: Prepared) -> str:
+    """One line: samples, words, joints, and what the filters dropped."""
+    sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+    dropped = sum(row["motions"]["read"] - row["motions"]["kept"] for row in data.report.values())
+    note = f"; {dropped:,} motions dropped by the filters" if dropped else ""
+    return f"{data.source}: {sizes} samples; {len(data.vocabulary):,} words; {data.skeleton.joints} joints{note}"
 
 
 class _Trainer:

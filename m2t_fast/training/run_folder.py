@@ -23,7 +23,7 @@ import torch
 from m2t_fast._version import __version__
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.files import atomic_path
+from m2t_fast.data.files import atomic_path, umask
 from m2t_fast.data.preprocessing import DataSettings, Statistics
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.errors import UserError
@@ -72,17 +72,11 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~umask())
         os.rename(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_run(

@@ -37,15 +37,17 @@ def test_from_nothing_to_a_picture(call: Callable, motion: Callable, tmp_path: P
     assert call("caption", output, file).code == 0
 
 
-def test_the_surest_caption_of_several_actions_is_drawn() -> None:
+def test_the_caption_of_several_actions_that_agrees_best_is_drawn() -> None:
     test = load_data("synthetic", synthetic_count=60)["test"]
     several = [number for number, segments in enumerate(test.segments or []) if len(segments or ()) > 1]
-    records = [{"prediction": "a", "score": 0.0} for _ in test.ids]
-    for place, number in enumerate(several):
-        records[number]["score"] = -5.0 + place
-    records[several[-1]]["prediction"] = ""
-    assert demo._choose(test, records) == several[-2]
-    assert demo._choose(test, [{"prediction": "", "score": 0.0} for _ in test.ids]) is None
+    single = next(number for number in range(test.motions) if number not in several)
+    records = [{"prediction": "a person", "score": -1.0, "references": r} for r in test.references]
+    records[single]["prediction"] = test.references[single][0]
+    records[several[1]]["score"] = -0.5
+    assert demo._choose(test, records) == several[1]
+    records[several[0]]["prediction"] = test.references[several[0]][0]
+    assert demo._choose(test, records) == several[0]
+    assert demo._choose(test, [{**record, "prediction": ""} for record in records]) is None
 
 
 def test_a_folder_that_exists(refused: Callable, tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""What the documents say is run: Python blocks, commands, make targets, links and the map from equations to code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2t_fast.cli import main
+from m2t_fast.cli.main import COMMANDS
+from m2t_fast.data import synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for document in DOCUMENTS:
+        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL)):
+            found.append((f"{document.name}-{number}", text))
+    return found
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A folder to work in, and little synthetic data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(synthetic, "DEFAULT_COUNT", {"train": 40, "val": 4, "test": 6})
+    np.save("motion.npy", synthetic.generate(3, seed=5, joints=21).splits["test"][0].joints)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "code"), blocks("python"), ids=[n for n, _ in blocks("python")])
+def test_python_blocks_run(name, code, small, capsys):
+    exec(compile(code, name, "exec"), {})
+    assert capsys.readouterr().err == ""
+
+
+def test_the_readme_commands_run_in_order(small, capsys):
+    lines = [line for _, text in blocks("bash") for line in text.splitlines() if line.startswith("m2t-fast ")]
+    assert len(lines) >= 5
+    for line in lines:
+        assert main(shlex.split(line, comments=True)[1:]) == 0, (line, capsys.readouterr().err)
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {t for d in DOCUMENTS for t in re.findall(r"`make (\w+)|^make (\w+)", d.read_text(), re.MULTILINE)}
+    for target in {name for pair in targets for name in pair if name}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_command_table_is_complete():
+    rows = re.findall(r"^\| `([\w-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_links_and_paths_lead_somewhere(document):
+    text = document.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]
+    paths = re.findall(r"`((?:m2t_fast|tests|docs|csrc|kernels|benchmarks)/[\w/.]*)`", text)
+    for path in [document.parent / link for link in links] + [ROOT / path for path in paths]:
+        assert path.exists() or re.search(r"OP|BACKEND", path.name), path
+
+
+def test_the_equation_map_names_functions_that_exist():
+    rows = re.findall(
+        r"^\| [^|]*(?:eq\.|3\.1|table|figure)[^|]*\|[^|]*\| ([^|]*) \| ([^|]*) \|",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) >= 12
+    for functions, files in rows:
+        sources = "".join((ROOT / path).read_text() for path in re.findall(r"\]\(([^)]+)\)", files))
+        for name in re.findall(r"`(?:\w+\.)?(\w+)`", functions):
+            assert re.search(rf"def {name}\b|self\.{name} =", sources), name
