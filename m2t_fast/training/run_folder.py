@@ -6,6 +6,7 @@ best weights so far) and, while training goes on, ``metrics.jsonl`` and ``traini
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -67,7 +68,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: output folder exists already")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _remove_left_over(path)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
         raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
     try:
@@ -77,6 +79,24 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove the temporary folders of processes that were killed while they made ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        owner = left.name[len(path.name) + 2 :].partition(".")[0]
+        if owner.isdigit() and left.is_dir() and not _alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_run(
@@ -103,10 +123,21 @@ def write_run(
 
 def save_weights(path: Path, model: Captioner) -> None:
     """Write the model's tensors atomically."""
+    write_tensors(path, model.state_dict())
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(
-            {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}, temporary
-        )
+        try:
+            safetensors.torch.save_file(tensors, temporary, metadata)
+        except safetensors.SafetensorError as error:  # such as a full disk
+            raise UserError(f"{path}: cannot write: {error}") from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:

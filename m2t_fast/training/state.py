@@ -7,15 +7,13 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import MotionDataset
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
-from m2t_fast.training.run_folder import fill, read_tensors
+from m2t_fast.training.run_folder import fill, read_tensors, write_tensors
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -52,9 +50,7 @@ def save_state(path: Path, model: Captioner, optimizer: torch.optim.Optimizer, p
     for name, parameter in model.named_parameters():
         for moment, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{name}.{moment}"] = value
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"position": json.dumps(asdict(position))})
+    write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
 
 
 def load_state(path: Path, model: Captioner, optimizer: torch.optim.Optimizer) -> Position:

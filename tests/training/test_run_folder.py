@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
+import safetensors.torch
 import torch
 
 from m2t_fast import Captioner
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.errors import UserError
-from m2t_fast.training.run_folder import load_run, new_folder, write_run
+from m2t_fast.training.run_folder import load_run, new_folder, save_weights, write_run
 
 
 @pytest.fixture
@@ -90,3 +93,23 @@ def test_a_failed_block_leaves_no_folder(tmp_path):
 def test_an_existing_folder_is_refused(run):
     with pytest.raises(UserError, match="exists already"), new_folder(run):
         pass
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".run.{dead.pid}.abc").mkdir()
+    (tmp_path / f".run.{os.getpid()}.abc").mkdir()
+    with new_folder(tmp_path / "run"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}
+
+
+def test_a_full_disk_is_one_clear_error(config, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(UserError, match="weights: cannot write: .*No space left"):
+        save_weights(tmp_path / "weights", Captioner(config))
+    assert not any(tmp_path.iterdir())
