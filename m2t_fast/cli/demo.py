@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_existing(args.output)
     require_matplotlib()
     device = options.device(args.device)
-    with options.backend(args.backend, device):
+    with options.backend(args.backend, device), _one_thread():
         # Without the longest motions, which cost most, more epochs fit in the same time.
         settings = DataSettings(max_frames=130, max_tokens=15)
         data = load_data("synthetic", settings, seed=args.seed, synthetic_count=args.motions)
@@ -82,6 +84,20 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f'Attention map  {args.output / PICTURE}, of "{records[number]["prediction"]}"')
     return 0
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A model this small gains next to nothing from a second thread, and where the cores are busy with something else
+    threads that wait for one another make a step many times slower."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _train(args: argparse.Namespace, data: Prepared, device: torch.device) -> None:
