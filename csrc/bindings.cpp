@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "common/build_info.h"
+#include "cpu/attention.h"
 #include "cpu/pack_ragged.h"
 
 namespace py = pybind11;
@@ -45,4 +46,5 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     module.def("pack_ragged", &pack_ragged, py::arg("values"), py::arg("offsets"), py::arg("index"), py::arg("count"),
                py::arg("width"), py::arg("row_bytes"), py::arg("fill"), py::arg("item_bytes"), py::arg("out"),
                py::arg("threads"), py::call_guard<py::gil_scoped_release>());
+    m2t::bind_attention(module);
 }

@@ -1,7 +1,10 @@
-// The one loop that every CPU kernel is parallelised with.
+// The loops that the CPU kernels are parallelised with.
 #pragma once
 
 #include <cstdint>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 
 namespace m2t {
 
@@ -19,6 +22,27 @@ void parallel_for(std::int64_t count, int threads, const Body& body) {
     if (threads > count) threads = static_cast<int>(count);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t i = 0; i < count; ++i) body(i);
+}
+
+// parallel_for for items of unequal cost: a thread takes the next item when it has finished one. Calls body(i, thread)
+// with 0 <= thread < threads, for workspace that belongs to a thread.
+template <typename Body>
+void parallel_for_uneven(std::int64_t count, int threads, const Body& body) {
+    if (threads <= 1 || count <= 1) {
+        for (std::int64_t i = 0; i < count; ++i) body(i, 0);
+        return;
+    }
+    if (threads > count) threads = static_cast<int>(count);
+#pragma omp parallel num_threads(threads)
+    {
+#if defined(_OPENMP)
+        const int thread = omp_get_thread_num();
+#else
+        const int thread = 0;
+#endif
+#pragma omp for schedule(dynamic)
+        for (std::int64_t i = 0; i < count; ++i) body(i, thread);
+    }
 }
 
 }  // namespace m2t

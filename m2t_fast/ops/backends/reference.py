@@ -6,7 +6,8 @@ devices spend more time fetching such a tensor than computing it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +24,23 @@ SLICE_ELEMENTS = 1 << 21
 
 def why_unavailable() -> None:
     """Plain PyTorch runs wherever torch does."""
+
+
+def _in_float32(backward: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+    """Run a gradient in float32 where tensors are stored shorter: its sums cancel more than bfloat16 has digits."""
+
+    def widen(x: Any) -> Any:
+        if isinstance(x, tuple):
+            return tuple(map(widen, x))
+        short = isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16)
+        return x.float() if short else x
+
+    @functools.wraps(backward)
+    def run(*arguments: Any) -> tuple[Tensor, ...]:
+        dtype = next(x.dtype for x in arguments if isinstance(x, Tensor) and x.dtype.is_floating_point)
+        return tuple(x.to(dtype) for x in backward(*map(widen, arguments)))
+
+    return run
 
 
 def _word_slices(temporal_keys: Tensor, words: int) -> Iterator[slice]:
@@ -62,6 +80,7 @@ def spatio_temporal_attention(
     return tuple(torch.cat(columns, dim=1) if len(columns) > 1 else columns[0].clone() for columns in zip(*outputs))  # noqa: B905
 
 
+@_in_float32
 def spatio_temporal_attention_backward(
     grads: tuple[Tensor | None, ...],
     parts: Tensor,
@@ -90,7 +109,7 @@ def spatio_temporal_attention_backward(
 
         # The forward pass again, keeping both tanh of this slice.
         z = temporal_scores(temporal_keys, temporal_query[:, words], temporal_weight)
-        z = z.to(torch.promote_types(z.dtype, torch.float32)).masked_fill(~mask[:, None, :, None], -torch.inf)
+        z = z.masked_fill(~mask[:, None, :, None], -torch.inf)
         gamma = torch.softmax(z.flatten(2), dim=-1).view_as(z)
         frame = torch.arange(parts.shape[1], dtype=z.dtype, device=z.device)
         m = (frame * gamma.sum(-1)).sum(-1, keepdim=True)
@@ -103,14 +122,14 @@ def spatio_temporal_attention_backward(
         alpha = spatial_weights(s.flatten(3), mask)
 
         # Eq. 8: context.
-        dg = torch.zeros_like(window) if d_window is None else d_window.to(z.dtype)
+        dg = torch.zeros_like(window) if d_window is None else d_window
         da = torch.zeros_like(alpha) if d_spatial is None else d_spatial
         if d_context is not None:
-            weights = (window[..., None].to(alpha.dtype) * alpha).flatten(2)
+            weights = (window[..., None] * alpha).flatten(2)
             d_parts += scale * (weights.transpose(1, 2) @ d_context).view_as(parts)
             d_weights = (scale * (d_context @ parts.flatten(1, 2).transpose(1, 2))).view_as(alpha)
             dg = dg + (d_weights * alpha).sum(-1)
-            da = da + d_weights * window[..., None].to(alpha.dtype)
+            da = da + d_weights * window[..., None]
 
         # Eq. 4 and 3: window, moments, softmax. The moments' gradient is centred, so that it sums to 0 over gamma.
         dg = dg * window
@@ -120,7 +139,7 @@ def spatio_temporal_attention_backward(
         ds = ds if d_std is None else ds + d_std[..., None]
         d_variance = torch.where(variance >= SIGMA_MIN**2, ds / (2 * sigma), 0)
         d_frame = offset * dm + (offset.square() - variance) * d_variance
-        dz = (gamma * d_frame[..., None]).to(parts.dtype)
+        dz = gamma * d_frame[..., None]
         grad = _additive_backward(dz[..., None], temporal_keys, temporal_query[:, words], temporal_weight[None])
         d_temporal_keys += grad[0]
         d_temporal_query[:, words] = grad[1]
@@ -159,6 +178,7 @@ def gated_decoder_step(*inputs_and_force: Any) -> tuple[Tensor, ...]:
     return tuple(reference.gated_decoder_step(*inputs_and_force))
 
 
+@_in_float32
 def gated_decoder_step_backward(
     grads: tuple[Tensor | None, ...],
     context: Tensor,
@@ -239,6 +259,7 @@ def part_encoder(
     return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, _split(part_joints, part_sizes))
 
 
+@_in_float32
 def part_encoder_backward(
     grad_parts: Tensor,
     motion: Tensor,

@@ -1,0 +1,235 @@
+// Vectors of float or double in the width of the instruction set being compiled for, with exp and tanh on them.
+//
+// Written with the vector extension of GCC and Clang: +, *, comparisons and ?: work lane by lane on every target, be it
+// AVX-512, AVX2, SSE2 or NEON. Another compiler gets vectors of one lane. See common/isa.h for M2T_ISA.
+#pragma once
+
+#include "common/isa.h"
+
+namespace m2t {
+namespace M2T_ISA {
+
+template <typename T>
+struct Lanes;
+
+#if defined(__GNUC__)
+template <>
+struct Lanes<float> {
+    typedef float V __attribute__((vector_size(M2T_VECTOR_BYTES)));
+    typedef std::int32_t I __attribute__((vector_size(M2T_VECTOR_BYTES)));
+};
+template <>
+struct Lanes<double> {
+    typedef double V __attribute__((vector_size(M2T_VECTOR_BYTES)));
+    typedef std::int64_t I __attribute__((vector_size(M2T_VECTOR_BYTES)));
+};
+#else
+template <>
+struct Lanes<float> {
+    using V = float;
+    using I = std::int32_t;
+};
+template <>
+struct Lanes<double> {
+    using V = double;
+    using I = std::int64_t;
+};
+#endif
+
+template <typename T>
+using Vec = typename Lanes<T>::V;
+template <typename T>
+using Bits = typename Lanes<T>::I;
+
+template <typename T>
+constexpr std::int64_t lanes() {
+    return static_cast<std::int64_t>(sizeof(Vec<T>) / sizeof(T));
+}
+
+// The smallest multiple of the vector width that holds n elements.
+template <typename T>
+constexpr std::int64_t padded(std::int64_t n) {
+    return (n + lanes<T>() - 1) / lanes<T>() * lanes<T>();
+}
+
+template <typename T>
+Vec<T> all(T x) {
+    return Vec<T>{} + x;
+}
+
+template <typename T>
+Vec<T> load(const T* p) {
+    Vec<T> v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <typename T>
+void store(T* p, Vec<T> v) {
+    std::memcpy(p, &v, sizeof v);
+}
+
+// The first n < lanes elements at p, zeros behind them; nothing past p[n - 1] is read.
+template <typename T>
+Vec<T> load_first(const T* p, std::int64_t n) {
+    T values[lanes<T>()] = {};
+    for (std::int64_t i = 0; i < n; ++i) values[i] = p[i];
+    return load(values);
+}
+
+template <typename T>
+void store_first(T* p, Vec<T> v, std::int64_t n) {
+    T values[lanes<T>()];
+    store(values, v);
+    for (std::int64_t i = 0; i < n; ++i) p[i] = values[i];
+}
+
+#if defined(__GNUC__)
+// Sum of the elements of a vector of Bytes bytes: halves are added until one element is left.
+template <typename T, int Bytes>
+struct Sum {
+    typedef T V __attribute__((vector_size(Bytes)));
+    typedef T Half __attribute__((vector_size(Bytes / 2)));
+    static T of(V v) {
+        Half low, high;
+        std::memcpy(&low, &v, sizeof low);
+        std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+        return Sum<T, Bytes / 2>::of(low + high);
+    }
+};
+template <typename T>
+struct Sum<T, sizeof(T)> {
+    typedef T V __attribute__((vector_size(sizeof(T))));
+    static T of(V v) { return v[0]; }
+};
+template <typename T>
+T sum(Vec<T> v) {
+    return Sum<T, M2T_VECTOR_BYTES>::of(v);
+}
+// The same in double, whose last additions round away nothing that float held.
+inline double sum_in_double(Vec<float> v) {
+    using Half = Sum<float, M2T_VECTOR_BYTES>::Half;
+    using Double = Lanes<double>::V;
+    Half low, high;
+    std::memcpy(&low, &v, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return sum<double>(__builtin_convertvector(low, Double) + __builtin_convertvector(high, Double));
+}
+#else
+template <typename T>
+T sum(Vec<T> v) {
+    return v;
+}
+inline double sum_in_double(Vec<float> v) { return v; }
+#endif
+inline double sum_in_double(Vec<double> v) { return sum<double>(v); }
+
+template <typename To, typename From>
+To reinterpret(From from) {
+    static_assert(sizeof(To) == sizeof(From), "same size");
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+// Smaller of x and the limit; NaN stays NaN.
+template <typename T>
+Vec<T> at_most(Vec<T> x, T limit) {
+    const Vec<T> l = all(limit);
+    return l < x ? l : x;
+}
+#if M2T_X86_VARIANTS && M2T_VECTOR_BYTES == 64
+// One instruction, where compilers take ?: through a mask register. (Masked, with a full mask, because GCC 12 warns of
+// an uninitialised value in the plain one.)
+inline Vec<float> at_most(Vec<float> x, float limit) {
+    return reinterpret<Vec<float>>(_mm512_maskz_min_ps(0xffff, _mm512_set1_ps(limit), reinterpret<__m512>(x)));
+}
+inline Vec<double> at_most(Vec<double> x, double limit) {
+    return reinterpret<Vec<double>>(_mm512_maskz_min_pd(0xff, _mm512_set1_pd(limit), reinterpret<__m512d>(x)));
+}
+#endif
+
+// x = n ln 2 + r with n whole and |r| <= ln 2 / 2; returns r and sets power to 2^n. For |x| < 700 (double), 87 (float).
+inline Vec<float> reduce(Vec<float> x, Vec<float>& power) {
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, held in the low mantissa bits
+    const Vec<float> shifted = x * 1.44269504f + magic;
+    const Vec<float> n = shifted - magic;
+    power = reinterpret<Vec<float>>((reinterpret<Bits<float>>(shifted) << 23) + 0x3f800000);
+    return (x - n * 0.693145752f) - n * 1.42860677e-6f;  // ln 2 in two numbers; the first product is exact
+}
+
+inline Vec<double> reduce(Vec<double> x, Vec<double>& power) {
+    const double magic = 6755399441055744.0;  // 1.5 * 2^52
+    const Vec<double> shifted = x * 1.4426950408889634 + magic;
+    const Vec<double> n = shifted - magic;
+    power = reinterpret<Vec<double>>((reinterpret<Bits<double>>(shifted) << 52) + 0x3ff0000000000000);
+    return (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+}
+
+// exp(r) - 1 for |r| <= ln 2 / 2: its Taylor polynomial, whose next term is below the last bit.
+inline Vec<float> expm1_small(Vec<float> r) {
+    Vec<float> q = r * (1.0f / 5040) + 1.0f / 720;
+    q = q * r + 1.0f / 120;
+    q = q * r + 1.0f / 24;
+    q = q * r + 1.0f / 6;
+    q = q * r + 0.5f;
+    return r + r * r * q;
+}
+
+inline Vec<double> expm1_small(Vec<double> r) {
+    Vec<double> q = r * (1.0 / 6227020800) + 1.0 / 479001600;
+    q = q * r + 1.0 / 39916800;
+    q = q * r + 1.0 / 3628800;
+    q = q * r + 1.0 / 362880;
+    q = q * r + 1.0 / 40320;
+    q = q * r + 1.0 / 5040;
+    q = q * r + 1.0 / 720;
+    q = q * r + 1.0 / 120;
+    q = q * r + 1.0 / 24;
+    q = q * r + 1.0 / 6;
+    q = q * r + 0.5;
+    return r + r * r * q;
+}
+
+// exp(x) for x <= 0 (softmax, Gaussian). Results below the smallest normal number are 0; NaN stays NaN.
+template <typename T>
+Vec<T> exp_nonpositive(Vec<T> x) {
+    const Vec<T> lowest = all<T>(sizeof(T) == 4 ? T(-87) : T(-708));
+    Vec<T> power;
+    const Vec<T> p = expm1_small(reduce(x, power));
+    const Vec<T> y = power + power * p;
+    return x < lowest ? Vec<T>{} : y;
+}
+
+// tanh = e / (e + 2) with e = exp(2|x|) - 1: odd, within [-1, 1], relative error a few roundings down to x = 0 and almost
+// none where it saturates, so that 1 - tanh^2 is as good as tanh; NaN stays NaN.
+//
+// float: 2|x| = n ln 2 + 2r, and (exp(2r) - 1) / 2 = r + r^2 q(r) with the minimax q of degree 4, relative error 1.3e-8.
+// A rational function of x takes four fifths of the time, but errs by 5 units in the last place where it saturates.
+inline Vec<float> tanh(Vec<float> x) {
+    const Bits<float> sign = reinterpret<Bits<float>>(x) & std::numeric_limits<std::int32_t>::min();
+    // From 9.2 on tanh rounds to 1.
+    const Vec<float> a = at_most(reinterpret<Vec<float>>(reinterpret<Bits<float>>(x) ^ sign), 9.2f);
+    const float magic = 12582912.0f;  // as in `reduce`
+    const Vec<float> shifted = a * 2.88539008f + magic;
+    const Vec<float> twice_power = reinterpret<Vec<float>>((reinterpret<Bits<float>>(shifted) << 23) + 0x40000000);
+    const Vec<float> r = a - (shifted - magic) * 0.34657359f;
+    Vec<float> q = r * 0.0444240046501f + 0.133866347567f;
+    q = q * r + 0.333337630904f;
+    q = q * r + 0.666661707403f;
+    q = q * r + 0.999999962661f;
+    const Vec<float> e = (r + r * r * q) * twice_power + (twice_power * 0.5f - 1.0f);
+    return reinterpret<Vec<float>>(reinterpret<Bits<float>>(e / (e + 2.0f)) | sign);
+}
+
+inline Vec<double> tanh(Vec<double> x) {
+    const Bits<double> sign = reinterpret<Bits<double>>(x) & std::numeric_limits<std::int64_t>::min();
+    const Vec<double> a = at_most(reinterpret<Vec<double>>(reinterpret<Bits<double>>(x) ^ sign), 22.0);
+    Vec<double> power;
+    const Vec<double> p = expm1_small(reduce(a + a, power));
+    const Vec<double> e = power * p + (power - 1.0);
+    return reinterpret<Vec<double>>(reinterpret<Bits<double>>(e / (e + 2.0)) | sign);
+}
+
+}  // namespace M2T_ISA
+}  // namespace m2t

@@ -1,0 +1,105 @@
+// Spreads attention over threads, in the fastest instruction set or a given one.
+#include "cpu/attention.h"
+
+#include <memory>
+#include <vector>
+
+#include "common/parallel.h"
+
+namespace m2t {
+namespace {
+
+template <typename T>
+AttentionKernels<T> kernels(InstructionSet isa) {
+#if M2T_X86_VARIANTS
+    const InstructionSet best = best_instruction_set();
+    if (isa == InstructionSet::best || isa > best) isa = best;
+    if (isa == InstructionSet::avx512) return avx512::attention_kernels<T>();
+    if (isa == InstructionSet::avx2) return avx2::attention_kernels<T>();
+#else
+    static_cast<void>(isa);
+#endif
+    return baseline::attention_kernels<T>();
+}
+
+// One piece of workspace for each thread, allocated before they start: they must not throw.
+class Workspaces {
+public:
+    Workspaces(int threads, std::size_t bytes)
+        : bytes_((bytes + 63) / 64 * 64),
+          memory_(new unsigned char[static_cast<std::size_t>(std::max(threads, 1)) * bytes_ + 64]) {}
+
+    unsigned char* of(int thread) const {
+        const auto start = (reinterpret_cast<std::uintptr_t>(memory_.get()) + 63) / 64 * 64;
+        return reinterpret_cast<unsigned char*>(start) + static_cast<std::size_t>(thread) * bytes_;
+    }
+
+private:
+    std::size_t bytes_;
+    std::unique_ptr<unsigned char[]> memory_;
+};
+
+// Sums `rows` rows of `size` numbers in order, in double.
+template <typename T>
+void sum_rows(const T* from, std::int64_t rows, std::int64_t size, T* to) {
+    std::vector<double> total(static_cast<std::size_t>(size), 0.0);
+    for (std::int64_t i = 0; i < rows; ++i) {
+        for (std::int64_t j = 0; j < size; ++j) total[static_cast<std::size_t>(j)] += from[i * size + j];
+    }
+    std::transform(total.begin(), total.end(), to, [](double x) { return static_cast<T>(x); });
+}
+
+}  // namespace
+
+template <typename T>
+void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputs<T>& out,
+                       int threads, InstructionSet isa) {
+    // All words of a motion at once read its keys once. With few motions, several threads share one.
+    const std::int64_t wanted = 4 * static_cast<std::int64_t>(std::max(threads, 1));
+    const std::int64_t cuts = sizes.batch >= wanted || sizes.batch == 0 ? 1 : (wanted + sizes.batch - 1) / sizes.batch;
+    const std::int64_t words = std::max<std::int64_t>(4, ((sizes.words + cuts - 1) / cuts + 3) / 4 * 4);
+    const std::int64_t chunks = (sizes.words + words - 1) / words;
+    const AttentionKernels<T> kernel = kernels<T>(isa);
+    const Workspaces workspaces(threads, kernel.workspace(sizes, std::min(words, sizes.words), false));
+    parallel_for_uneven(sizes.batch * chunks, threads, [&](std::int64_t item, int thread) {
+        const std::int64_t first = item % chunks * words;
+        kernel.forward(sizes, in, out, item / chunks, first, std::min(first + words, sizes.words),
+                       workspaces.of(thread));
+    });
+}
+
+template <typename T>
+void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& in,
+                        const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, int threads,
+                        InstructionSet isa) {
+    const std::int64_t dim = sizes.attention_dim;
+    const std::int64_t rows = sizes.rows();
+    // Each motion leaves its share of the gradients that are summed over motions; they are added up in order below.
+    std::vector<T> temporal_weight(static_cast<std::size_t>(sizes.batch * dim));
+    std::vector<T> spatial_weight(static_cast<std::size_t>(sizes.batch * rows * dim));
+    std::vector<T> spatial_bias(static_cast<std::size_t>(sizes.batch * rows));
+    AttentionInputGrads<T> shares = out;
+    shares.temporal_weight = temporal_weight.data();
+    shares.spatial_weight = spatial_weight.data();
+    shares.spatial_bias = spatial_bias.data();
+    const AttentionKernels<T> kernel = kernels<T>(isa);
+    const Workspaces workspaces(threads, kernel.workspace(sizes, sizes.words, true));
+    parallel_for_uneven(sizes.batch, threads, [&](std::int64_t b, int thread) {
+        kernel.backward(sizes, in, grads, shares, b, workspaces.of(thread));
+    });
+    sum_rows(temporal_weight.data(), sizes.batch, dim, out.temporal_weight);
+    sum_rows(spatial_weight.data(), sizes.batch, rows * dim, out.spatial_weight);
+    sum_rows(spatial_bias.data(), sizes.batch, rows, out.spatial_bias);
+}
+
+#define M2T_INSTANTIATE(T)                                                                                         \
+    template void attention_forward<T>(const AttentionSizes&, const AttentionInputs<T>&, const AttentionOutputs<T>&, \
+                                       int, InstructionSet);                                                       \
+    template void attention_backward<T>(const AttentionSizes&, const AttentionInputs<T>&,                          \
+                                        const AttentionOutputGrads<T>&, const AttentionInputGrads<T>&, int,        \
+                                        InstructionSet);
+M2T_INSTANTIATE(float)
+M2T_INSTANTIATE(double)
+#undef M2T_INSTANTIATE
+
+}  // namespace m2t

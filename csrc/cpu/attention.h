@@ -1,0 +1,91 @@
+// Spatio-temporal Gaussian attention (eq. 2-6 and 8) and its gradient on the processor.
+#pragma once
+
+#include <cstdint>
+
+#include "common/isa.h"
+
+namespace pybind11 {
+class module_;
+}
+
+namespace m2t {
+
+// Letters as in the glossary. Every tensor is contiguous, batch first, in the order of its indices here:
+// parts [b][t][p][h], keys [b][t][s][d], queries [b][l][d], window [b][l][t], spatial [b][l][t][p].
+struct AttentionSizes {
+    std::int64_t batch, frames, words, parts, slots, part_dim, attention_dim;
+    // Rows of the spatial weight, R: every key slot is scored by R weight rows, and slots * R == parts.
+    std::int64_t rows() const { return slots == parts ? 1 : parts; }
+};
+
+template <typename T>
+struct AttentionInputs {
+    const T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
+    const T *temporal_weight, *spatial_weight, *spatial_bias;
+    const std::int64_t* lengths;  // outside 0..T they are taken as the nearest bound
+    double scale;
+    double sigma_min;  // lower clamp of the window's standard deviation, in frames
+};
+
+template <typename T>
+struct AttentionOutputs {
+    T *context, *window, *spatial, *mean, *std;
+};
+
+// Gradients of the outputs; null for an output that nobody used.
+template <typename T>
+struct AttentionOutputGrads {
+    const T *context, *window, *spatial, *mean, *std;
+};
+
+template <typename T>
+struct AttentionInputGrads {
+    T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
+    T *temporal_weight, *spatial_weight, *spatial_bias;
+};
+
+// Fills every output. No frame beyond a motion's length is read. Words and motions are independent of each other, so
+// the result does not depend on `threads`.
+template <typename T>
+void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputs<T>& out,
+                       int threads, InstructionSet isa);
+
+// Fills every gradient, recomputing scores and tanh. Sums over words, frames and motions are taken in an order that
+// depends on the sizes alone, so the result does not depend on `threads`.
+template <typename T>
+void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& in,
+                        const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, int threads,
+                        InstructionSet isa);
+
+// One instruction set's copy of the work on one motion. `workspace` is private to the calling thread.
+template <typename T>
+struct AttentionKernels {
+    // Bytes of workspace that `forward` needs for that many words, or `backward` for all.
+    std::size_t (*workspace)(const AttentionSizes& sizes, std::int64_t words, bool gradient);
+    // Words [first, last) of motion b.
+    void (*forward)(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputs<T>& out,
+                    std::int64_t b, std::int64_t first, std::int64_t last, unsigned char* workspace);
+    // All words of motion b. The three gradients that are summed over motions are left as one row for each motion:
+    // the tensors in `out` have shapes (B, D), (B, R, D) and (B, R) here.
+    void (*backward)(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputGrads<T>& grads,
+                     const AttentionInputGrads<T>& out, std::int64_t b, unsigned char* workspace);
+};
+
+namespace baseline {
+template <typename T>
+AttentionKernels<T> attention_kernels();
+}
+namespace avx2 {
+template <typename T>
+AttentionKernels<T> attention_kernels();
+}
+namespace avx512 {
+template <typename T>
+AttentionKernels<T> attention_kernels();
+}
+
+// Adds attention_forward and attention_backward to the Python module.
+void bind_attention(pybind11::module_& module);
+
+}  // namespace m2t

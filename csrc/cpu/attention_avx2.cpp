@@ -1,0 +1,10 @@
+// The attention kernels compiled for AVX2 with FMA.
+#define M2T_ISA avx2
+#define M2T_VECTOR_BYTES 32
+#include "common/isa.h"
+
+#if M2T_X86_VARIANTS
+M2T_BEGIN_AVX2
+#include "cpu/attention_kernel.h"
+M2T_END_TARGET
+#endif

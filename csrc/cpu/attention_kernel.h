@@ -1,0 +1,246 @@
+// Attention of one motion, forward and backward. Included once for each instruction set: see isa.h.
+#pragma once
+
+#include "cpu/attention.h"
+#include "cpu/attention_scores.h"
+#include "cpu/attention_words.h"
+#include "cpu/small_product.h"
+
+namespace m2t {
+namespace M2T_ISA {
+
+// Everything that is kept of one motion and `count` of its words while a thread works on them, and nothing larger.
+template <typename T>
+struct AttentionWorkspace {
+    std::int64_t count, step, frame_stride, slot_stride, part_stride;  // rows are this many elements apart
+    T *temporal_query, *spatial_query;                                 // (count, padded D)
+    T *temporal_weight, *spatial_weight;                               // (padded D), (R, padded D)
+    T* values;                                                         // (kWords, padded D)
+    double* z;                                                         // (count, T*S)
+    T *gamma, *window, *alpha, *weights;                               // (count, T*S), (count, T), (count, T*P) twice
+    double *mean, *variance;                                           // (count)
+    // Gradient only: the words that have one, the gradient of their context (count, padded H), sums of score_gradients.
+    std::int64_t* active = nullptr;
+    T* d_context = nullptr;
+    ScoreSums<T> sums = {};
+    std::size_t bytes;
+
+    // Lays the arrays out from `base`; with null it only measures.
+    AttentionWorkspace(const AttentionSizes& n, std::int64_t words, bool gradient, unsigned char* base)
+        : count(words),
+          step(padded<T>(n.attention_dim)),
+          frame_stride(n.frames),
+          slot_stride(n.frames * n.slots),
+          part_stride(n.frames * n.parts),
+          bytes(0) {
+        const auto take = [&](auto*& array, std::int64_t elements) {
+            using Element = std::remove_reference_t<decltype(*array)>;
+            array = base == nullptr ? nullptr : reinterpret_cast<Element*>(base + bytes);
+            bytes += (static_cast<std::size_t>(elements) * sizeof(Element) + 63) / 64 * 64;
+        };
+        take(temporal_query, count * step);
+        take(spatial_query, count * step);
+        take(temporal_weight, step);
+        take(spatial_weight, n.rows() * step);
+        take(values, kWords * step);
+        take(z, count * slot_stride);
+        take(gamma, count * slot_stride);
+        take(window, count * frame_stride);
+        take(alpha, count * part_stride);
+        take(weights, count * part_stride);
+        take(mean, count);
+        take(variance, count);
+        if (!gradient) return;
+        take(active, count);
+        take(d_context, count * padded<T>(n.part_dim));
+        take(sums.total, (count + n.rows()) * step);
+        take(sums.tile, (count + n.rows()) * step);
+        take(sums.values, 2 * count * lanes<T>());
+    }
+};
+
+// Copies a row of `size` elements and fills up to the next whole vector with zeros.
+template <typename T>
+void copy_padded(const T* from, std::int64_t size, T* to) {
+    std::copy(from, from + size, to);
+    std::fill(to + size, to + padded<T>(size), T(0));
+}
+
+// The words and keys of one motion; `frames` of them are valid.
+template <typename T>
+struct Motion {
+    std::int64_t b, frames;
+    const T* parts;
+    Scoring<T> temporal, spatial;
+
+    Motion(const AttentionSizes& n, const AttentionInputs<T>& in, std::int64_t motion, const AttentionWorkspace<T>& w)
+        : b(motion), frames(std::clamp<std::int64_t>(in.lengths[motion], 0, n.frames)) {
+        const std::int64_t keys = b * n.frames * n.slots * n.attention_dim;
+        parts = in.parts + b * n.frames * n.parts * n.part_dim;
+        temporal = {in.temporal_keys + keys, frames * n.slots, n.attention_dim, w.temporal_query, w.count,
+                    w.temporal_weight, 1};
+        spatial = {in.spatial_keys + keys, frames * n.slots, n.attention_dim, w.spatial_query, w.count,
+                   w.spatial_weight, n.rows()};
+    }
+};
+
+// Fills gamma, mean, variance, window, alpha and weights of the words whose queries are given as row numbers of (L, D).
+template <typename T, typename WordAt>
+void attend(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion, const WordAt& word_at,
+            const AttentionWorkspace<T>& w) {
+    const std::int64_t dim = n.attention_dim;
+    for (std::int64_t j = 0; j < w.count; ++j) {
+        const std::int64_t row = (motion.b * n.words + word_at(j)) * dim;
+        copy_padded(in.temporal_query + row, dim, w.temporal_query + j * w.step);
+        copy_padded(in.spatial_query + row, dim, w.spatial_query + j * w.step);
+    }
+    copy_padded(in.temporal_weight, dim, w.temporal_weight);
+    for (std::int64_t r = 0; r < n.rows(); ++r) {
+        copy_padded(in.spatial_weight + r * dim, dim, w.spatial_weight + r * w.step);
+    }
+    scores(motion.temporal, w.z, w.slot_stride, w.values);
+    scores(motion.spatial, w.alpha, w.part_stride, w.values);
+    for (std::int64_t j = 0; j < w.count; ++j) {
+        T* window = w.window + j * w.frame_stride;
+        T* alpha = w.alpha + j * w.part_stride;
+        T* weights = w.weights + j * w.part_stride;
+        softmax_and_moments(w.z + j * w.slot_stride, motion.frames, n.slots, w.gamma + j * w.slot_stride, w.mean[j],
+                            w.variance[j]);
+        gaussian_window(motion.frames, w.mean[j], clamped_std(w.variance[j], in.sigma_min), window);
+        // One row of weights scores every part: its bias is the same for all of them and cancels.
+        softmax_over_parts(alpha, motion.frames, n.parts, n.rows() == 1 ? nullptr : in.spatial_bias);
+        for (std::int64_t t = 0; t < motion.frames; ++t) {
+            const T scaled = static_cast<T>(in.scale) * window[t];
+            for (std::int64_t i = 0; i < n.parts; ++i) weights[t * n.parts + i] = scaled * alpha[t * n.parts + i];
+        }
+    }
+}
+
+// Copies `used` elements and sets the rest of a row of `size` to 0.
+template <typename T>
+void copy_and_clear(const T* from, std::int64_t used, std::int64_t size, T* to) {
+    std::copy(from, from + used, to);
+    std::fill(to + used, to + size, T(0));
+}
+
+template <typename T>
+void forward(const AttentionSizes& n, const AttentionInputs<T>& in, const AttentionOutputs<T>& out, std::int64_t b,
+             std::int64_t first, std::int64_t last, unsigned char* base) {
+    const AttentionWorkspace<T> w(n, last - first, false, base);
+    const Motion<T> motion(n, in, b, w);
+    attend(n, in, motion, [=](std::int64_t j) { return first + j; }, w);
+    const std::int64_t row = b * n.words + first;
+    for (std::int64_t j = 0; j < w.count; ++j) {
+        out.mean[row + j] = static_cast<T>(w.mean[j]);
+        out.std[row + j] = static_cast<T>(clamped_std(w.variance[j], in.sigma_min));
+        copy_and_clear(w.window + j * w.frame_stride, motion.frames, n.frames, out.window + (row + j) * n.frames);
+        copy_and_clear(w.alpha + j * w.part_stride, motion.frames * n.parts, n.frames * n.parts,
+                       out.spatial + (row + j) * n.frames * n.parts);
+    }
+    T* context = out.context + row * n.part_dim;
+    std::fill(context, context + w.count * n.part_dim, T(0));
+    product(w.weights, w.part_stride, std::int64_t(1), w.count, motion.parts, n.part_dim, motion.frames * n.parts,
+            context, n.part_dim, n.part_dim);
+}
+
+template <typename T>
+bool any_nonzero(const T* x, std::int64_t first, std::int64_t count) {
+    return x != nullptr && !std::all_of(x + first, x + first + count, [](T value) { return value == 0; });
+}
+
+// Lists the words of motion b that have a gradient: padding after a caption's end has none, and costs nothing.
+template <typename T>
+std::int64_t active_words(const AttentionSizes& n, const AttentionOutputGrads<T>& grads, std::int64_t b,
+                          std::int64_t frames, std::int64_t* active) {
+    std::int64_t count = 0;
+    for (std::int64_t l = 0; l < n.words; ++l) {
+        const std::int64_t row = b * n.words + l;
+        if (any_nonzero(grads.mean, row, 1) || any_nonzero(grads.std, row, 1) ||
+            any_nonzero(grads.context, row * n.part_dim, n.part_dim) ||
+            any_nonzero(grads.window, row * n.frames, frames) ||
+            any_nonzero(grads.spatial, row * n.frames * n.parts, frames * n.parts)) {
+            active[count++] = l;
+        }
+    }
+    return count;
+}
+
+// Gradients of keys, queries and weight of one scoring, from `grad` (count, frames * slots * rows).
+template <typename T>
+void scoring_backward(const AttentionSizes& n, const Motion<T>& motion, const Scoring<T>& s, const T* grad,
+                      std::int64_t grad_stride, const AttentionWorkspace<T>& w, T* d_keys, T* d_query, T* d_weight) {
+    const std::int64_t dim = n.attention_dim;
+    std::fill(w.sums.total, w.sums.total + (s.words + s.rows) * w.step, T(0));
+    T* keys = d_keys + motion.b * n.frames * n.slots * dim;
+    score_gradients(s, grad, grad_stride, keys, w.sums);
+    std::fill(keys + s.count * dim, keys + n.frames * n.slots * dim, T(0));
+    T* queries = d_query + motion.b * n.words * dim;
+    std::fill(queries, queries + n.words * dim, T(0));
+    for (std::int64_t j = 0; j < s.words; ++j) {
+        const T* sum = w.sums.total + j * w.step;
+        std::copy(sum, sum + dim, queries + w.active[j] * dim);
+    }
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+        const T* sum = w.sums.total + (s.words + r) * w.step;
+        std::copy(sum, sum + dim, d_weight + (motion.b * s.rows + r) * dim);
+    }
+}
+
+template <typename T>
+void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const AttentionOutputGrads<T>& grads,
+              const AttentionInputGrads<T>& out, std::int64_t b, unsigned char* base) {
+    AttentionWorkspace<T> w(n, n.words, true, base);
+    const std::int64_t frames = std::clamp<std::int64_t>(in.lengths[b], 0, n.frames);
+    w.count = active_words(n, grads, b, frames, w.active);
+    const Motion<T> motion(n, in, b, w);
+    attend(n, in, motion, [&](std::int64_t j) { return w.active[j]; }, w);
+
+    // Eq. 8. From here `weights` is the gradient of the context weights, then that of the spatial scores.
+    const std::int64_t pairs = frames * n.parts;
+    const std::int64_t context_step = padded<T>(n.part_dim);
+    T* d_parts = out.parts + b * n.frames * n.parts * n.part_dim;
+    std::fill(d_parts, d_parts + n.frames * n.parts * n.part_dim, T(0));
+    if (grads.context != nullptr) {
+        for (std::int64_t j = 0; j < w.count; ++j) {
+            copy_padded(grads.context + (b * n.words + w.active[j]) * n.part_dim, n.part_dim,
+                        w.d_context + j * context_step);
+        }
+        product(w.weights, std::int64_t(1), w.part_stride, pairs, w.d_context, context_step, w.count, d_parts,
+                n.part_dim, n.part_dim);
+        dots(w.d_context, context_step, w.count, motion.parts, n.part_dim, pairs, n.part_dim,
+             static_cast<T>(in.scale), w.weights, w.part_stride);
+    } else {
+        std::fill(w.weights, w.weights + w.count * w.part_stride, T(0));
+    }
+
+    for (std::int64_t j = 0; j < w.count; ++j) {
+        score_gradients_of_word(n, grads, b * n.words + w.active[j], frames, w.mean[j], w.variance[j], in.sigma_min,
+                                w.window + j * w.frame_stride, w.alpha + j * w.part_stride,
+                                w.weights + j * w.part_stride, w.gamma + j * w.slot_stride);
+    }
+    scoring_backward(n, motion, motion.temporal, w.gamma, w.slot_stride, w, out.temporal_keys, out.temporal_query,
+                     out.temporal_weight);
+    scoring_backward(n, motion, motion.spatial, w.weights, w.part_stride, w, out.spatial_keys, out.spatial_query,
+                     out.spatial_weight);
+    for (std::int64_t r = 0; r < n.rows(); ++r) {
+        double total = 0;
+        for (std::int64_t j = 0; n.rows() > 1 && j < w.count; ++j) {
+            for (std::int64_t t = 0; t < frames; ++t) total += w.weights[j * w.part_stride + t * n.parts + r];
+        }
+        out.spatial_bias[b * n.rows() + r] = static_cast<T>(total);
+    }
+}
+
+template <typename T>
+AttentionKernels<T> attention_kernels() {
+    const auto workspace = [](const AttentionSizes& n, std::int64_t words, bool gradient) {
+        return AttentionWorkspace<T>(n, words, gradient, nullptr).bytes;
+    };
+    return {workspace, &forward<T>, &backward<T>};
+}
+
+template AttentionKernels<float> attention_kernels<float>();
+template AttentionKernels<double> attention_kernels<double>();
+
+}  // namespace M2T_ISA
+}  // namespace m2t
