@@ -227,7 +227,9 @@ class Captioner(nn.Module):
             logits = self.next_word(memory, hidden[:, -1:], top[:, -1:], word[:, -1:], second[:, -1:])
             predicted = logits[:, 0].argmax(-1)
             words[:, position] = (
-                torch.where(draws.coins[position], words[:, position], predicted) if every else predicted
+                torch.where(draws.coins[position].to(words.device), words[:, position], predicted)
+                if every
+                else predicted
             )
             start = position
         return words

@@ -12,25 +12,29 @@ from m2t_fast import Captioner, CaptionerConfig
 from m2t_fast.config import EOS, PAD, SOS
 
 
+@pytest.fixture(autouse=True)
+def no_gradients():
+    with torch.no_grad():
+        yield
+
+
 def tiny(vocab_size=9, seed=0, sharpness=4.0, scoring="part") -> Captioner:
     torch.manual_seed(seed)
     config = CaptionerConfig(
         vocab_size=vocab_size, joints=21, part_dim=4, attention_dim=6, hidden_size=6, embedding_dim=5, scoring=scoring
     )
     model = Captioner(config).double().eval()
-    with torch.no_grad():  # an untrained model says nearly the same everywhere
-        model.output.weight *= sharpness
-        model.bottom_lstm.weight_ih *= 2
+    model.output.weight *= sharpness  # an untrained model says nearly the same everywhere
+    model.bottom_lstm.weight_ih *= 2
     return model
 
 
 def ending(seed: int) -> Captioner:
     """A model whose captions of ``motions(B=8, seed=3)`` end at different words."""
     model = tiny(seed=seed)
-    with torch.no_grad():  # the motion, not the words before, decides what comes next
-        for layer in (model.step.context, model.step.mixture, model.output):
-            layer.weight.normal_()
-        model.step.gate_hidden.bias += 5.0
+    for layer in (model.step.context, model.step.mixture, model.output):
+        layer.weight.normal_()
+    model.step.gate_hidden.bias += 5.0  # the motion, not the words before, decides what comes next
     return model
 
 
@@ -58,8 +62,7 @@ def log_probability(model, motion, length, caption) -> float:
 def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_captions(seed, sharpness, penalty):
     model = tiny(vocab_size=5, seed=seed, sharpness=sharpness)
     motion, _ = motions(B=1)
-    with torch.no_grad():
-        scores = {c: log_probability(model, motion, 7, c) / len(c) ** penalty for c in every_caption(5, 3)}
+    scores = {c: log_probability(model, motion, 7, c) / len(c) ** penalty for c in every_caption(5, 3)}
     best = max(scores, key=scores.__getitem__)
     found = model.generate(motion, torch.tensor([7]), beam_size=5, max_length=3, length_penalty=penalty)
     assert tuple(found.tokens[0, 0, : len(best)].tolist()) == best
@@ -69,8 +72,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_of_all_captions(seed, s
 def test_a_beam_wide_enough_for_all_returns_every_caption_in_order():
     model = tiny(vocab_size=4, sharpness=2.0)
     motion, _ = motions(B=1)
-    with torch.no_grad():
-        scores = sorted((log_probability(model, motion, 7, c) / len(c) for c in every_caption(4, 3)), reverse=True)
+    scores = sorted((log_probability(model, motion, 7, c) / len(c) for c in every_caption(4, 3)), reverse=True)
     count = len(scores)
     found = model.generate(motion, torch.tensor([7]), beam_size=count + 5, max_length=3)
     torch.testing.assert_close(found.scores[0, :count], torch.tensor(scores, dtype=torch.float64))
@@ -158,8 +160,7 @@ def test_a_forced_gate_is_used_and_returned(beam_size):
     assert (found.attention.gate[:, 0] == 1.0).all()
     free = model.generate(motion, lengths, beam_size=beam_size, max_length=6)
     assert not torch.equal(found.scores, free.scores)
-    with torch.no_grad():  # the language branch is out: changing it changes nothing
-        model.step.language.weight.normal_()
+    model.step.language.weight.normal_()  # the language branch is out: changing it changes nothing
     again = model.generate(motion, lengths, beam_size=beam_size, max_length=6, force_gate=1.0)
     assert torch.equal(again.scores, found.scores)
 
