@@ -10,6 +10,8 @@
 
 #include "common/build_info.h"
 #include "cpu/attention.h"
+#include "cpu/encoder.h"
+#include "cpu/gate.h"
 #include "cpu/pack_ragged.h"
 
 namespace py = pybind11;
@@ -47,4 +49,6 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
                py::arg("width"), py::arg("row_bytes"), py::arg("fill"), py::arg("item_bytes"), py::arg("out"),
                py::arg("threads"), py::call_guard<py::gil_scoped_release>());
     m2t::bind_attention(module);
+    m2t::bind_encoder(module);
+    m2t::bind_gate(module);
 }

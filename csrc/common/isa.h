@@ -1,16 +1,17 @@
 // Compiles a region of a source file for an instruction set that the processor is asked about at run time.
 //
-// A kernel is one header, included by one source file per instruction set:
+// Kernels are headers, included by one source file per instruction set:
 //
 //     #define M2T_ISA avx2                 // namespace of this copy
 //     #define M2T_VECTOR_BYTES 32          // width of its vectors
-//     #include "common/isa.h"
+//     #include "common/isa.h"              // and every header that is not a kernel
 //     M2T_BEGIN_AVX2
 //     #include "cpu/some_kernel.h"
 //     M2T_END_TARGET
 //
-// so that no file needs compiler flags of its own. Standard headers come before the region (those below, or more): their
-// inline functions must not be compiled for an instruction set that the processor may lack and then shared by the linker.
+// so that no file needs compiler flags of its own. Other headers come before the region, the standard ones among them:
+// their inline functions must not be compiled for an instruction set that the processor may lack and then be shared by
+// the linker with code that runs everywhere.
 #pragma once
 
 #include <algorithm>
@@ -49,5 +50,41 @@ enum class InstructionSet : int { best = -1, baseline = 0, avx2 = 1, avx512 = 2 
 
 // The fastest copy that the running processor can execute.
 InstructionSet best_instruction_set();
+
+// Declares name<T>(), a table of kernels, in the namespace of every copy, and name<T>(isa), which chooses one: the one
+// asked for, or the best where the processor lacks it.
+#if M2T_X86_VARIANTS
+#define M2T_DECLARE_KERNELS(Table, name)                                        \
+    namespace baseline {                                                        \
+    template <typename T>                                                       \
+    Table<T> name();                                                            \
+    }                                                                           \
+    namespace avx2 {                                                            \
+    template <typename T>                                                       \
+    Table<T> name();                                                            \
+    }                                                                           \
+    namespace avx512 {                                                          \
+    template <typename T>                                                       \
+    Table<T> name();                                                            \
+    }                                                                           \
+    template <typename T>                                                       \
+    Table<T> name(InstructionSet isa) {                                         \
+        const InstructionSet best = best_instruction_set();                     \
+        if (isa == InstructionSet::best || isa > best) isa = best;              \
+        if (isa == InstructionSet::avx512) return avx512::name<T>();            \
+        if (isa == InstructionSet::avx2) return avx2::name<T>();                \
+        return baseline::name<T>();                                             \
+    }
+#else
+#define M2T_DECLARE_KERNELS(Table, name) \
+    namespace baseline {                 \
+    template <typename T>                \
+    Table<T> name();                     \
+    }                                    \
+    template <typename T>                \
+    Table<T> name(InstructionSet) {      \
+        return baseline::name<T>();      \
+    }
+#endif
 
 }  // namespace m2t

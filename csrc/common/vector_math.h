@@ -69,16 +69,19 @@ void store(T* p, Vec<T> v) {
     std::memcpy(p, &v, sizeof v);
 }
 
-// The first n < lanes elements at p, zeros behind them; nothing past p[n - 1] is read.
+// The first n <= lanes elements at p, zeros behind them; nothing past p[n - 1] is read.
 template <typename T>
 Vec<T> load_first(const T* p, std::int64_t n) {
+    if (n == lanes<T>()) return load(p);
     T values[lanes<T>()] = {};
     for (std::int64_t i = 0; i < n; ++i) values[i] = p[i];
     return load(values);
 }
 
+// Writes the first n <= lanes elements.
 template <typename T>
 void store_first(T* p, Vec<T> v, std::int64_t n) {
+    if (n == lanes<T>()) return store(p, v);
     T values[lanes<T>()];
     store(values, v);
     for (std::int64_t i = 0; i < n; ++i) p[i] = values[i];
@@ -201,10 +204,10 @@ Vec<T> exp_nonpositive(Vec<T> x) {
     return x < lowest ? Vec<T>{} : y;
 }
 
-// tanh = e / (e + 2) with e = exp(2|x|) - 1: odd, within [-1, 1], relative error a few roundings down to x = 0 and almost
-// none where it saturates, so that 1 - tanh^2 is as good as tanh; NaN stays NaN.
+// tanh = e / (e + 2) with e = exp(2|x|) - 1: odd, within [-1, 1], relative error a few roundings down to x = 0 and
+// almost none where it saturates, so that 1 - tanh^2 is as good as tanh; NaN stays NaN.
 //
-// float: 2|x| = n ln 2 + 2r, and (exp(2r) - 1) / 2 = r + r^2 q(r) with the minimax q of degree 4, relative error 1.3e-8.
+// float: 2|x| = n ln 2 + 2r, (exp(2r) - 1) / 2 = r + r^2 q(r) with the minimax q of degree 4, relative error 1.3e-8.
 // A rational function of x takes four fifths of the time, but errs by 5 units in the last place where it saturates.
 inline Vec<float> tanh(Vec<float> x) {
     const Bits<float> sign = reinterpret<Bits<float>>(x) & std::numeric_limits<std::int32_t>::min();

@@ -1,43 +1,19 @@
 // Spreads attention over threads, in the fastest instruction set or a given one.
 #include "cpu/attention.h"
 
-#include <memory>
 #include <vector>
 
+#include "common/huge_pages.h"
 #include "common/parallel.h"
+#include "common/workspace.h"
 
 namespace m2t {
 namespace {
 
 template <typename T>
-AttentionKernels<T> kernels(InstructionSet isa) {
-#if M2T_X86_VARIANTS
-    const InstructionSet best = best_instruction_set();
-    if (isa == InstructionSet::best || isa > best) isa = best;
-    if (isa == InstructionSet::avx512) return avx512::attention_kernels<T>();
-    if (isa == InstructionSet::avx2) return avx2::attention_kernels<T>();
-#else
-    static_cast<void>(isa);
-#endif
-    return baseline::attention_kernels<T>();
+std::size_t bytes_of(std::int64_t elements) {
+    return static_cast<std::size_t>(elements) * sizeof(T);
 }
-
-// One piece of workspace for each thread, allocated before they start: they must not throw.
-class Workspaces {
-public:
-    Workspaces(int threads, std::size_t bytes)
-        : bytes_((bytes + 63) / 64 * 64),
-          memory_(new unsigned char[static_cast<std::size_t>(std::max(threads, 1)) * bytes_ + 64]) {}
-
-    unsigned char* of(int thread) const {
-        const auto start = (reinterpret_cast<std::uintptr_t>(memory_.get()) + 63) / 64 * 64;
-        return reinterpret_cast<unsigned char*>(start) + static_cast<std::size_t>(thread) * bytes_;
-    }
-
-private:
-    std::size_t bytes_;
-    std::unique_ptr<unsigned char[]> memory_;
-};
 
 // Sums `rows` rows of `size` numbers in order, in double.
 template <typename T>
@@ -59,8 +35,11 @@ void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in
     const std::int64_t cuts = sizes.batch >= wanted || sizes.batch == 0 ? 1 : (wanted + sizes.batch - 1) / sizes.batch;
     const std::int64_t words = std::max<std::int64_t>(4, ((sizes.words + cuts - 1) / cuts + 3) / 4 * 4);
     const std::int64_t chunks = (sizes.words + words - 1) / words;
-    const AttentionKernels<T> kernel = kernels<T>(isa);
+    const AttentionKernels<T> kernel = attention_kernels<T>(isa);
     const Workspaces workspaces(threads, kernel.workspace(sizes, std::min(words, sizes.words), false));
+    const std::int64_t weights = sizes.batch * sizes.words * sizes.frames;
+    prefer_huge_pages(out.window, bytes_of<T>(weights));
+    prefer_huge_pages(out.spatial, bytes_of<T>(weights * sizes.parts));
     parallel_for_uneven(sizes.batch * chunks, threads, [&](std::int64_t item, int thread) {
         const std::int64_t first = item % chunks * words;
         kernel.forward(sizes, in, out, item / chunks, first, std::min(first + words, sizes.words),
@@ -82,8 +61,12 @@ void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& i
     shares.temporal_weight = temporal_weight.data();
     shares.spatial_weight = spatial_weight.data();
     shares.spatial_bias = spatial_bias.data();
-    const AttentionKernels<T> kernel = kernels<T>(isa);
+    const AttentionKernels<T> kernel = attention_kernels<T>(isa);
     const Workspaces workspaces(threads, kernel.workspace(sizes, sizes.words, true));
+    const std::int64_t frames = sizes.batch * sizes.frames;
+    prefer_huge_pages(out.parts, bytes_of<T>(frames * sizes.parts * sizes.part_dim));
+    prefer_huge_pages(out.temporal_keys, bytes_of<T>(frames * sizes.slots * dim));
+    prefer_huge_pages(out.spatial_keys, bytes_of<T>(frames * sizes.slots * dim));
     parallel_for_uneven(sizes.batch, threads, [&](std::int64_t b, int thread) {
         kernel.backward(sizes, in, grads, shares, b, workspaces.of(thread));
     });

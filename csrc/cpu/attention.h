@@ -72,18 +72,7 @@ struct AttentionKernels {
                      const AttentionInputGrads<T>& out, std::int64_t b, unsigned char* workspace);
 };
 
-namespace baseline {
-template <typename T>
-AttentionKernels<T> attention_kernels();
-}
-namespace avx2 {
-template <typename T>
-AttentionKernels<T> attention_kernels();
-}
-namespace avx512 {
-template <typename T>
-AttentionKernels<T> attention_kernels();
-}
+M2T_DECLARE_KERNELS(AttentionKernels, attention_kernels)
 
 // Adds attention_forward and attention_backward to the Python module.
 void bind_attention(pybind11::module_& module);

@@ -31,31 +31,28 @@ struct AttentionWorkspace {
           step(padded<T>(n.attention_dim)),
           frame_stride(n.frames),
           slot_stride(n.frames * n.slots),
-          part_stride(n.frames * n.parts),
-          bytes(0) {
-        const auto take = [&](auto*& array, std::int64_t elements) {
-            using Element = std::remove_reference_t<decltype(*array)>;
-            array = base == nullptr ? nullptr : reinterpret_cast<Element*>(base + bytes);
-            bytes += (static_cast<std::size_t>(elements) * sizeof(Element) + 63) / 64 * 64;
-        };
-        take(temporal_query, count * step);
-        take(spatial_query, count * step);
-        take(temporal_weight, step);
-        take(spatial_weight, n.rows() * step);
-        take(values, kWords * step);
-        take(z, count * slot_stride);
-        take(gamma, count * slot_stride);
-        take(window, count * frame_stride);
-        take(alpha, count * part_stride);
-        take(weights, count * part_stride);
-        take(mean, count);
-        take(variance, count);
-        if (!gradient) return;
-        take(active, count);
-        take(d_context, count * padded<T>(n.part_dim));
-        take(sums.total, (count + n.rows()) * step);
-        take(sums.tile, (count + n.rows()) * step);
-        take(sums.values, 2 * count * lanes<T>());
+          part_stride(n.frames * n.parts) {
+        Layout layout(base);
+        layout.take(temporal_query, count * step);
+        layout.take(spatial_query, count * step);
+        layout.take(temporal_weight, step);
+        layout.take(spatial_weight, n.rows() * step);
+        layout.take(values, kWords * step);
+        layout.take(z, count * slot_stride);
+        layout.take(gamma, count * slot_stride);
+        layout.take(window, count * frame_stride);
+        layout.take(alpha, count * part_stride);
+        layout.take(weights, count * part_stride);
+        layout.take(mean, count);
+        layout.take(variance, count);
+        if (gradient) {
+            layout.take(active, count);
+            layout.take(d_context, count * padded<T>(n.part_dim));
+            layout.take(sums.total, (count + n.rows()) * step);
+            layout.take(sums.tile, (count + n.rows()) * step);
+            layout.take(sums.values, 2 * count * lanes<T>());
+        }
+        bytes = layout.bytes();
     }
 };
 
@@ -138,9 +135,8 @@ void forward(const AttentionSizes& n, const AttentionInputs<T>& in, const Attent
                        out.spatial + (row + j) * n.frames * n.parts);
     }
     T* context = out.context + row * n.part_dim;
-    std::fill(context, context + w.count * n.part_dim, T(0));
     product(w.weights, w.part_stride, std::int64_t(1), w.count, motion.parts, n.part_dim, motion.frames * n.parts,
-            context, n.part_dim, n.part_dim);
+            context, n.part_dim, n.part_dim, false);
 }
 
 template <typename T>
@@ -199,19 +195,20 @@ void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const Atten
     const std::int64_t pairs = frames * n.parts;
     const std::int64_t context_step = padded<T>(n.part_dim);
     T* d_parts = out.parts + b * n.frames * n.parts * n.part_dim;
-    std::fill(d_parts, d_parts + n.frames * n.parts * n.part_dim, T(0));
     if (grads.context != nullptr) {
         for (std::int64_t j = 0; j < w.count; ++j) {
             copy_padded(grads.context + (b * n.words + w.active[j]) * n.part_dim, n.part_dim,
                         w.d_context + j * context_step);
         }
         product(w.weights, std::int64_t(1), w.part_stride, pairs, w.d_context, context_step, w.count, d_parts,
-                n.part_dim, n.part_dim);
+                n.part_dim, n.part_dim, false);
         dots(w.d_context, context_step, w.count, motion.parts, n.part_dim, pairs, n.part_dim,
              static_cast<T>(in.scale), w.weights, w.part_stride);
     } else {
-        std::fill(w.weights, w.weights + w.count * w.part_stride, T(0));
+        std::fill_n(d_parts, pairs * n.part_dim, T(0));
+        std::fill_n(w.weights, w.count * w.part_stride, T(0));
     }
+    std::fill(d_parts + pairs * n.part_dim, d_parts + n.frames * n.parts * n.part_dim, T(0));
 
     for (std::int64_t j = 0; j < w.count; ++j) {
         score_gradients_of_word(n, grads, b * n.words + w.active[j], frames, w.mean[j], w.variance[j], in.sigma_min,

@@ -27,9 +27,9 @@ T largest(const T* x, std::int64_t n) {
 
 // Eq. 3: gamma, the softmax over all frames * slots scores z, and its moments over the frames.
 //
-// z comes in double, because the last bit of a large float score is an error of its exponential. Two passes over the few
-// numbers of one word, in double: the variance is taken about the mean, so that a narrow gamma far into a long motion
-// loses nothing.
+// z comes in double, because the last bit of a large float score is an error of its exponential. Two passes over the
+// few numbers of one word, in double: the variance is taken about the mean, so that a narrow gamma far into a long
+// motion loses nothing.
 template <typename T>
 void softmax_and_moments(const double* z, std::int64_t frames, std::int64_t slots, T* gamma, double& mean,
                          double& variance) {

@@ -12,11 +12,11 @@ constexpr int kBlockVectors = M2T_VECTOR_BYTES == 64 ? 4 : 2;
 // Terms that are summed before they are added to the result: bounds the rounding error of long sums.
 constexpr std::int64_t kTile = 128;
 
-// c[i][:] += sum over k of a(i, k) b[k][:] for Rows rows and Vectors vectors, of which the last has `rest` lanes if Partial.
-// a(i, k) lies at a[i * row_step + k * term_step].
+// c[i][:] = sum over k of a(i, k) b[k][:], added to what is there if `add`, for Rows rows and Vectors vectors, of which
+// the last has `rest` lanes if Partial. a(i, k) lies at a[i * row_step + k * term_step].
 template <typename T, int Rows, int Vectors, bool Partial>
 void product_block(const T* a, std::int64_t row_step, std::int64_t term_step, const T* b, std::int64_t b_stride,
-                   std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest) {
+                   std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest, bool add) {
     constexpr std::int64_t W = lanes<T>();
     Vec<T> total[Rows][Vectors] = {};
     for (std::int64_t k = 0; k < terms; ++k) {
@@ -33,49 +33,49 @@ void product_block(const T* a, std::int64_t row_step, std::int64_t term_step, co
     for (int i = 0; i < Rows; ++i) {
         for (int v = 0; v < Vectors; ++v) {
             T* p = c + i * c_stride + v * W;
-            if (Partial && v == Vectors - 1) {
-                store_first(p, load_first(p, rest) + total[i][v], rest);
-            } else {
-                store(p, load(p) + total[i][v]);
-            }
+            const std::int64_t count = Partial && v == Vectors - 1 ? rest : W;
+            store_first(p, add ? load_first(p, count) + total[i][v] : total[i][v], count);
         }
     }
 }
 
 template <typename T, int Vectors, bool Partial>
 void product_rows(const T* a, std::int64_t row_step, std::int64_t term_step, std::int64_t rows, const T* b,
-                  std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest) {
+                  std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest,
+                  bool add) {
     std::int64_t i = 0;
     for (; i + kBlockRows <= rows; i += kBlockRows) {
         product_block<T, kBlockRows, Vectors, Partial>(a + i * row_step, row_step, term_step, b, b_stride, terms,
-                                                       c + i * c_stride, c_stride, rest);
+                                                       c + i * c_stride, c_stride, rest, add);
     }
     for (; i < rows; ++i) {
         product_block<T, 1, Vectors, Partial>(a + i * row_step, row_step, term_step, b, b_stride, terms,
-                                              c + i * c_stride, c_stride, rest);
+                                              c + i * c_stride, c_stride, rest, add);
     }
 }
 
-// c[i][j] += sum over k of a(i, k) b[k][j] for rows x columns results and `terms` terms; rows of b and c are contiguous.
+// c[i][j] = sum over k of a(i, k) b[k][j], added to what is there if `add`, for rows x columns results and `terms`
+// terms; rows of b and c are contiguous.
 template <typename T>
 void product(const T* a, std::int64_t row_step, std::int64_t term_step, std::int64_t rows, const T* b,
-             std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t columns) {
+             std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t columns, bool add) {
     constexpr std::int64_t W = lanes<T>();
-    for (std::int64_t k = 0; k < terms; k += kTile) {
+    for (std::int64_t i = 0; terms == 0 && !add && i < rows; ++i) std::fill_n(c + i * c_stride, columns, T(0));
+    for (std::int64_t k = 0; k < terms; k += kTile, add = true) {
         const std::int64_t count = std::min(kTile, terms - k);
         const T* ak = a + k * term_step;
         const T* bk = b + k * b_stride;
         std::int64_t j = 0;
         for (; j + kBlockVectors * W <= columns; j += kBlockVectors * W) {
             product_rows<T, kBlockVectors, false>(ak, row_step, term_step, rows, bk + j, b_stride, count, c + j,
-                                                  c_stride, 0);
+                                                  c_stride, 0, add);
         }
         for (; j + W <= columns; j += W) {
-            product_rows<T, 1, false>(ak, row_step, term_step, rows, bk + j, b_stride, count, c + j, c_stride, 0);
+            product_rows<T, 1, false>(ak, row_step, term_step, rows, bk + j, b_stride, count, c + j, c_stride, 0, add);
         }
         if (j < columns) {
             product_rows<T, 1, true>(ak, row_step, term_step, rows, bk + j, b_stride, count, c + j, c_stride,
-                                     columns - j);
+                                     columns - j, add);
         }
     }
 }

@@ -1,0 +1,66 @@
+// Part encoder: positions and velocities of every body part through two tanh layers each, and the gradient.
+#pragma once
+
+#include <cstdint>
+
+#include "common/isa.h"
+
+namespace pybind11 {
+class module_;
+}
+
+namespace m2t {
+
+// Letters as in the glossary. Stream 0 encodes positions, stream 1 velocities; the two halves of H are their outputs.
+struct EncoderSizes {
+    std::int64_t batch, frames, joints, parts, hidden, half;  // hidden: D; half: H/2
+    const std::int64_t *part_joints, *part_sizes;             // all parts' joints, one after the other; (P)
+    std::int64_t rows;                                        // 3 N: coordinates of all parts' joints
+};
+
+template <typename T>
+struct EncoderInputs {
+    const T* motion;              // (B, T, J, 3)
+    const std::int64_t* lengths;  // (B); outside 0..T they are taken as the nearest bound
+    const T *weight1, *bias1;     // (2, 3N, D), (2, P, D)
+    const T *weight2, *bias2;     // (2, P, D, H/2), (2, P, H/2)
+};
+
+template <typename T>
+struct EncoderGrads {
+    const T *grad, *parts;         // (B, T, P, H): gradient of the output, and the output
+    const T *weight1_t, *weight2_t;  // the weights of every part and stream transposed: (2, D, 3N), (2, P, H/2, D)
+    T *weight1, *bias1, *weight2, *bias2;
+    T* inputs;  // (2, B, T, 3N): gradients of the coordinates of both streams, or null
+};
+
+// Writes (B, T, P, H), zeros beyond a motion's length. The result does not depend on `threads`.
+template <typename T>
+void encoder_forward(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, int threads, InstructionSet isa);
+
+// Writes every gradient in `out`, and (B, T, J, 3) motion gradients unless d_motion is null. Sums over motions and
+// frames are taken in an order that depends on the sizes alone, so the result does not depend on `threads`.
+template <typename T>
+void encoder_backward(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out, T* d_motion,
+                      int threads, InstructionSet isa);
+
+// Frames that a thread encodes at a time: their hidden layer stays in cache.
+constexpr std::int64_t kEncoderTile = 64;
+
+template <typename T>
+struct EncoderKernels {
+    std::size_t (*workspace)(const EncoderSizes& sizes);
+    // Frames [first, first + kEncoderTile) of motion b, or fewer where it ends.
+    void (*forward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, std::int64_t b,
+                    std::int64_t first, unsigned char* workspace);
+    // All frames of one part and stream.
+    void (*backward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out,
+                     std::int64_t stream, std::int64_t part, unsigned char* workspace);
+};
+
+M2T_DECLARE_KERNELS(EncoderKernels, encoder_kernels)
+
+// Adds encoder_forward and encoder_backward to the Python module.
+void bind_encoder(pybind11::module_& module);
+
+}  // namespace m2t

@@ -1,0 +1,16 @@
+// All kernels compiled for AVX2 with FMA.
+#define M2T_ISA avx2
+#define M2T_VECTOR_BYTES 32
+#include "common/isa.h"
+#include "common/workspace.h"
+#include "cpu/attention.h"
+#include "cpu/encoder.h"
+#include "cpu/gate.h"
+
+#if M2T_X86_VARIANTS
+M2T_BEGIN_AVX2
+#include "cpu/attention_kernel.h"
+#include "cpu/encoder_kernel.h"
+#include "cpu/gate_kernel.h"
+M2T_END_TARGET
+#endif

@@ -1,0 +1,16 @@
+// All kernels compiled for AVX-512 (F, BW, DQ, VL).
+#define M2T_ISA avx512
+#define M2T_VECTOR_BYTES 64
+#include "common/isa.h"
+#include "common/workspace.h"
+#include "cpu/attention.h"
+#include "cpu/encoder.h"
+#include "cpu/gate.h"
+
+#if M2T_X86_VARIANTS
+M2T_BEGIN_AVX512
+#include "cpu/attention_kernel.h"
+#include "cpu/encoder_kernel.h"
+#include "cpu/gate_kernel.h"
+M2T_END_TARGET
+#endif

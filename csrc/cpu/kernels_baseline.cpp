@@ -1,0 +1,12 @@
+// All kernels compiled for the instruction set that the compiler targets by default.
+#define M2T_ISA baseline
+#define M2T_VECTOR_BYTES 16
+#include "common/isa.h"
+#include "common/workspace.h"
+#include "cpu/attention.h"
+#include "cpu/encoder.h"
+#include "cpu/gate.h"
+
+#include "cpu/attention_kernel.h"
+#include "cpu/encoder_kernel.h"
+#include "cpu/gate_kernel.h"

@@ -1,0 +1,1 @@
+"""Launchers of the C++ kernels, one module for each op."""

@@ -1,0 +1,111 @@
+"""Launches ``spatio_temporal_attention`` and its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from m2t_fast.config import SIGMA_MIN
+from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
+
+
+def spatio_temporal_attention(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    scale: float,
+) -> tuple[Tensor, ...]:
+    """Context, window, spatial, mean and std of ``ops.spatio_temporal_attention``."""
+    inputs = [
+        ready(x)
+        for x in (
+            parts,
+            temporal_keys,
+            spatial_keys,
+            temporal_query,
+            spatial_query,
+            temporal_weight,
+            spatial_weight,
+            spatial_bias,
+        )
+    ]
+    lengths = lengths.contiguous()
+    batch, frames, part_count, part_dim = parts.shape
+    words = temporal_query.shape[1]
+    shapes = (
+        (batch, words, part_dim),
+        (batch, words, frames),
+        (batch, words, frames, part_count),
+        (batch, words),
+        (batch, words),
+    )
+    outputs = [torch.empty(shape, dtype=inputs[0].dtype) for shape in shapes]
+    kernel("attention_forward", parts.dtype)(outputs=addresses(outputs), **_attention_arguments(inputs, lengths, scale))
+    return tuple(x.to(parts.dtype) for x in outputs)
+
+
+def spatio_temporal_attention_backward(
+    grads: tuple[Tensor | None, ...],
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    scale: float,
+) -> tuple[Tensor, ...]:
+    """Gradients of the eight float inputs, from the gradients of the five outputs (None: the output was not used).
+
+    ``mean`` and ``std`` are not read: the kernel recomputes them in double, because in float32 those of a long motion
+    are not precise enough.
+    """
+    inputs = [
+        ready(x)
+        for x in (
+            parts,
+            temporal_keys,
+            spatial_keys,
+            temporal_query,
+            spatial_query,
+            temporal_weight,
+            spatial_weight,
+            spatial_bias,
+        )
+    ]
+    lengths = lengths.contiguous()
+    ready_grads = [x if x is None else ready(x) for x in grads]
+    outputs = [torch.empty_like(x) for x in inputs]
+    kernel("attention_backward", parts.dtype)(
+        grads=addresses(ready_grads),
+        outputs=addresses(outputs),
+        **_attention_arguments(inputs, lengths, scale),
+    )
+    return tuple(x.to(parts.dtype) for x in outputs)
+
+
+def _attention_arguments(inputs: list[Tensor], lengths: Tensor, scale: float) -> dict[str, Any]:
+    """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
+    parts, temporal_keys, _, temporal_query, *_ = inputs
+    batch, frames, part_count, part_dim = parts.shape
+    slots, attention_dim = temporal_keys.shape[2:]
+    return dict(
+        sizes=[batch, frames, temporal_query.shape[1], part_count, slots, part_dim, attention_dim],
+        inputs=addresses(inputs),
+        lengths=lengths.data_ptr(),
+        scale=scale,
+        sigma_min=SIGMA_MIN,
+        **how(),
+    )
