@@ -149,7 +149,7 @@ def test_gradcheck_of_every_op():
 @pytest.mark.parametrize("S", [1, 6])
 def test_opcheck_of_attention(S, backend):
     inputs = floats(AttentionCase(S=S).inputs())
-    torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, 1.0, backend))
+    torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, 1.0, True, backend))
 
 
 def test_opcheck_of_the_gate(backend):

@@ -5,7 +5,11 @@ from m2t_fast.ops.cpu.encoder import part_encoder, part_encoder_backward
 from m2t_fast.ops.cpu.gate import gated_decoder_step, gated_decoder_step_backward
 from m2t_fast.ops.cpu.launch import why_unavailable
 
+KEEPS_GAMMA = True
+"""The gradient of attention uses gamma of the forward pass where it was kept."""
+
 __all__ = [
+    "KEEPS_GAMMA",
     "gated_decoder_step",
     "gated_decoder_step_backward",
     "part_encoder",
