@@ -13,6 +13,7 @@
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 #include "cpu/pack_ragged.h"
+#include "cpu/spatial_loss.h"
 
 namespace py = pybind11;
 
@@ -52,4 +53,5 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     m2t::bind_attention(module);
     m2t::bind_encoder(module);
     m2t::bind_gate(module);
+    m2t::bind_spatial_loss(module);
 }

@@ -112,7 +112,7 @@ def resolve(op: str, choice: str, device_type: str) -> str:
 
 
 def supports(op: str, choice: str, tensor: torch.Tensor, feature: str) -> bool:
-    """Whether the backend that runs ``op`` on the device of ``tensor`` declares ``feature``, a constant of its module."""
+    """Whether the backend that runs ``op`` on the device of ``tensor`` has ``feature``, a constant of its module."""
     return getattr(_module(resolve(op, choice, tensor.device.type)), feature, False)
 
 
