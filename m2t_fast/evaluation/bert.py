@@ -1,0 +1,159 @@
+"""BERTScore with a language model from a local folder; nothing is ever downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+
+import torch
+
+from m2t_fast.errors import UserError
+
+BASELINE = "baseline.tsv"
+"""A file of this name in the model's folder holds the baseline: LAYER,P,R,F and a line a layer from 0 on."""
+
+HOW_TO_GET_IT = "hf download roberta-large --local-dir roberta-large, then --bert-model roberta-large"
+
+
+def why_unavailable() -> str | None:
+    """Why BERTScore cannot be computed here, with what to do; None if it can."""
+    if importlib.util.find_spec("bert_score") is None or importlib.util.find_spec("transformers") is None:
+        return "the package bert-score is not installed (pip install 'm2t_fast[eval]')"
+    try:
+        with _quiet():
+            import bert_score  # noqa: F401
+    except ImportError as error:  # one of its own dependencies is missing or too new
+        return f"the package bert-score cannot be imported: {' '.join(str(error).split())}"
+    return None
+
+
+class BertScorer:
+    """BERTScore as the paper reports it: English, words weighted by their inverse document frequency in the references,
+    rescaled with the model's baseline.
+
+    Which layer is read and which baseline applies follows from the model's name: that of the folder, the repository of
+    a hub cache that it lies in, or the name in its ``config.json``. A model that bert-score does not know is read at
+    its last layer and not rescaled, unless the folder has a ``baseline.tsv``.
+
+    Args:
+        folder: a model and its tokenizer as ``save_pretrained`` or a download from the hub leaves them.
+        device: where the model computes.
+
+    Attributes:
+        layer: hidden layer whose vectors are compared.
+        baseline: the file that rescales, None if there is none.
+
+    Raises:
+        UserError: bert-score is not installed, no such folder, or it does not hold a usable model.
+    """
+
+    def __init__(self, folder: str | Path, device: str | torch.device = "cpu") -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise UserError(f"{folder}: no such folder; expected a folder with a transformers model ({HOW_TO_GET_IT})")
+        if not (self.folder / "config.json").is_file():
+            raise UserError(f"{folder}: no model (config.json is missing); expected a folder with a transformers model")
+        if (reason := why_unavailable()) is not None:
+            raise UserError(f"{folder}: {reason}")
+        with _quiet():
+            try:
+                self._load(str(device))
+            except Exception as error:  # damaged files make transformers raise nearly anything
+                raise UserError(f"{folder}: cannot load the model: {_one_line(error)}") from error
+        if self.baseline is not None:
+            self._check_baseline(self.baseline)
+
+    def _load(self, device: str) -> None:
+        import bert_score
+        from bert_score.utils import model2layers
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(str(self.folder), local_files_only=True)
+        layers = int(config.num_hidden_layers)
+        known = [name for name in _names(self.folder) if model2layers.get(name, layers + 1) <= layers]
+        self.layer = model2layers[known[0]] if known else layers
+        shipped = Path(bert_score.__file__).parent / "rescale_baseline" / "en" / f"{known[0]}.tsv" if known else None
+        self.baseline = next((f for f in (self.folder / BASELINE, shipped) if f and f.is_file()), None)
+        self._scorer = bert_score.BERTScorer(
+            model_type=str(self.folder),
+            num_layers=self.layer,
+            nthreads=0,  # bert-score would fork this process, which has threads of its own
+            idf=True,
+            device=device,
+            lang="en",
+            rescale_with_baseline=self.baseline is not None,
+            baseline_path=self.baseline and str(self.baseline),
+        )
+        # A tokenizer saved without a limit has one of 10^30, which it cannot itself take. RoBERTa needs two positions.
+        positions = getattr(config, "max_position_embeddings", None) or 514
+        tokenizer = self._scorer._tokenizer
+        tokenizer.model_max_length = min(tokenizer.model_max_length, max(positions - 2, 3))
+
+    def _check_baseline(self, path: Path) -> None:
+        try:
+            values = self._scorer.baseline_vals
+            if values.shape != (3,) or not bool((values < 1).all()):
+                raise ValueError("not three numbers below 1")
+        except Exception as error:
+            raise UserError(
+                f"{path}: no baseline of layer {self.layer} ({_one_line(error)}); expected a line LAYER,P,R,F and then "
+                "one a layer from 0 on"
+            ) from error
+
+    def score(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+        """The mean F1 of predictions against their best reference each, times 100; rescaled, it can be negative.
+
+        An empty prediction has a raw score of 0.
+        """
+        said = [number for number, prediction in enumerate(predictions) if prediction.strip()]
+        raw = torch.zeros(len(predictions), 3)
+        if self.baseline is not None:
+            raw = (raw - self._scorer.baseline_vals) / (1 - self._scorer.baseline_vals)
+        values = raw[:, 2].clone()
+        with _quiet():
+            self._scorer._idf_dict = None  # or the scorer warns that it forgets the references of the last call
+            self._scorer.compute_idf([reference for group in references for reference in group])
+            if said:
+                found = self._scorer.score([predictions[n] for n in said], [list(references[n]) for n in said])
+                values[said] = found[2]
+        return 100.0 * float(values.double().mean())
+
+    def describe(self) -> str:
+        """What a reader needs to compare scores: model, layer, and whether and how they are rescaled."""
+        if self.baseline is None:
+            rescaled = f"not rescaled: bert-score has no baseline for this model and the folder no {BASELINE}"
+        else:
+            own = self.baseline.parent == self.folder
+            rescaled = f"rescaled with {self.baseline if own else f'the baseline of {self.baseline.stem}'}"
+        return f"{self.folder}, layer {self.layer}, idf, {rescaled}"
+
+
+def _names(folder: Path) -> list[str]:
+    """Names by which bert-score may know the model of a folder, the surest first."""
+    resolved = folder.resolve()
+    hub = [part[8:].replace("--", "/") for part in resolved.parts if part.startswith("models--")]
+    own = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "")
+    return [part for name in (resolved.name, *hub, str(own)) for part in (name, name.rpartition("/")[2])]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers and bert-score tell on stderr what does not matter here: unused heads, progress, empty captions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
