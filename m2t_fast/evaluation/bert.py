@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import io
 import json
@@ -63,66 +64,54 @@ class BertScorer:
             raise UserError(f"{folder}: {reason}")
         with _quiet():
             try:
-                self._load(str(device))
+                self._load(torch.device(device))
             except Exception as error:  # damaged files make transformers raise nearly anything
                 raise UserError(f"{folder}: cannot load the model: {_one_line(error)}") from error
-        if self.baseline is not None:
-            self._check_baseline(self.baseline)
+        self._offset = 0.0 if self.baseline is None else _read_baseline(self.baseline, self.layer)
 
-    def _load(self, device: str) -> None:
+    def _load(self, device: torch.device) -> None:
+        # Not bert_score.BERTScorer: it takes a folder for a T5 model wherever its path has "t5" in it.
         import bert_score
         from bert_score.utils import model2layers
-        from transformers import AutoConfig
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        config = AutoConfig.from_pretrained(str(self.folder), local_files_only=True)
+        place = str(self.folder.resolve())
+        config = AutoConfig.from_pretrained(place, local_files_only=True)
         layers = int(config.num_hidden_layers)
         known = [name for name in _names(self.folder) if model2layers.get(name, layers + 1) <= layers]
-        self.layer = model2layers[known[0]] if known else layers
+        self.layer: int = model2layers[known[0]] if known else layers
         shipped = Path(bert_score.__file__).parent / "rescale_baseline" / "en" / f"{known[0]}.tsv" if known else None
-        self.baseline = next((f for f in (self.folder / BASELINE, shipped) if f and f.is_file()), None)
-        self._scorer = bert_score.BERTScorer(
-            model_type=str(self.folder),
-            num_layers=self.layer,
-            nthreads=0,  # bert-score would fork this process, which has threads of its own
-            idf=True,
-            device=device,
-            lang="en",
-            rescale_with_baseline=self.baseline is not None,
-            baseline_path=self.baseline and str(self.baseline),
-        )
+        self.baseline = next((file for file in (self.folder / BASELINE, shipped) if file and file.is_file()), None)
+        # Layers above the one that is read are not even loaded.
+        model = AutoModel.from_pretrained(place, local_files_only=True, num_hidden_layers=self.layer)
+        self._model = (model.get_encoder() if config.is_encoder_decoder else model).to(device).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
         # A tokenizer saved without a limit has one of 10^30, which it cannot itself take. RoBERTa needs two positions.
         positions = getattr(config, "max_position_embeddings", None) or 514
-        tokenizer = self._scorer._tokenizer
-        tokenizer.model_max_length = min(tokenizer.model_max_length, max(positions - 2, 3))
-
-    def _check_baseline(self, path: Path) -> None:
-        try:
-            values = self._scorer.baseline_vals
-            if values.shape != (3,) or not bool((values < 1).all()):
-                raise ValueError("not three numbers below 1")
-        except Exception as error:
-            raise UserError(
-                f"{path}: no baseline of layer {self.layer} ({_one_line(error)}); expected a line LAYER,P,R,F and then "
-                "one a layer from 0 on"
-            ) from error
+        self._tokenizer.model_max_length = min(self._tokenizer.model_max_length, max(positions - 2, 3))
 
     def score(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         """The mean F1 of predictions against their best reference each, times 100; rescaled, it can be negative.
 
-        An empty prediction has a raw score of 0.
+        An empty prediction has a raw score of 0, as in bert-score, and so has a pair of which every word is in all
+        references and therefore weighs nothing.
         """
-        said = [number for number, prediction in enumerate(predictions) if prediction.strip()]
-        raw = torch.zeros(len(predictions), 3)
-        if self.baseline is not None:
-            raw = (raw - self._scorer.baseline_vals) / (1 - self._scorer.baseline_vals)
-        values = raw[:, 2].clone()
-        with _quiet():
-            self._scorer._idf_dict = None  # or the scorer warns that it forgets the references of the last call
-            self._scorer.compute_idf([reference for group in references for reference in group])
-            if said:
-                found = self._scorer.score([predictions[n] for n in said], [list(references[n]) for n in said])
-                values[said] = found[2]
-        return 100.0 * float(values.double().mean())
+        from bert_score.utils import bert_cos_score_idf, get_idf_dict
+
+        # bert-score cannot encode an empty prediction with transformers 5.
+        groups = [(text, group) for text, group in zip(predictions, references, strict=True) if text.strip()]
+        best = torch.zeros(len(predictions))
+        if groups:
+            said = [text for text, group in groups for _ in group]
+            given = [reference for _, group in groups for reference in group]
+            with _quiet():
+                # 0 processes: bert-score would fork this one, which has threads of its own.
+                weights = get_idf_dict([text for group in references for text in group], self._tokenizer, nthreads=0)
+                device = self._model.device
+                found = bert_cos_score_idf(self._model, given, said, self._tokenizer, weights, device=device)
+            of_each = found[:, 2].split([len(group) for _, group in groups])
+            best[: len(groups)] = torch.stack([scores.max() for scores in of_each])
+        return 100.0 * float((best.double() - self._offset).mean() / (1 - self._offset))
 
     def describe(self) -> str:
         """What a reader needs to compare scores: model, layer, and whether and how they are rescaled."""
@@ -140,6 +129,21 @@ def _names(folder: Path) -> list[str]:
     hub = [part[8:].replace("--", "/") for part in resolved.parts if part.startswith("models--")]
     own = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "")
     return [part for name in (resolved.name, *hub, str(own)) for part in (name, name.rpartition("/")[2])]
+
+
+def _read_baseline(path: Path, layer: int) -> float:
+    """F1 of unrelated sentences at a layer."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            values = {int(row["LAYER"]): float(row["F"]) for row in csv.DictReader(file)}
+        if not 0 <= values[layer] < 1:
+            raise ValueError(f"F is {values[layer]}")
+        return values[layer]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"{path}: no baseline of layer {layer} ({_one_line(error)}); expected the line LAYER,P,R,F and then one a "
+            "layer from 0 on, F at least 0 and below 1"
+        ) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -11,8 +11,11 @@ SHOWN = 5
 def compare_gates(
     forced: Sequence[dict[str, Any]], adaptive: Sequence[dict[str, Any]], force_gate: float
 ) -> list[dict[str, Any]]:
-    """Side by side, motion by motion, from the records of :func:`m2t_fast.evaluation.evaluate` with and without
-    ``force_gate``: ``id``, ``force_gate``, ``forced``, ``adaptive`` (captions) and ``references``.
+    """Side by side, from the records of :func:`m2t_fast.evaluation.evaluate` with and without ``force_gate``.
+
+    Returns:
+        per motion ``id``, ``force_gate``, ``forced`` and ``adaptive`` (the captions as they were compared), and
+        ``references``.
 
     Raises:
         ValueError: the records are not of the same motions.
@@ -23,8 +26,8 @@ def compare_gates(
         {
             "id": one["id"],
             "force_gate": force_gate,
-            "forced": one["prediction"],
-            "adaptive": other["prediction"],
+            "forced": one.get("processed", one["prediction"]),
+            "adaptive": other.get("processed", other["prediction"]),
             "references": one["references"],
         }
         for one, other in zip(forced, adaptive, strict=True)

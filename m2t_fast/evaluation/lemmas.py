@@ -55,9 +55,8 @@ class Lemmas:
         result: list[str] = []
         place = 0
         while place < len(words):
-            length = next(
-                (n for n in range(self._longest, 1, -1) if tuple(words[place : place + n]) in self._joined), 1
-            )
+            lengths = range(self._longest, 1, -1)
+            length = next((n for n in lengths if tuple(words[place : place + n]) in self._joined), 1)
             word = words[place]
             if length > 1:
                 result.append("".join(words[place : place + length]))

@@ -60,6 +60,11 @@ class Result:
     records: list[dict[str, Any]]
     comparison: list[dict[str, Any]]
 
+    @property
+    def title(self) -> str:
+        """The run's name and its beam size."""
+        return f"{self.rows[0].model}, beam size {self.rows[0].beam_size}"
+
 
 def evaluate_run(
     run: Run,
@@ -80,7 +85,8 @@ def evaluate_run(
     settings = run.training or {}
     results = []
     for beam_size in beam_sizes:
-        rows, found = [], []
+        rows: list[Row] = []
+        found: list[list[dict[str, Any]]] = []
         for gate in (force_gate,) if force_gate is None else (force_gate, None):
             scores, records = evaluate(
                 run, dataset, lemmas=lemmas, bert=bert, beam_size=beam_size, force_gate=gate, **options
@@ -98,7 +104,8 @@ def evaluate_run(
                     scores=scores,
                 )
             )
-        comparison = [] if force_gate is None else compare_gates(*found, force_gate)
+        comparison = [] if force_gate is None else compare_gates(found[0], found[1], force_gate)
+
         results.append(Result(run.folder, rows, found[0], comparison))
     return results
 
@@ -127,7 +134,9 @@ class Report:
     def table(self) -> Table:
         """All rows."""
         name = self.data if self.data == "synthetic" else Path(self.data).resolve().name
-        return Table(name, self.protocol, [row for result in self.results for row in result.rows])
+        return Table(
+            name, self.split, self.text, self.protocol, [row for result in self.results for row in result.rows]
+        )
 
     @property
     def protocol(self) -> str:
@@ -145,19 +154,16 @@ class Report:
         lines = [self.protocol]
         if len(rows) == 1:
             row = rows[0]
-            weights = [
-                f"{n} {getattr(row, n):g}" for n in ("lambda_spat", "lambda_adapt") if getattr(row, n) is not None
-            ]
+            weights = {"lambda_spat": row.lambda_spat, "lambda_adapt": row.lambda_adapt}
+            known = [f"{name} {value:g}" for name, value in weights.items() if value is not None]
             search = "greedy search" if row.beam_size == 1 else f"beam size {row.beam_size}"
-            lines.append(", ".join([f"model {row.model}", *weights, search]))
+            lines.append(", ".join([f"model {row.model}", *known, search]))
             lines += [f"{name:<12}{row.scores[name]:6.2f}" for name in COLUMNS if name in row.scores]
         else:
             lines.append(self.table.plain())
         for result in self.results:
             if result.comparison:
-                lines.append(
-                    f"{result.rows[0].model}, beam size {result.rows[0].beam_size}: {format_gates(result.comparison)}"
-                )
+                lines.append(f"{result.title}: {format_gates(result.comparison)}")
         return "\n".join([*lines, *(f"{name} left out: {reason}" for name, reason in self.left_out.items())])
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,10 +196,7 @@ class Report:
             raise UserError(f"{files.folder}: cannot write: {error.strerror or error}") from None
         texts = {"scores.md": self.table.markdown(), "scores.tex": self.table.latex()}
         if any(result.comparison for result in self.results):
-            sections = [
-                f"## {result.rows[0].model}, beam size {result.rows[0].beam_size}\n\n{gates_markdown(result.comparison)}"
-                for result in self.results
-            ]
+            sections = [f"## {result.title}\n\n{gates_markdown(result.comparison)}" for result in self.results]
             texts["gate_comparison.md"] = "\n".join(sections)
         texts["scores.json"] = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         lists = {

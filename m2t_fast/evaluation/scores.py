@@ -66,7 +66,7 @@ def processed_references(dataset: MotionDataset) -> list[list[str]]:
     for motion_id, captions in zip(dataset.ids, references, strict=True):
         if not captions:
             raise UserError(
-                f"{motion_id}: no caption of this motion has tagged tokens to compare with (--text processed); expected "
+                f"{motion_id}: no caption of this motion has tagged tokens, which processed text compares; expected "
                 "lines caption#token/POS ...#start#end"
             )
     return references

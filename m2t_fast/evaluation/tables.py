@@ -47,9 +47,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows on the same data; ``dataset`` is its short name, ``protocol`` says in a sentence what was compared."""
+    """Rows on the same data; ``dataset`` is its short name, ``text`` a key of ``TEXTS``, and ``protocol`` says in a
+    sentence what was compared."""
 
     dataset: str
+    split: str
+    text: str
     protocol: str
     rows: Sequence[Row]
 
@@ -65,11 +68,9 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
         lines = []
         for row in texts:
-            ends = (
-                f"{text:<{width}}" if n < 2 else f"{text:>{width}}"
-                for n, (text, width) in enumerate(zip(row, widths, strict=True))
-            )
-            lines.append("  ".join(ends).rstrip())
+            names = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
+            numbers = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
+            lines.append("  ".join(names + numbers))
         return "\n".join(lines)
 
     def markdown(self) -> str:
@@ -80,12 +81,13 @@ class Table:
         return "\n".join(lines) + f"\n\n{_md(self.protocol)}\n"
 
     def latex(self) -> str:
-        r"""A ``tabular`` that needs no package, a row a line; the protocol is its last row."""
+        r"""A ``tabular`` that needs no package, a row a line; split and text stand below, the protocol is a comment."""
         head, cells = self._cells((r"$\lambda_{spat}$", r"$\lambda_{adapt}$", r"$\hat{\beta}$"))
-        lines = [rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\hline", " & ".join(head) + r" \\", r"\hline"]
+        top = [f"% {self.protocol}", rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\hline"]
+        lines = [*top, " & ".join(head) + r" \\", r"\hline"]
         for row in cells:
-            lines.append(" & ".join(rf"\textbf{{{_tex(t)}}}" if best else _tex(t) for t, best in row) + r" \\")
-        note = rf"\multicolumn{{{len(head)}}}{{l}}{{\footnotesize {_tex(self.protocol)}}} \\"
+            lines.append(" & ".join(rf"\textbf{{{_tex(text)}}}" if best else _tex(text) for text, best in row) + r" \\")
+        note = rf"\multicolumn{{{len(head)}}}{{l}}{{\footnotesize {_tex(f'{self.split} split, text {self.text}')}}} \\"
         return "\n".join([*lines, r"\hline", note, r"\end{tabular}", ""])
 
     def _cells(self, names: tuple[str, str, str]) -> tuple[list[str], list[list[tuple[str, bool]]]]:
