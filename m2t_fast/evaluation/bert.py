@@ -83,7 +83,12 @@ class BertScorer:
         shipped = Path(bert_score.__file__).parent / "rescale_baseline" / "en" / f"{known[0]}.tsv" if known else None
         self.baseline = next((file for file in (self.folder / BASELINE, shipped) if file and file.is_file()), None)
         # Layers above the one that is read are not even loaded.
-        model = AutoModel.from_pretrained(place, local_files_only=True, num_hidden_layers=self.layer)
+        model, told = AutoModel.from_pretrained(
+            place, local_files_only=True, num_hidden_layers=self.layer, output_loading_info=True
+        )
+        # The pooler is not used; anything else that is missing would be random numbers.
+        if missing := sorted(name for name in told["missing_keys"] if "pooler" not in name):
+            raise ValueError(f"its weights lack {missing[0]}")
         self._model = (model.get_encoder() if config.is_encoder_decoder else model).to(device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
         # A tokenizer saved without a limit has one of 10^30, which it cannot itself take. RoBERTa needs two positions.

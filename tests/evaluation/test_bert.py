@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation import bert
@@ -138,6 +139,20 @@ def test_a_known_name_with_too_few_layers_means_nothing(model_of: Callable[..., 
     assert (scorer.layer, scorer.baseline) == (2, None)
 
 
+def _forget(folder: Path, name: str) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    kept = {key: tensor for key, tensor in tensors.items() if name not in key}
+    assert len(kept) < len(tensors)
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_the_pooler_is_not_needed(deep: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(deep, tmp_path / "model"))
+    _forget(folder, "pooler")
+    predictions, references = ["a b c d", "c c h"], [["a b c", "h g"], ["b c h"]]
+    assert BertScorer(folder).score(predictions, references) == BertScorer(deep).score(predictions, references)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -147,6 +162,7 @@ def test_a_known_name_with_too_few_layers_means_nothing(model_of: Callable[..., 
         (lambda f: (f / "config.json").write_text("[]"), "cannot load the model"),
         (lambda f: (f / "model.safetensors").write_bytes(b"weights"), "cannot load the model"),
         (lambda f: (f / "model.safetensors").unlink(), "cannot load the model"),
+        (lambda f: _forget(f, "layer.1.attention"), "cannot load the model: its weights lack"),
         (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n0,0.1,0.2,0.3\n"), "no baseline of layer 3"),
         (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n" + "0,a,b,c\n" * 4), "no baseline of layer 3"),
         (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n" + "0,.1,.2,1\n" * 4), "no baseline of layer 3"),
