@@ -70,9 +70,7 @@ def run(args: argparse.Namespace) -> int:
         runs = [load_run(folder, device) for folder in args.run_folders]
         joint = None if args.output is None else Files.of(args.output)
         for files in [joint] if joint else [Files(folder) for folder in args.run_folders]:
-            options.require_writable(
-                files.path("predictions.jsonl") if files.prefix or files.folder.exists() else files.folder
-            )
+            options.require_writable(files.first)
         without_bert = None if args.bert_model else f"no --bert-model FOLDER; {HOW_TO_GET_IT}"
         without_bert = without_bert or why_unavailable()
         bert = None if without_bert else BertScorer(args.bert_model, device)

@@ -44,6 +44,11 @@ class Files:
             raise UserError(f"{output}: a file, expected a folder or a name ending in .jsonl")
         return cls(output)
 
+    @property
+    def first(self) -> Path:
+        """What is made first: a missing folder, unless only a file was named, else the predictions."""
+        return self.path("predictions.jsonl") if self.prefix or self.folder.exists() else self.folder
+
     def path(self, name: str) -> Path:
         """The place of the file that is usually called ``name``."""
         own = self.prefix and name == "predictions.jsonl"
