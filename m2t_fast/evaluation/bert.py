@@ -91,6 +91,10 @@ class BertScorer:
             raise ValueError(f"its weights lack {missing[0]}")
         self._model = (model.get_encoder() if config.is_encoder_decoder else model).to(device).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
+        # transformers makes a tokenizer even of no vocabulary at all.
+        tokens, vectors = len(self._tokenizer), self._model.get_input_embeddings().num_embeddings
+        if not len(self._tokenizer.all_special_ids) < tokens <= vectors:
+            raise ValueError(f"its tokenizer has {tokens} tokens (is a vocabulary file missing?), the model {vectors}")
         # A tokenizer saved without a limit has one of 10^30, which it cannot itself take. RoBERTa needs two positions.
         positions = getattr(config, "max_position_embeddings", None) or 514
         self._tokenizer.model_max_length = min(self._tokenizer.model_max_length, max(positions - 2, 3))

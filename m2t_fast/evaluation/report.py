@@ -87,7 +87,7 @@ def evaluate_run(
     ``name`` is what the table calls the run (None: the name of its folder); the rest as in
     :func:`m2t_fast.evaluation.evaluate`.
     """
-    settings = run.training or {}
+    settings = run.training if isinstance(run.training, dict) else {}
     results = []
     for beam_size in beam_sizes:
         rows: list[Row] = []

@@ -162,6 +162,8 @@ def test_the_pooler_is_not_needed(deep: Path, tmp_path: Path) -> None:
         (lambda f: (f / "config.json").write_text("[]"), "cannot load the model"),
         (lambda f: (f / "model.safetensors").write_bytes(b"weights"), "cannot load the model"),
         (lambda f: (f / "model.safetensors").unlink(), "cannot load the model"),
+        (lambda f: (f / "vocab.txt").unlink(), "its tokenizer has 5 tokens"),
+        (lambda f: (f / "vocab.txt").open("a").write("i\nj\n"), "its tokenizer has 15 tokens .*, the model 13"),
         (lambda f: _forget(f, "layer.1.attention"), "cannot load the model: its weights lack"),
         (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n0,0.1,0.2,0.3\n"), "no baseline of layer 3"),
         (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n" + "0,a,b,c\n" * 4), "no baseline of layer 3"),
