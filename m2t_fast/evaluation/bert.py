@@ -89,7 +89,7 @@ class BertScorer:
         # The pooler is not used; anything else that is missing would be random numbers.
         if missing := sorted(name for name in told["missing_keys"] if "pooler" not in name):
             raise ValueError(f"its weights lack {missing[0]}")
-        self._model = (model.get_encoder() if config.is_encoder_decoder else model).to(device).eval()
+        self._model = (model.get_encoder() if config.is_encoder_decoder else model).to(device, torch.float32).eval()
         self._tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
         # transformers makes a tokenizer even of no vocabulary at all.
         tokens, vectors = len(self._tokenizer), self._model.get_input_embeddings().num_embeddings

@@ -153,6 +153,20 @@ def test_the_pooler_is_not_needed(deep: Path, tmp_path: Path) -> None:
     assert BertScorer(folder).score(predictions, references) == BertScorer(deep).score(predictions, references)
 
 
+def test_weights_in_half_precision_compute_in_float32(deep: Path, tmp_path: Path) -> None:
+    from transformers import BertModel
+
+    with bert._quiet():
+        BertModel.from_pretrained(deep).half().save_pretrained(tmp_path)
+    shutil.copy(deep / "vocab.txt", tmp_path)
+    predictions, references = ["a b c d", "c c h"], [["a b c", "h g"], ["b c h"]]
+    scorer = BertScorer(tmp_path)
+    assert scorer._model.dtype == torch.float32
+    assert scorer.score(predictions, references) == pytest.approx(
+        BertScorer(deep).score(predictions, references), abs=0.1
+    )
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
