@@ -13,6 +13,7 @@ from m2t_fast.errors import UserError
 
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
 _AXES = "xyz"
+_FARTHEST = 1e30  # within float32, in whatever unit
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def read_bvh(path: str | Path) -> Bvh:
     nodes = _parse_hierarchy(path, lines[:start])
     frame_time, values = _parse_motion(path, lines, start + 1, sum(len(node.channels) for node in nodes))
     positions, added = _forward_kinematics(nodes, values)
-    if not np.isfinite(positions).all():
-        raise UserError(f"{path}: joint positions are too large for floating point numbers")
+    if not (np.abs(positions) < _FARTHEST).all():
+        raise UserError(f"{path}: joint positions of {np.abs(positions).max():.3g} are too large to be a motion")
     rest = np.zeros((len(nodes), 3))
     for index, node in enumerate(nodes):
         rest[index] = node.offset

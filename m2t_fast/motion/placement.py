@@ -35,7 +35,7 @@ _SIDEWAYS = 0.3  # share of the line from right to left that must be level to te
 
 def leg_lengths(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """(T,) lengths hip to knee to ankle in the unit of ``joints`` (T, J, 3), mean of both legs."""
-    hips, knees, ankles = (joints[:, _both(skeleton, name)] for name in ("hip", "knee", "ankle"))
+    hips, knees, ankles = (joints[:, _both(skeleton, name)].astype(np.float64) for name in ("hip", "knee", "ankle"))
     lengths = np.linalg.norm(hips - knees, axis=2) + np.linalg.norm(knees - ankles, axis=2)
     return lengths.mean(axis=1)
 
@@ -63,7 +63,8 @@ def guess_up(joints: np.ndarray, rest: np.ndarray, skeleton: Skeleton) -> tuple[
     (somebody crawls all the time), the axis along which it is longer in the rest pose ``rest`` (J, 3).
     """
     for poses, source in ((joints, ""), (rest[None], " by the rest pose")):
-        body = poses[:, JOINT_NAMES[skeleton.name].index("head")] - poses[:, _both(skeleton, "ankle")].mean(axis=1)
+        body = poses.astype(np.float64)
+        body = body[:, JOINT_NAMES[skeleton.name].index("head")] - body[:, _both(skeleton, "ankle")].mean(axis=1)
         y, z = np.abs(body[:, 1]).sum(), np.abs(body[:, 2]).sum()
         if max(y, z) >= _UPRIGHT * min(y, z) and max(y, z) > 0:
             up = "y" if y > z else "z"

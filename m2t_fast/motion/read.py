@@ -178,7 +178,7 @@ def _read_joints(
     else:
         metres, said = guess_unit(joints, skeleton, ("cm", "mm", "in", *(["kit"] if skeleton.name == "kit" else [])))
     notes = [f"{skeleton.joints} joints", said]
-    up, _ = guess_up(joints, joints.mean(axis=0), skeleton)
+    up, _ = guess_up(joints, joints[0], skeleton)
     notes.append(f"{(options.up or 'y').upper()} up" + (" (but the body stands along Z: --up z?)" if up == "z" else ""))
     if options.align:
         joints = place(joints, skeleton)
