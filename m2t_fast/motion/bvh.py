@@ -26,7 +26,7 @@ class Bvh:
         positions: (T, N, 3) float64, positions in the file's own units and axes.
         rest: (N, 3) float64, the same where nothing is turned: every OFFSET added to that of the parent.
         frame_time: seconds between two frames as written; not checked to be positive.
-        added: joints other than the root whose position channels are added to their OFFSET, not put in its place.
+        added: whether position channels of joints other than the root were added to their OFFSET, not put in its place.
     """
 
     names: tuple[str, ...]
@@ -34,7 +34,7 @@ class Bvh:
     positions: np.ndarray
     rest: np.ndarray
     frame_time: float
-    added: tuple[str, ...]
+    added: bool
 
 
 @dataclass
@@ -50,7 +50,7 @@ def read_bvh(path: str | Path) -> Bvh:
 
     A joint's rotation is the matrix product of its rotation channels in the order they are listed (degrees), whatever
     that order is. The root's position channels are its position. Exporters disagree about those of other joints: they
-    take the place of the OFFSET where they are nearer to it than to zero, else they are added to it.
+    take the place of the OFFSETs, except in a file in which most are less than half as long and so must be added.
 
     Raises:
         UserError: the file is unreadable or truncated, no .bvh, or a number of it is missing, no number or not finite;
@@ -188,39 +188,41 @@ def _parse_motion(path: str | Path, lines: list[str], start: int, channels: int)
     return frame_time, values
 
 
-def _forward_kinematics(nodes: list[_Node], values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Positions (T, N, 3) and the names of the joints whose position channels are added to their OFFSET."""
+def _forward_kinematics(nodes: list[_Node], values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Positions (T, N, 3), and whether position channels are added to OFFSETs."""
     frames = len(values)
+    first = np.cumsum([0, *(len(node.channels) for node in nodes)])
     positions = np.empty((frames, len(nodes), 3))
     rotations: list[np.ndarray] = []
-    added = []
-    column = 0
+    added = _positions_are_added(nodes, values)
     for index, node in enumerate(nodes):
-        offset = np.asarray(node.offset)
         rotation = np.broadcast_to(np.eye(3), (frames, 3, 3))
-        place = np.broadcast_to(offset, (frames, 3)).copy()
-        moved = [axis for kind, axis in node.channels if kind == "position"]
-        columns = [column + step for step, (kind, _) in enumerate(node.channels) if kind == "position"]
-        if moved and node.parent >= 0 and not _takes_place_of(offset[moved], values[:, columns]):
-            added.append(node.name)
-            place[:, moved] += values[:, columns]
-        elif moved:
-            place[:, moved] = values[:, columns]
-        for kind, axis in node.channels:
+        place = np.tile(np.asarray(node.offset), (frames, 1))
+        for column, (kind, axis) in enumerate(node.channels, start=first[index]):
             if kind == "rotation":
                 rotation = rotation @ axis_rotation(axis, np.deg2rad(values[:, column]))
-            column += 1
+            elif added and node.parent >= 0:
+                place[:, axis] += values[:, column]
+            else:
+                place[:, axis] = values[:, column]
         if node.parent >= 0:
             place = positions[:, node.parent] + (rotations[node.parent] @ place[..., None])[..., 0]
             rotation = rotations[node.parent] @ rotation
         positions[:, index] = place
         rotations.append(rotation)
-    return positions, tuple(added)
+    return positions, added
 
 
-def _takes_place_of(offset: np.ndarray, moved: np.ndarray) -> bool:
-    """Whether position channels (T, n) of a joint hold its whole offset from its parent."""
-    return bool(np.median(np.linalg.norm(moved - offset, axis=1) - np.linalg.norm(moved, axis=1)) <= 0)
+def _positions_are_added(nodes: list[_Node], values: np.ndarray) -> bool:
+    shares = []
+    column = 0
+    for node in nodes:
+        moved = [(column + step, axis) for step, (kind, axis) in enumerate(node.channels) if kind == "position"]
+        column += len(node.channels)
+        length = float(np.linalg.norm(np.asarray(node.offset)[[axis for _, axis in moved]]))
+        if node.parent >= 0 and moved and length > 0:
+            shares.append(np.median(np.linalg.norm(values[:, [place for place, _ in moved]], axis=1)) / length)
+    return bool(shares) and float(np.median(shares)) < 0.5
 
 
 def axis_rotation(axis: int, angle: np.ndarray) -> np.ndarray:

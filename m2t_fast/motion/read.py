@@ -240,7 +240,7 @@ def _read_bvh(path: str | Path, skeleton: Skeleton, options: MotionOptions) -> t
     count = sum(not name.endswith(".end") for name in bvh.names)
     notes = [f".bvh of {count} joints", names, f"{fps:.5g} frames per second" + (" (--fps)" if options.fps else "")]
     if bvh.added:
-        notes.append(f"position channels of {len(bvh.added)} joints added to their offsets")
+        notes.append("position channels added to the offsets")
     if options.unit is None:
         metres, said = guess_unit(joints, skeleton)
     else:

@@ -47,7 +47,7 @@ def written(folder: Path, text: str, name: str = "motion.bvh") -> Path:
 def test_by_hand(tmp_path: Path) -> None:
     bvh = read_bvh(written(tmp_path, TEXT))
     assert (bvh.names, bvh.parents) == (("Hips", "Spine", "Spine.end"), (-1, 0, 1))
-    assert (bvh.frame_time, bvh.added) == (0.05, ())
+    assert (bvh.frame_time, bvh.added) == (0.05, False)
     np.testing.assert_allclose(bvh.rest, [[1, 2, 3], [1, 3, 3], [1, 5, 3]])
     np.testing.assert_allclose(bvh.positions[0], [[0, 0, 0], [0, 1, 0], [0, 3, 0]], atol=1e-12)
     # A quarter turn about Z takes +Y to -X; in that frame a quarter turn about X takes the tip's +Y to +Z.
@@ -99,11 +99,11 @@ def test_position_channels_of_other_joints(tmp_path: Path) -> None:
     text = text[: text.index("Frames:")] + "Frames: 3\nFrame Time: 0.05\n"
     whole = "".join(f"0 0 0 0 0 0 0.1 1.{i} 0\n" for i in range(3))  # they hold the whole offset
     bvh = read_bvh(written(tmp_path, text + whole))
-    assert bvh.added == ()
+    assert not bvh.added
     np.testing.assert_allclose(bvh.positions[:, 1], [[0.1, 1, 0], [0.1, 1.1, 0], [0.1, 1.2, 0]])
     more = "".join(f"0 0 0 90 0 0 0.1 0.{i} 0\n" for i in range(3))  # they hold what is added to it
     bvh = read_bvh(written(tmp_path, text + more))
-    assert bvh.added == ("Spine",)
+    assert bvh.added
     np.testing.assert_allclose(bvh.positions[:, 1], [[-1, 0.1, 0], [-1.1, 0.1, 0], [-1.2, 0.1, 0]], atol=1e-12)
 
 
