@@ -29,7 +29,9 @@ USUAL_LEG = 0.82
 
 _POSSIBLE_LEG = (0.5, 1.2)  # metres; children of five years to very tall adults
 _LEG_OF_HEIGHT = 0.48  # hip to ankle, as a share of the body's height
-_UPRIGHT = 2.0  # how much longer the body must be along one axis than along the other to tell which is up
+_UPRIGHT, _LONGER = 4.0, 2.0  # times the body is longer along up than along the other axis: standing, and any hint
+_LEVEL, _TRAVELS = 0.2, 1.0  # legs that the lowest joint moves along up, and along the way it goes
+_FLOOR = 0.05  # metres that feet may be under the floor
 _SIDEWAYS = 0.3  # share of the line from right to left that must be level to tell the facing
 
 
@@ -59,17 +61,39 @@ def guess_unit(joints: np.ndarray, skeleton: Skeleton, units: tuple[str, ...] = 
 def guess_up(joints: np.ndarray, rest: np.ndarray, skeleton: Skeleton) -> tuple[str, str]:
     """The axis that points up, "y" or "z", of joint positions (T, J, 3), and one phrase that says so.
 
-    It is the axis along which the body, from the feet to the head, is longer over the frames; where that is not clear
-    (somebody crawls all the time), the axis along which it is longer in the rest pose ``rest`` (J, 3).
+    It is the axis along which the body, from the feet to the head, is by far the longer over the frames. Of somebody
+    who crawls it is the axis along which the lowest joint stays where it is while it travels along the other. Else it
+    is again the axis along which the body is longer, in the frames or at last in the rest pose ``rest`` (J, 3).
     """
-    for poses, source in ((joints, ""), (rest[None], " by the rest pose")):
-        body = poses.astype(np.float64)
-        body = body[:, JOINT_NAMES[skeleton.name].index("head")] - body[:, _both(skeleton, "ankle")].mean(axis=1)
-        y, z = np.abs(body[:, 1]).sum(), np.abs(body[:, 2]).sum()
-        if max(y, z) >= _UPRIGHT * min(y, z) and max(y, z) > 0:
-            up = "y" if y > z else "z"
-            return up, f"{up.upper()} up{source}"
+    axis, ratio = _longer_axis(joints, skeleton)
+    if ratio >= _UPRIGHT:
+        return axis, f"{axis.upper()} up"
+    lowest = joints.astype(np.float64)[..., 1:].min(axis=1)
+    travel = np.subtract(*np.percentile(lowest, (95, 5), axis=0)) / max(np.median(leg_lengths(joints, skeleton)), 1e-30)
+    if travel.min() < _LEVEL and travel.max() > _TRAVELS:
+        axis = "yz"[int(travel.argmin())]
+        return axis, f"{axis.upper()} up by the floor"
+    if ratio >= _LONGER:
+        return axis, f"{axis.upper()} up"
+    axis, ratio = _longer_axis(rest[None], skeleton)
+    if ratio >= _LONGER:
+        return axis, f"{axis.upper()} up by the rest pose"
     return "y", "Y up (not clear from the body; --up tells)"
+
+
+def stands_along_z(joints: np.ndarray, skeleton: Skeleton) -> bool:
+    """Whether positions (T, J, 3) in metres look like Z up: the body stands along Z on z = 0, and y = 0 is no floor."""
+    axis, ratio = _longer_axis(joints, skeleton)
+    return axis == "z" and ratio >= _UPRIGHT and joints[..., 2].min() > -_FLOOR and joints[..., 1].min() < -_FLOOR
+
+
+def _longer_axis(joints: np.ndarray, skeleton: Skeleton) -> tuple[str, float]:
+    """The one of Y and Z along which the body (T, J, 3) is longer from the feet to the head, and how many times."""
+    joints = joints.astype(np.float64)
+    body = joints[:, JOINT_NAMES[skeleton.name].index("head")] - joints[:, _both(skeleton, "ankle")].mean(axis=1)
+    y, z = np.abs(body[:, 1]).sum(), np.abs(body[:, 2]).sum()
+    longer, other = max(y, z), min(y, z)
+    return "y" if y >= z else "z", math.inf if 0 < longer >= 1e6 * other else longer / other if other > 0 else 1.0
 
 
 def to_y_up(joints: np.ndarray, up: str) -> np.ndarray:

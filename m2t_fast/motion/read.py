@@ -13,7 +13,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.motion.bvh import read_bvh
 from m2t_fast.motion.features import FEATURE_SIZES, feature_size, recover_joints, why_implausible
 from m2t_fast.motion.joint_maps import JointMap, map_joints
-from m2t_fast.motion.placement import METRES, guess_unit, guess_up, leg_lengths, place, to_y_up
+from m2t_fast.motion.placement import METRES, guess_unit, guess_up, leg_lengths, place, stands_along_z, to_y_up
 from m2t_fast.motion.resample import resample
 from m2t_fast.skeleton import Skeleton
 
@@ -178,8 +178,8 @@ def _read_joints(
     else:
         metres, said = guess_unit(joints, skeleton, ("cm", "mm", "in", *(["kit"] if skeleton.name == "kit" else [])))
     notes = [f"{skeleton.joints} joints", said]
-    up, _ = guess_up(joints, joints[0], skeleton)
-    notes.append(f"{(options.up or 'y').upper()} up" + (" (but the body stands along Z: --up z?)" if up == "z" else ""))
+    turned = options.up is None and stands_along_z(joints * metres, skeleton)
+    notes.append(f"{(options.up or 'y').upper()} up" + (" (but the body stands along Z: --up z?)" if turned else ""))
     if options.align:
         joints = place(joints, skeleton)
         notes.append("placed on the floor at the origin, facing +Z")

@@ -61,6 +61,23 @@ def test_who_lies_all_the_time_is_told_by_the_rest_pose(motions: Callable) -> No
     assert up == "y" and "not clear" in said and "--up" in said
 
 
+def crawl(joints: np.ndarray, metres: float) -> np.ndarray:
+    """Somebody bent forward by two thirds of a right angle who moves along Z."""
+    sine, cosine = np.sin(np.pi / 2.6), np.cos(np.pi / 2.6)
+    bent = np.repeat(joints[:1], 40, axis=0) @ np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
+    bent[..., 1] -= bent[..., 1].min()
+    bent[..., 2] += np.linspace(0, metres, 40)[:, None]
+    return bent
+
+
+def test_who_crawls_is_told_by_the_floor(motions: Callable) -> None:
+    along_x = motions(22)[0][0][:, [1, 0, 0]] * [1, 0, 0]
+    crawling = crawl(motions(22)[0].astype(np.float64), 4.0)
+    assert guess_up(crawling, along_x, HUMANML3D) == ("y", "Y up by the floor")
+    z_up = np.stack([crawling[..., 0], -crawling[..., 2], crawling[..., 1]], axis=-1)
+    assert guess_up(z_up, along_x, HUMANML3D) == ("z", "Z up by the floor")
+
+
 def test_a_turn_keeps_left_left() -> None:
     body = np.eye(3)
     assert np.linalg.det(to_y_up(body, "z")) == pytest.approx(1.0)
