@@ -219,7 +219,7 @@ def _read_features(
         metres, said = METRES["kit"], "unit kit (KIT-ML as distributed)"
     else:
         metres, said = 1.0, "unit m"
-    reason = why_implausible(features, joints, skeleton, 1.0 / metres)
+    reason = why_implausible(joints, skeleton, 1.0 / metres)
     if reason is not None and options.mean is None:
         raise UserError(
             f"{path}: no body: {reason}; features normalised by a generator need --mean FILE --std FILE, the mean and "

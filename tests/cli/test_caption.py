@@ -253,10 +253,11 @@ def _text(path: Path, content: str) -> Path:
 
 def test_features(call: Callable, refused: Callable, tiny_run: Path, tmp_path: Path) -> None:
     features = np.zeros((30, 263))
-    features[:, 3] = 0.9  # a body that stands: hips, knees and ankles below the root
-    for joint, (x, y) in {1: (0.1, 0.8), 2: (-0.1, 0.8), 4: (0.1, 0.4), 5: (-0.1, 0.4)}.items():
+    features[:, 3] = 0.9  # a body that stands: hips, knees and ankles below the root, shoulders, elbows, wrists
+    heights = {1: (0.1, 0.8), 4: (0.1, 0.4), 7: (0.1, 0.0), 16: (0.2, 1.4), 18: (0.2, 1.1), 20: (0.2, 0.8)}
+    for joint, (x, y) in heights.items():
         features[:, 1 + 3 * joint : 3 + 3 * joint] = x, y
-    features[:, [1 + 3 * 7, 1 + 3 * 8]] = 0.1, -0.1
+        features[:, 4 + 3 * joint : 6 + 3 * joint] = -x, y
     file, mean, std = tmp_path / "features.npy", tmp_path / "Mean.npy", tmp_path / "Std.npy"
     np.save(file, features)
     result = call("caption", tiny_run, file, "--max-length", 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -56,21 +57,33 @@ def test_other_shapes(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)
-@pytest.mark.parametrize("zeroed", [False, True])
+@pytest.mark.parametrize("unit", [1.0, 640.0])
 def test_normalised_features_are_told_from_true_ones(
-    skeleton: Skeleton, zeroed: bool, motions: Callable, features_of: Callable
+    skeleton: Skeleton, unit: float, motions: Callable, features_of: Callable
 ) -> None:
     true = [features_of(joints) for joints in motions(skeleton.joints)]
-    if zeroed:  # some generators leave everything but the positions out
-        for features in true:
-            features[:, 4 + 3 * (skeleton.joints - 1) :] = 0.0
+    for features in true:
+        features[:, 1 : 1 + 3 * skeleton.joints] *= unit
     rows = np.concatenate(true)
     mean, std = rows.mean(axis=0), rows.std(axis=0)
     std[std == 0] = 1.0
     for features in true:
-        assert why_implausible(features, recover_joints(features), skeleton, 1.0) is None
-        noisy = features + np.random.default_rng(0).normal(0, 0.02, features.shape)  # a generator's
-        if not zeroed:
-            assert why_implausible(noisy, recover_joints(noisy), skeleton, 1.0) is None
+        assert why_implausible(recover_joints(features), skeleton, unit) is None
+        noise = np.random.default_rng(0).normal(0, 0.01, features.shape) * [
+            unit if 0 < i < 67 else 1 for i in range(len(mean))
+        ]
+        assert why_implausible(recover_joints(features + noise), skeleton, unit) is None  # a generator's
         normal = (features - mean) / std
-        assert why_implausible(normal, recover_joints(normal), skeleton, 1.0) is not None
+        assert why_implausible(recover_joints(normal), skeleton, 1.0) is not None
+
+
+def test_what_is_no_body(motions: Callable) -> None:
+    joints = motions(22)[0].copy()
+    assert re.fullmatch(r"a left thigh of 1\.\d m", why_implausible(joints * 3, HUMANML3D, 1.0) or "")
+    assert why_implausible(joints * 3, HUMANML3D, 3.0) is None
+    halved = joints.copy()
+    halved[:, 20] = (joints[:, 18] + joints[:, 20]) / 2
+    said = r"a left forearm of 0\.1\d* m and a right one of 0\.2\d* m"
+    assert re.fullmatch(said, why_implausible(halved, HUMANML3D, 1.0) or "")
+    growing = joints * np.linspace(0.7, 1.4, len(joints))[:, None, None]
+    assert "limbs whose length changes by" in (why_implausible(growing, HUMANML3D, 1.0) or "")

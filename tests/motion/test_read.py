@@ -234,7 +234,7 @@ def test_a_bvh_without_frame_time_needs_fps(make_bvh: Callable, seconds: str) ->
         (np.zeros((0, 263)), "no frames"),
         (np.zeros((0, 22, 3)), "no frames"),
         (np.full((5, 263), np.nan), "NaN or infinite values in 5 of 5 frames, first in frame 0"),
-        (np.zeros((5, 263)), "no body: legs of 0 m"),
+        (np.zeros((5, 263)), "no body: a left thigh of 0 m"),
         (np.full((5, 263), 1e300), "too large"),
         (np.zeros((5, 263), dtype=np.int32), "dtype int32"),
     ],
