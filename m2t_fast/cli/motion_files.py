@@ -14,6 +14,7 @@ from m2t_fast.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.motion import MotionOptions
     from m2t_fast.training.run_folder import Run
 
@@ -76,9 +77,11 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
         UserError: a file that was named cannot be read, a folder has no motion that can be, or a mistaken option.
     """
     from m2t_fast.motion import motion_files, read_motion, units_of
+    from m2t_fast.motion.read import DENORMALISED
 
     known = _options(args, opened)
     units = units_of(opened.statistics, opened.skeleton)
+    longest = _longest(opened.settings)
     motions: list[MotionFile] = []
     skipped: list[str] = []
     said: dict[str, list[str]] = {}
@@ -93,13 +96,20 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
                 errors.append(str(error))
                 continue
             name = str(path) if path is given else path.relative_to(given).as_posix()
+            if longest is not None and len(joints) > longest:
+                notes.append(f"longer than any motion the run was trained on ({longest} frames)")
             motions.append(MotionFile(path, name, joints, units))
             said.setdefault("; ".join(notes), []).append(name)
         if errors and len(motions) == before:
             raise UserError(f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}")
         skipped += errors
+    if args.joint_map is not None and not any(motion.path.suffix.lower() == ".bvh" for motion in motions):
+        raise UserError("--joint-map: none of the motions is a .bvh file")
+    if args.mean is not None and not any(DENORMALISED in notes for notes in said):
+        raise UserError("--mean and --std: none of the motions is a feature file")
     for notes_of_many, names in said.items():
-        files = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more files"
+        more = len(names) - 1
+        files = names[0] + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
         print(f"{_PROGRAM}: {files}: {notes_of_many}", file=sys.stderr)
     return motions, skipped
 
@@ -110,6 +120,15 @@ def report_skipped(skipped: list[str], read: int) -> None:
         print(f"{_PROGRAM}: left out: {' '.join(reason.split())}", file=sys.stderr)
     if skipped:
         print(f"{_PROGRAM}: {len(skipped)} of {read + len(skipped)} motions were left out", file=sys.stderr)
+
+
+def _longest(settings: DataSettings) -> int | None:
+    """Frames, before downsampling, of the longest motion that training kept; None where it kept all."""
+    limits = [settings.max_frames]
+    if settings.max_frames_train is not None:
+        limits.append(settings.first_frame + settings.max_frames_train * settings.downsample)
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
 
 
 def _options(args: argparse.Namespace, opened: Run) -> MotionOptions:

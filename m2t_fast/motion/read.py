@@ -20,6 +20,9 @@ from m2t_fast.skeleton import Skeleton
 SUFFIXES: tuple[str, ...] = (".npy", ".bvh")
 """Endings of motion files, in lower case."""
 
+DENORMALISED = "denormalised with --mean and --std"
+"""The note on feature vectors that ``MotionOptions.mean`` and ``std`` were used for."""
+
 _NOT_METRES = 10.0  # a leg of more units shows that the unit of a joint file is no metre
 _NOT_METRES_MEAN = 10.0  # nor is it where the joints of a data set are on average so high
 _POSE_JUMP, _POSE_RATIO = 0.1, 10.0  # metres, and times the usual step: what a pose put in front of a motion makes
@@ -208,7 +211,7 @@ def _read_features(
     notes = [f"{size} features"]
     if options.mean is not None and options.std is not None:
         features = features * options.std + options.mean
-        notes.append("denormalised with --mean and --std")
+        notes.append(DENORMALISED)
     with np.errstate(over="ignore", invalid="ignore"):
         joints = recover_joints(features)
     if not np.isfinite(joints).all() or np.abs(joints).max() > np.finfo(np.float32).max:

@@ -278,3 +278,20 @@ def test_features(call: Callable, refused: Callable, tiny_run: Path, tmp_path: P
 @pytest.mark.parametrize("fps", ["0", "-5", "nan", "fast"])
 def test_a_mistaken_frame_rate(refused: Callable, tiny_run: Path, files: list[Path], fps: str) -> None:
     assert "--fps" in refused("caption", tiny_run, files[0], f"--fps={fps}")
+
+
+def test_options_that_no_file_needs(refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
+    joint_map = _text(tmp_path / "map.json", "{}")
+    error = refused("caption", tiny_run, files[0], "--joint-map", joint_map)
+    assert "--joint-map: none of the motions is a .bvh file" in error
+    np.save(tmp_path / "vector.npy", np.ones(263))
+    error = refused("caption", tiny_run, files[0], "--mean", tmp_path / "vector.npy", "--std", tmp_path / "vector.npy")
+    assert "--mean and --std: none of the motions is a feature file" in error
+
+
+def test_longer_than_the_training_motions(call: Callable, run_of: Callable, files: list[Path]) -> None:
+    run = run_of(22, max_frames=80, max_frames_train=29)  # 29 kept frames are at most 59
+    lines = call("caption", run, *files, "--max-length", 3).err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].endswith("longer than any motion the run was trained on (59 frames)")
+    assert lines[1].startswith(f"m2t-fast: {files[3]}: ") and f"{files[0]} and 4 more files" in lines[0]
