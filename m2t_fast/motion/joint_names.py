@@ -108,6 +108,9 @@ SCHEMES: tuple[Scheme, ...] = (
         joints=_mirrored(
             {
                 "pelvis": "Hips",
+                "spine1": "Spine",
+                "spine2": ["Spine", "Chest"],
+                "spine3": "Chest",
                 "neck": "Neck",
                 "head": "Head",
                 "left_collar": "Shoulder_L",

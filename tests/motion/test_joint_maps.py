@@ -29,6 +29,8 @@ def expected_of(source: str) -> dict[str, str]:
     names = {"pelvis": "Hips", "head": "Head", "neck": "Neck1" if source == "CMU" else "Neck"}
     if source in ("Mixamo", "LaFAN1"):
         names |= {"spine1": "Spine", "spine2": "Spine1", "spine3": "Spine2"}
+    if source == "Bandai-Namco":
+        names |= {"spine1": "Spine", "spine2": "Spine+Chest", "spine3": "Chest"}
     for side in ("Left", "Right"):
         for ours, theirs in zip(OURS.split(), SIDED[source].split(), strict=True):
             letter = side[0] if source == "Bandai-Namco" else side
@@ -49,7 +51,8 @@ def test_every_joint_of_the_known_skeletons(source: str, skeleton: Skeleton, mak
     theirs = expected_of(source)
     for index, name in enumerate(JOINT_NAMES[skeleton.name]):
         if name in theirs:
-            np.testing.assert_allclose(joints[:, index], nodes[theirs[name]], atol=1e-5, err_msg=name)
+            expected = np.mean([nodes[one] for one in theirs[name].split("+")], axis=0)
+            np.testing.assert_allclose(joints[:, index], expected, atol=1e-5, err_msg=name)
     made_up = [name for name in JOINT_NAMES[skeleton.name] if name not in theirs and "collar" not in name]
     assert said == f"{source} joint names" + (f", interpolated {', '.join(made_up)}" if made_up else "")
     if skeleton is HUMANML3D and source == "CMU":
@@ -59,12 +62,15 @@ def test_every_joint_of_the_known_skeletons(source: str, skeleton: Skeleton, mak
 
 
 def test_the_interpolated_spine_lies_on_the_trunk(make_bvh: Callable) -> None:
-    path, nodes = make_bvh("Bandai-Namco")  # pelvis, 12 cm, Spine, 13 cm, Chest, 25 cm, Neck
+    path, nodes = make_bvh("CMU")
     joints, _, said = map_joints(path, read_bvh(path), HUMANML3D)
     assert said.endswith("interpolated spine1, spine2, spine3")
-    spine1 = nodes["Hips"] + (nodes["Spine"] - nodes["Hips"]) * (0.23 * 50 / 12)
-    spine2 = nodes["Spine"] + (nodes["Chest"] - nodes["Spine"]) * ((0.49 * 50 - 12) / 13)
-    spine3 = nodes["Chest"] + (nodes["Neck"] - nodes["Chest"]) * ((0.59 * 50 - 25) / 25)
+    hips, spine, chest, neck = (nodes[name] for name in ("Hips", "Spine", "Spine1", "Neck1"))
+    low, middle, high = 13.0, 170**0.5, 82**0.5  # lengths of these bones
+    way = low + middle + high
+    spine1 = hips + (spine - hips) * (0.23 * way / low)
+    spine2 = spine + (chest - spine) * ((0.49 * way - low) / middle)
+    spine3 = spine + (chest - spine) * ((0.59 * way - low) / middle)
     np.testing.assert_allclose(joints[:, [3, 6, 9]], np.stack([spine1, spine2, spine3], axis=1), atol=1e-4)
 
 
