@@ -186,3 +186,23 @@ def test_axis_rotations_are_right_handed(axis: int) -> None:
     one, two = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3]
     np.testing.assert_allclose(axis_rotation(axis, np.array([np.pi / 2]))[0] @ one, two, atol=1e-12)
     assert axis_rotation(axis, np.zeros((2, 5))).shape == (2, 5, 3, 3)
+
+
+def test_a_file_that_ends_anywhere_or_has_any_byte_changed_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "motion.bvh"
+    content = TEXT.encode()
+    rng = np.random.default_rng(0)
+    spoiled = [content[:length] for length in range(0, len(content), 3)]
+    for _ in range(300):
+        changed = bytearray(content)
+        changed[rng.integers(len(content))] = rng.integers(256)
+        spoiled.append(bytes(changed))
+    refused = 0
+    for bad in spoiled:
+        path.write_bytes(bad)
+        try:
+            read_bvh(path)
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > len(spoiled) / 3
