@@ -101,7 +101,7 @@ def read_motion(
         notes.insert(1, f"{fps:g} frames per second" + ("" if options.fps else " assumed (--fps)"))
     scale = metres * units_per_metre
     if abs(scale - 1.0) > 1e-9:
-        joints = joints * scale
+        joints = joints.astype(np.float64) * scale
     if units_per_metre != 1.0 and abs(scale - 1.0) > 1e-9:
         notes.append(f"in the run's unit ({units_per_metre:g} to the metre)")
     try:
@@ -110,7 +110,11 @@ def read_motion(
         raise UserError(f"{path}: {error}") from None
     if resampled is not joints:
         notes.append(f"resampled to {skeleton.fps:g} ({len(joints)} frames to {len(resampled)})")
-    return np.ascontiguousarray(resampled, dtype=np.float32), notes
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(resampled, dtype=np.float32)
+    if not np.isfinite(result).all():
+        raise UserError(f"{path}: coordinates of {np.abs(resampled).max():.3g} are too large to be a motion")
+    return result, notes
 
 
 def units_of(statistics: Statistics, skeleton: Skeleton) -> float:

@@ -292,3 +292,12 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     assert found == ["a.BVH", "b.npy", "sub/c.bvh"]
     with pytest.raises(UserError, match="no motion files in it; expected .npy or .bvh"):
         motion_files(tmp_path / "folder.npy")
+
+
+def test_a_scale_that_leads_beyond_float32(motions: Callable, tmp_path: Path) -> None:
+    joints = motions(21)[0] + np.float32([3e37, 0.0, 0.0])
+    joints[:, :, 0] = 3e37  # legs stay of a possible length
+    path = saved(tmp_path / "far.npy", joints.astype(np.float32))
+    assert np.isfinite(read_motion(path, KIT)[0]).all()
+    with pytest.raises(UserError, match="far.npy: coordinates of 1.92e\\+40 are too large"):
+        read_motion(path, KIT, units_per_metre=KIT_UNITS)
