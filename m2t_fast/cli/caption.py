@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import options
+from m2t_fast.cli import options, pictures
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from m2t_fast.data.batches import MotionBatch
     from m2t_fast.evaluation.captions import Hypothesis
+    from m2t_fast.interpretation.captioned import CaptionedMotion
     from m2t_fast.interpretation.words import WordAttention
     from m2t_fast.training.run_folder import Run
 
@@ -37,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
         help="print a JSON object a motion: the K captions with their scores, and for each word of the best one its "
         "gate, when (mean and std in seconds of the file) and the weights of the body parts",
     )
+    pictures.add_arguments(parser)
     options.add_search(parser, beam_size=2)
     options.add_device(parser)
     options.add_backend(parser)
@@ -49,21 +51,26 @@ def run(args: argparse.Namespace) -> int:
     from m2t_fast.interpretation.words import caption_words
     from m2t_fast.training.run_folder import load_run
 
+    pictures.check(args, args.motions)
     device = options.device(args.device)
     with options.backend(args.backend, device):
         opened = load_run(args.run_folder, device)
         motions = [_read(path, opened) for path in args.motions]
         lines = [""] * len(motions)
+        items: dict[int, CaptionedMotion] = {}
         batches = _batches([_prepare(joints, opened) for joints in motions], args.batch_size)
         for batch, found in generate_batches(opened.model, batches, **options.search_of(args)):
             for row, index in enumerate(batch.index.tolist()):
                 captions = hypotheses_of(found, row, opened.vocabulary)
+                words = caption_words(found, row, int(batch.lengths[row]), opened.vocabulary)
+                if pictures.asked(args):
+                    items[index] = pictures.item(args.motions[index], motions[index], words, opened)
                 if args.json:
-                    words = caption_words(found, row, int(batch.lengths[row]), opened.vocabulary)
                     content = _describe(args.motions[index], captions, words, opened, len(motions[index]))
                     lines[index] = json.dumps(content, ensure_ascii=False)
                 else:
                     lines[index] = captions[0].caption
+    pictures.write(args, [items[index] for index in sorted(items)])
     for line in lines:
         print(line)
     return 0
