@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -14,10 +17,8 @@ from tqdm import tqdm
 from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
 from m2t_fast.interpretation.attention_map import MOTION_WORD, require_matplotlib
+from m2t_fast.interpretation.canvas import SIZE, MotionCanvas
 from m2t_fast.interpretation.captioned import CaptionedMotion
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 FORMATS: tuple[str, ...] = ("gif", "mp4")
 STEPS = 2
@@ -37,11 +38,8 @@ def require_writer(name: str) -> None:
     require_matplotlib()
     if name == "gif" and importlib.util.find_spec("PIL") is None:
         raise UserError("a GIF needs pillow, which is not installed: pip install 'm2t_fast[plot]'")
-    if name == "mp4":
-        from matplotlib.animation import FFMpegWriter
-
-        if not FFMpegWriter.isAvailable():
-            raise UserError("an MP4 needs the program ffmpeg, which is not installed (apt-get install ffmpeg)")
+    if name == "mp4" and shutil.which("ffmpeg") is None:
+        raise UserError("an MP4 needs the program ffmpeg, which is not installed (apt-get install ffmpeg)")
 
 
 def save_animation(
@@ -84,9 +82,11 @@ def save_animation(
     pictures = tqdm(
         _pictures(motions, rate, threshold), total=total, unit="picture", disable=not progress, leave=False, desc=name
     )
-    write = _write_gif if name == "gif" else _write_mp4
     with atomic_path(path) as temporary:
-        write(temporary, pictures, rate)
+        if name == "mp4":
+            _write_mp4(temporary, pictures, rate)
+        else:
+            _write_gif(temporary, pictures, rate, _sample(motions, threshold))
     return path
 
 
@@ -103,20 +103,59 @@ def gif_rate(rate: float) -> float:
     return 100.0 / max(2, round(100.0 / rate))
 
 
-def _pictures(motions: Sequence[CaptionedMotion], rate: float, threshold: float) -> Iterator[Image]:
-    """Every picture of the animation, in order."""
-    from PIL import Image
+def _sample(motions: Sequence[CaptionedMotion], threshold: float) -> list[np.ndarray]:
+    """Eight pictures, spread over motions and frames."""
+    chosen = np.linspace(0, len(motions) - 1, 8).round().astype(int)
+    pictures = []
+    for motion, part in zip((motions[number] for number in chosen), np.linspace(0, 1, 8), strict=True):
+        pictures.append(MotionCanvas(motion, threshold).draw(float(part * (len(motion.joints) - 1))))
+    return pictures
 
-    from m2t_fast.interpretation.canvas import MotionCanvas
 
+def _pictures(motions: Sequence[CaptionedMotion], rate: float, threshold: float) -> Iterator[np.ndarray]:
+    """Every picture (height, width, 3) uint8 of the animation, in order."""
     for motion in motions:
         canvas = MotionCanvas(motion, threshold)
+        last = None
         for frame in times_of(motion, rate):
-            yield Image.fromarray(canvas.draw(float(frame)))
+            if frame != last:
+                last, picture = frame, canvas.draw(float(frame))
+            yield picture
 
 
-def _write_gif(path: Path, pictures: Iterator[Image], rate: float) -> None:
+def _write_gif(path: Path, pictures: Iterable[np.ndarray], rate: float, sample: list[np.ndarray]) -> None:
     """One palette for all pictures, of the colours in a sample of them, so that colours do not flicker."""
     from PIL import Image
 
-    # TODO
+    palette = Image.fromarray(np.concatenate(sample)).quantize(255, method=Image.Quantize.MEDIANCUT)
+    shades = (Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures)
+    first = next(shades)
+    duration = round(1000 / rate)
+    first.save(path, "GIF", save_all=True, append_images=shades, duration=duration, loop=0, optimize=False)
+
+
+def _write_mp4(path: Path, pictures: Iterable[np.ndarray], rate: float) -> None:
+    """Pictures through a pipe to ffmpeg, which takes its best encoder."""
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{SIZE[0]}x{SIZE[1]}", "-framerate", f"{rate:.6f}", "-i", "-"]
+    command += ["-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", os.path.abspath(path)]
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
+        except OSError as error:
+            raise UserError(f"ffmpeg: cannot run: {error.strerror or error}") from error
+        assert process.stdin is not None
+        try:
+            with suppress(BrokenPipeError), process.stdin:
+                for picture in pictures:
+                    process.stdin.write(picture.tobytes())
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+        if process.returncode != 0:
+            complaints.seek(0)
+            lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
+            reason = lines[-1] if lines else f"exit code {process.returncode}"
+            raise UserError(f"ffmpeg: cannot write the MP4: {reason}")
