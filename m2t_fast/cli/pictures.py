@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "each word; several motions make a gallery",
     )
     group.add_argument("--gif", type=Path, metavar="FILE", help="write the same as an animation (needs matplotlib)")
-    group.add_argument("--mp4", type=Path, metavar="FILE", help="write the same as a film (needs matplotlib and ffmpeg)")
+    group.add_argument("--mp4", type=Path, metavar="FILE", help="write the same as a film (needs ffmpeg, too)")
     group.add_argument(
         "--gate-threshold",
         type=options.number(0.0, 1.0),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from m2t_fast.interpretation.captioned import CaptionedMotion
-from m2t_fast.skeleton import PART_NAMES
 
 _YAW, _PITCH = 0.6, 0.22  # radians: beside the front, a little from above; the page begins with the same view
-_FOCAL, _DISTANCE, _NEAR = 2.1, 2.1 * 1.3, 0.05
+_FOCAL, _DISTANCE, _NEAR = 2.1, 2.1 * 1.36, 0.05
 
 
 def between(values: np.ndarray, frame: float) -> np.ndarray:
@@ -41,7 +40,7 @@ class Camera:
         reach = np.linalg.norm((joints - joints[:, :1])[..., [0, 2]], axis=-1).max()
         self.height = max(float(joints[..., 1].max()) - self.floor, float(reach), 0.5)
         self.path = _smooth(joints[:, 0, [0, 2]], round(motion.fps * 0.6))
-        left, right = (motion.skeleton.parts[PART_NAMES.index(f"{side}_leg")][0] for side in ("left", "right"))
+        left, right = motion.skeleton.hips
         across = (joints[0, left] - joints[0, right])[[0, 2]]
         facing = float(np.arctan2(-across[1], across[0])) if np.hypot(*across) > 1e-6 else 0.0
         yaw, pitch = facing + _YAW, _PITCH

@@ -21,7 +21,7 @@ _DPI = 100
 _TEXT, _MUTED, _BONE, _GRID, _TRACK = "#1d2129", "#7a818c", "#5a6270", "#dcd9cf", "#efede6"
 _STAGE = (0.0, 222.0, 580.0, 378.0)  # left, bottom, width, height in pixels
 _PARTS, _CAPTION, _WINDOWS = (668.0, 330.0, 108.0, 190.0), (24.0, 112.0, 752.0, 104.0), (24.0, 34.0, 752.0, 62.0)
-_FONTS, _ROWS = (17.0, 14.5, 12.0, 10.0, 8.0), 0.02
+_FONTS = (17.0, 14.5, 12.0, 10.0, 8.0)
 
 
 class MotionCanvas:
@@ -41,10 +41,8 @@ class MotionCanvas:
         self.figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, facecolor="#fbfaf7")
         self.canvas = FigureCanvasAgg(self.figure)
         self.camera = Camera(motion, _STAGE[2], _STAGE[3])
-        skeleton = motion.skeleton
-        self.bones = np.array(skeleton.bones)
-        self.part_of = np.array([next(i for i, p in enumerate(skeleton.parts) if j in p) for j in range(skeleton.joints)])
-        self.head = skeleton.parts[PART_NAMES.index("torso")][-1]
+        self.bones = np.array(motion.skeleton.bones)
+        self.part_of = np.array(motion.skeleton.part_of)
         self.boxes: list[Any] = []
         self.moving: list[Any] = []
         self._make_stage()
@@ -98,7 +96,9 @@ class MotionCanvas:
         axes.set(xlim=(0, _STAGE[2]), ylim=(0, _STAGE[3]), xticks=[], yticks=[])
         self.box = FancyBboxPatch((0, 0), 1, 1, boxstyle="round,pad=0,rounding_size=12", linewidth=2.5)
         axes.add_patch(self.box)
-        self.grid, self.trail, self.skeleton = (LineCollection([], capstyle="round") for _ in range(3))
+        self.grid: Any = LineCollection([], capstyle="round")
+        self.trail: Any = LineCollection([], capstyle="round")
+        self.skeleton: Any = LineCollection([], capstyle="round")
         for collection in (self.grid, self.trail, self.skeleton):
             axes.add_collection(collection)
         self.disks = axes.scatter([], [], edgecolors="none")
@@ -139,7 +139,7 @@ class MotionCanvas:
 
         part, weight = self.part_of, strength[self.part_of]
         radius = 0.016 + 0.035 * weight
-        radius[self.head] = 0.05
+        radius[self.motion.skeleton.head] = 0.05
         halo = radius + 0.05 * shown[part]
         both = np.concatenate([halo, radius]) * self.camera.height * np.tile(scale, 2) * 72 / _DPI
         self.disks.set_offsets(np.tile(places, (2, 1)))
@@ -164,9 +164,9 @@ class MotionCanvas:
         self.grid.set_color(np.concatenate([np.tile(to_rgb(_GRID), (seen.sum(), 1)), fade[seen, None]], axis=1))
         self.grid.set_linewidth(0.9)
 
-        behind = np.append(np.arange(0.0, frame), frame)
-        path = np.array([between(self.motion.joints[:, 0], time)[[0, 2]] for time in behind])
-        places, scale = self._on_floor(path, frame)
+        root = self.motion.joints[:, 0]
+        behind = np.concatenate([root[: int(frame) + 1], between(root, frame)[None]])
+        places, scale = self._on_floor(behind[:, [0, 2]], frame)
         self.trail.set_segments([places[scale > 0]] if (scale > 0).sum() > 1 else [])
         self.trail.set(color="#b6b2a6", linewidth=2.0)
 
@@ -198,13 +198,16 @@ class MotionCanvas:
             for number, left, width in placed:
                 word, gate = self.motion.words[number], float(np.clip(self.motion.gate[number], 0, 1))
                 over = self.motion.gate[number] >= self.threshold
-                style = {"boxstyle": "round,pad=0,rounding_size=6", "facecolor": "#fff1c9", "edgecolor": GOLD}
-                box = FancyBboxPatch((left - 5, top - size * 1.95), width + 10, size * 2.1, linewidth=1.5, **style)
+                box = FancyBboxPatch((left - 5, top - size * 1.95), width + 10, size * 2.1)
+                box.set_boxstyle("round", pad=0, rounding_size=6)
+                box.set(facecolor="#fff1c9", edgecolor=GOLD, linewidth=1.5)
                 self.boxes.append(axes.add_patch(box))
+                box.set_clip_on(False)  # it reaches a little beyond the words
                 text = self._write(axes, left, top - size * 1.1, word, fontsize=size, va="baseline")
                 text.set(color=_TEXT if over else _MUTED, fontweight="bold" if over else "normal")
-                track = axes.add_patch(Rectangle((left, top - size * 1.7), width, 4, color=_TRACK))
-                bar = axes.add_patch(Rectangle((left, top - size * 1.7), width * gate, 4, color=GOLD if over else _MUTED))
+                low = top - size * 1.7
+                track = axes.add_patch(Rectangle((left, low), width, 4, color=_TRACK))
+                bar = axes.add_patch(Rectangle((left, low), width * gate, 4, color=GOLD if over else _MUTED))
                 self._animate(box)
                 self.moving += [text, track, bar]  # above the box, which moves
 

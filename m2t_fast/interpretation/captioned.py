@@ -75,8 +75,8 @@ class CaptionedMotion:
         if array.size == 0 and array.ndim <= 1 and 0 in shape:
             array = array.reshape([length or 0 for length in shape])
         if array.ndim != len(shape) or any(e is not None and g != e for g, e in zip(array.shape, shape, strict=True)):
-            expected = ", ".join("any" if length is None else str(length) for length in shape)
-            raise ValueError(f"{name}: got shape {array.shape}, expected ({expected})")
+            expected = str(tuple("any" if length is None else length for length in shape)).replace("'", "")
+            raise ValueError(f"{name}: got shape {array.shape}, expected {expected}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name}: got values that are not finite")
         object.__setattr__(self, name, array)

@@ -118,15 +118,13 @@ def _motion(motion: CaptionedMotion) -> dict[str, Any]:
 
 
 def _skeleton(skeleton: Skeleton) -> dict[str, Any]:
-    """Bones, the part of each joint (of a joint in two parts the first), and the joints that the drawing asks for."""
-    part_of = [next(i for i, part in enumerate(skeleton.parts) if joint in part) for joint in range(skeleton.joints)]
-    torso, left_leg, right_leg = (skeleton.parts[PART_NAMES.index(p)] for p in ("torso", "left_leg", "right_leg"))
+    """What the drawing asks for."""
     return {
         "joints": skeleton.joints,
         "bones": skeleton.bones,
-        "partOf": part_of,
-        "head": torso[-1],
-        "hips": [left_leg[0], right_leg[0]],
+        "partOf": skeleton.part_of,
+        "head": skeleton.head,
+        "hips": skeleton.hips,
     }
 
 

@@ -74,7 +74,7 @@ class Stage {
     const [sinYaw, cosYaw] = [Math.sin(yaw), Math.cos(yaw)];
     const [sinPitch, cosPitch] = [Math.sin(this.camera.pitch), Math.cos(this.camera.pitch)];
     const focal = 2.1 * Math.min(height, width * 1.25);
-    const distance = (2.1 * motion.height * 1.3) / this.camera.zoom;
+    const distance = (2.1 * motion.height * 1.36) / this.camera.zoom;
     const middle = motion.floor + motion.height * 0.5;
     const [targetX, targetZ] = this.target;
     return (x, y, z) => {
