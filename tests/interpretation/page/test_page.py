@@ -93,7 +93,7 @@ def test_titles(captioned: Callable[..., CaptionedMotion]) -> None:
 
 
 def test_both_pictures_have_the_same_colours() -> None:
-    style = (Path(__file__).parents[2] / "m2t_fast/interpretation/page/page.css").read_text()
+    style = (Path(__file__).parents[3] / "m2t_fast/interpretation/page/page.css").read_text()
     light = style.split("@media")[0]
     assert tuple(re.findall(r"--part\d: (#\w+);", light)) == PART_COLOURS
     assert f"--gold: {GOLD};" in light
