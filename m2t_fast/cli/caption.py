@@ -47,6 +47,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from m2t_fast.data.preprocessing import downsample
     from m2t_fast.evaluation.captions import generate_batches, hypotheses_of
     from m2t_fast.interpretation.words import caption_words
     from m2t_fast.training.run_folder import load_run
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
                 captions = hypotheses_of(found, row, opened.vocabulary)
                 words = caption_words(found, row, int(batch.lengths[row]), opened.vocabulary)
                 if pictures.asked(args):
-                    items[index] = pictures.item(args.motions[index], motions[index], words, opened)
+                    joints = downsample(motions[index], opened.settings)
+                    items[index] = pictures.item(args.motions[index], joints, words, opened, len(motions[index]))
                 if args.json:
                     content = _describe(args.motions[index], captions, words, opened, len(motions[index]))
                     lines[index] = json.dumps(content, ensure_ascii=False)

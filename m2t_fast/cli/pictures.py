@@ -67,15 +67,14 @@ def check(args: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
         options.require_writable(path)
 
 
-def item(path: Path, joints: np.ndarray, words: list[WordAttention], opened: Run) -> CaptionedMotion:
-    """One motion for :func:`write`: the frames that the model kept of ``joints`` (frames, J, 3), as distributed."""
-    from m2t_fast.data.preprocessing import downsample
+def item(path: Path, joints: np.ndarray, words: list[WordAttention], opened: Run, frames: int) -> CaptionedMotion:
+    """One motion for :func:`write`: ``joints`` (T, J, 3) in metres are what the model kept of the file's ``frames``."""
     from m2t_fast.interpretation.captioned import CaptionedMotion
     from m2t_fast.interpretation.words import seconds_of
 
     fps, settings = opened.skeleton.fps, opened.settings
-    start = seconds_of(0, settings, fps, len(joints))
-    return CaptionedMotion.of(str(path), downsample(joints, settings), words, fps / settings.downsample, start)
+    start = seconds_of(0, settings, fps, frames)
+    return CaptionedMotion.of(str(path), joints, words, fps / settings.downsample, start)
 
 
 def write(args: argparse.Namespace, items: Sequence[CaptionedMotion]) -> None:

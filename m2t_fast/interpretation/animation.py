@@ -105,11 +105,13 @@ def gif_rate(rate: float) -> float:
 
 def _sample(motions: Sequence[CaptionedMotion], threshold: float) -> list[np.ndarray]:
     """Eight pictures, spread over motions and frames."""
-    chosen = np.linspace(0, len(motions) - 1, 8).round().astype(int)
-    pictures = []
-    for motion, part in zip((motions[number] for number in chosen), np.linspace(0, 1, 8), strict=True):
-        pictures.append(MotionCanvas(motion, threshold).draw(float(part * (len(motion.joints) - 1))))
-    return pictures
+    chosen = np.linspace(0, len(motions) - 1, 8).round().astype(int).tolist()
+    canvases = {number: MotionCanvas(motions[number], threshold) for number in set(chosen)}
+    parts = np.linspace(0, 1, 8).tolist()
+    return [
+        canvases[number].draw(part * (len(motions[number].joints) - 1))
+        for number, part in zip(chosen, parts, strict=True)
+    ]
 
 
 def _pictures(motions: Sequence[CaptionedMotion], rate: float, threshold: float) -> Iterator[np.ndarray]:
