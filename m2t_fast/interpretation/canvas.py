@@ -86,7 +86,7 @@ class MotionCanvas:
 
     def _write(self, axes: Any, x: float, y: float, text: str, **style: Any) -> Any:
         """Text as it is: a caption may hold dollar signs, which are no formula here."""
-        return axes.text(x, y, text, parse_math=False, **style)
+        return axes.text(x, y, text, parse_math=False, usetex=False, **style)
 
     def _make_stage(self) -> None:
         from matplotlib.collections import LineCollection

@@ -70,8 +70,9 @@ function showDetail(word) {
   const panel = element("detail");
   panel.classList.toggle("empty", !word);
   buttons().forEach((button, place) => button.classList?.toggle("current", place === number));
-  if (panel.dataset.word !== String(number)) {
-    panel.dataset.word = String(number);
+  const told = `${state.motion.number} ${number}`;
+  if (panel.dataset.told !== told) {
+    panel.dataset.told = told;
     element("word").textContent = word ? word.text : "No word here";
     element("when").textContent = word ? describe(word) : "Pick a word of the caption.";
     const gate = word ? Math.round(100 * word.gate) : 0;
@@ -91,7 +92,7 @@ function showDetail(word) {
 function describe(word) {
   const time = secondsAt(state.motion, word.mean).toFixed(1);
   const spread = (word.std / state.motion.fps).toFixed(1);
-  return `gate ${word.gate.toFixed(2)}, around ${time} s \u00b1 ${spread} s`;
+  return `gate ${word.gate.toFixed(2)} \u00b7 ${time} s \u00b1 ${spread} s`;
 }
 
 function play(on) {

@@ -116,8 +116,9 @@ class Timeline {
       for (let column = 0; word && column < columns; column++) {
         const frame = columns > 1 ? Math.round((column / (columns - 1)) * (motion.frames - 1)) : 0;
         context.globalAlpha = Math.min(1, ease(word.window[frame] * word.spatial[frame * PARTS + part]));
-        const left = Math.max(plot.gutter, plot.x(frame - 0.5));
-        const right = Math.min(plot.gutter + plot.span, plot.x(frame + 0.5));
+        // Whole pixels: where the edges of two see-through cells overlapped, there would be a line.
+        const left = Math.round(Math.max(plot.gutter, plot.x(frame - 0.5)));
+        const right = Math.round(Math.min(plot.gutter + plot.span, plot.x(frame + 0.5)));
         if (motion.frames > 1) context.fillRect(left, y, Math.max(right - left, 1), plot.row - ROW_GAP);
         else context.fillRect(plot.gutter, y, plot.span, plot.row - ROW_GAP);
       }

@@ -195,7 +195,7 @@ def test_picking_a_word_changes_the_picture(browser: Browser, page: Path) -> Non
     words[2].click()
     assert browser.picture() == seen[2] and browser.picture("windows") == windows[2]
     # "walks" looks at part 3, around frame 19.5: 2 s of the file, which begins 0.05 s before frame 0.
-    assert browser.one("#when").text == "gate 0.90, around 2.0 s \u00b1 0.4 s"
+    assert browser.one("#when").text == "gate 0.90 \u00b7 2.0 s \u00b1 0.4 s"
     values = [value.text for value in browser.all("#parts .value")]
     assert values == ["0.02", "0.02", "0.02", "0.90", "0.02", "0.02"]
     assert "walks: gate 0.90" in browser.one("#live").text and "right arm" in browser.one("#live").text
@@ -370,6 +370,16 @@ def test_gallery(browser: Browser, gallery: Path) -> None:
     assert len(visible()) == 4 and chip.get_attribute("aria-pressed") == "false"
     poses = browser.run("[...document.querySelectorAll('.poses')].map((canvas) => canvas.toDataURL())")
     assert len(set(poses)) == 4
+
+
+def test_another_motion_brings_its_own_word(
+    browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path
+) -> None:
+    motions = [captioned(words=(first, "b", "c", "d"), gate=(0.9, 0, 0, 0)) for first in ("walks", "bows")]
+    browser.open(save_page(tmp_path / "page.html", motions))
+    for number in (0, 1, 0):
+        browser.all(".card")[number].click()
+        assert browser.shown() == motions[number].words[0]  # the same place in both captions, at the same frame
 
 
 def test_any_words(browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:
