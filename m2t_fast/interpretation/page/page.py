@@ -31,7 +31,7 @@ def render_page(
 ) -> str:
     """The page as text. Several motions make a gallery with a filter by word.
 
-    Positions are rounded to millimetres and attention to thousandths, so that a motion of 10 s takes about 100 kB. The
+    Positions are rounded to millimetres and attention to thousandths, so that a motion of 10 s takes about 70 kB. The
     page loads nothing: its content security policy allows its own script and style, by their hashes, and no address.
 
     Args:

@@ -316,6 +316,14 @@ def test_a_phone(browser: Browser, page: Path, gallery: Path, many: bool) -> Non
     tap(browser, browser.all(".word")[-1])
     assert browser.shown() == browser.all(".word .text")[-1].text
     assert browser.all(".word")[-1].get_attribute("aria-pressed") == "true"
+    tap(browser, browser.all(".word")[-1])
+    assert browser.all(".word[aria-pressed=true]") == [] and browser.picture() == before
+    box = browser.one("#view").rect
+    for kind, right in (("touchStart", 0), ("touchMove", 40), ("touchMove", 90), ("touchEnd", None)):
+        points = [] if right is None else [{"x": 150 + right, "y": box["height"] / 2}]
+        browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert browser.picture() != before  # a finger across the stage turns it
+    before = browser.picture()
     tap(browser, browser.one("#scrub"))
     assert 15 < browser.frame() < 25 and browser.picture() != before
     tap(browser, browser.one("#play"))
