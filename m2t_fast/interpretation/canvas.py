@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from typing import Any
 
@@ -102,8 +103,7 @@ class MotionCanvas:
         for collection in (self.grid, self.trail, self.skeleton):
             axes.add_collection(collection)
         self.disks = axes.scatter([], [], edgecolors="none")
-        name = self._write(axes, 16, _STAGE[3] - 14, _shorten(self.motion.name, 60), va="top", fontsize=9, color=_MUTED)
-        name.set_in_layout(False)
+        self._write(axes, 16, _STAGE[3] - 14, _shorten(self.motion.name, 34), va="top", fontsize=9, color=_MUTED)
         self._animate(self.grid, self.trail, self.box, self.skeleton, self.disks)
 
     def _animate(self, *artists: Any) -> None:
@@ -183,6 +183,10 @@ class MotionCanvas:
         axes.barh(rows, 1, height=0.5, color=_TRACK)
         self.bars = axes.barh(rows, 0, height=0.5, color=PART_COLOURS)
         self._write(axes, 0, -0.9, "attention now", fontsize=9, color=_MUTED)
+        if self.motion.reference:
+            lines = textwrap.wrap(f"reference: {self.motion.reference}", 25, max_lines=5, placeholder=" \u2026")
+            place = (_STAGE[2] + 20) / SIZE[0], (_PARTS[1] - 14) / SIZE[1]
+            self._write(self.figure, *place, "\n".join(lines), va="top", fontsize=9, color=_MUTED)
         self._animate(*self.bars)
 
     def _make_caption(self) -> None:

@@ -96,6 +96,14 @@ def test_the_current_word_is_marked(captioned: Callable[..., CaptionedMotion]) -
         assert [box.get_visible() for box in canvas.boxes] == [place == number for place in range(5)]
 
 
+def test_the_reference_stands_beside(captioned: Callable[..., CaptionedMotion]) -> None:
+    canvas = MotionCanvas(captioned(reference="he walks, then $waves$ " * 9), 0.5)
+    (text,) = (text for text in canvas.figure.texts if text.get_text().startswith("reference: he walks"))
+    assert text.get_text().count("\n") == 4
+    box = text.get_window_extent(canvas.canvas.get_renderer())
+    assert box.x0 >= 580 and box.x1 <= SIZE[0] and box.y0 >= 216
+
+
 @pytest.mark.parametrize("words", [(), HOSTILE, ("word",) * 60])
 @pytest.mark.parametrize(("frames", "joints"), [(1, 22), (30, 21)])
 def test_any_words_and_lengths(captioned: Callable, words: tuple[str, ...], frames: int, joints: int) -> None:
