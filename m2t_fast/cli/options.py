@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import re
 import tempfile
@@ -15,6 +16,9 @@ from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from m2t_fast.data.dataset import MotionDataset
+    from m2t_fast.training.run_folder import Run
 
 
 def whole_number(least: int) -> Callable[[str], int]:
@@ -154,6 +158,30 @@ def backend(name: str | None, device: torch.device | None = None) -> Iterator[No
             raise UserError(f"{source}: backend {name!r} does not run on {device.type} tensors")
     with registry.use_backend(name):
         yield
+
+
+def load_split(source: str, split: str, opened: Run) -> MotionDataset:
+    """One split of a data set, prepared as the run was trained, without the filters of training alone.
+
+    Raises:
+        UserError: a mistake in the folder, or its motions do not have the run's joints.
+    """
+    from m2t_fast.data.dataset import load_data
+
+    prepared = load_data(
+        source,
+        dataclasses.replace(opened.settings, max_frames_train=None),
+        vocabulary=opened.vocabulary,
+        statistics=opened.statistics,
+        splits=(split,),
+        joints=opened.skeleton.joints,
+    )
+    if prepared.skeleton != opened.skeleton:
+        raise UserError(
+            f"{source}: motions have {prepared.skeleton.joints} joints, but {opened.folder} reads "
+            f"{opened.skeleton.joints} ({opened.skeleton.name})"
+        )
+    return prepared[split]
 
 
 def refuse_existing(folder: Path) -> None:

@@ -39,6 +39,7 @@ def attention_map(
     reference: str | None = None,
     segments: Sequence[Segment] | None = None,
     max_words: int = 5,
+    gates_in_title: bool = False,
 ) -> Figure:
     """Draw when and where the model looked to say each motion word of a caption.
 
@@ -53,6 +54,7 @@ def attention_map(
         reference: a caption by a person, written below the model's.
         segments: what really happens, in kept frames; drawn as a strip above the panels.
         max_words: at most so many panels.
+        gates_in_title: write the gate of every word behind it in the caption, as the paper's titles do.
 
     Raises:
         ValueError: no words, shapes that do not fit, or a size that is not positive.
@@ -67,7 +69,12 @@ def attention_map(
     heat = (window[..., None] * spatial)[shown]  # (panels, T, P)
     frames = window.shape[1]
 
-    caption = textwrap.wrap(" ".join(words), 72)
+    spoken = (
+        [f"{word}\N{NO-BREAK SPACE}({value:.2f})" for word, value in zip(words, gate, strict=True)]
+        if gates_in_title
+        else words
+    )
+    caption = textwrap.wrap(" ".join(spoken), 72)
     human = textwrap.wrap(f"reference: {reference}", 96) if reference else []
     head = _INCHES["head"] + _INCHES["line"] * (1.3 * len(caption) + len(human))
     rows = [_INCHES["action"]] * bool(segments) + [_INCHES["panel"]] * len(shown)

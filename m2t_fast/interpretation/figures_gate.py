@@ -76,7 +76,8 @@ def draw_gates(data: dict[str, Any], most: int = 10) -> Figure:
         _draw_ridges(axis, data["beta"], entries, _COLOURS[name], rows)
         axis.set_title(_TITLES[name], fontsize=12, fontweight="bold", loc="left", color=_COLOURS[name], pad=10)
         axis.set_xlabel("gate β   (0: language, 1: motion)", fontsize=9)
-    figure.subplots_adjust(left=0.1, right=0.95, top=1 - 0.45 / figure.get_figheight(), bottom=0.6 / figure.get_figheight(), wspace=0.32)  # fmt: skip
+    height = figure.get_figheight()
+    figure.subplots_adjust(left=0.1, right=0.94, top=1 - 0.45 / height, bottom=0.6 / height, wspace=0.32)
     return figure
 
 
@@ -90,7 +91,7 @@ def _shown(data: dict[str, Any], name: str, most: int) -> list[tuple[str, dict[s
 def _draw_ridges(
     axis: Axes, beta: Sequence[float], entries: list[tuple[str, dict[str, Any]]], colour: str, rows: int
 ) -> None:
-    for row, (label, entry) in enumerate(entries):
+    for row, (_, entry) in enumerate(entries):
         base = rows - 1 - row
         height = np.array(entry["density"]) / max(entry["density"]) * 0.86
         axis.fill_between(beta, base, base + height, color=colour, alpha=0.55 if row else 0.85, lw=0, zorder=2)

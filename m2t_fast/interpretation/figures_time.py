@@ -32,6 +32,8 @@ ALSO = 0.5
 """A body part is named beside the one with most attention if it has at least this share of that attention."""
 
 _LEFT, _RIGHT, _WIDTH = 0.11, 0.965, 9.0
+_LEGEND = 0.2  # of the width
+_LIGHT = ("left_arm", "left_leg")  # parts whose colours need black text
 
 
 def parts_named(share: Sequence[float]) -> str:
@@ -46,8 +48,8 @@ def parts_named(share: Sequence[float]) -> str:
 
 
 def fine_grained_data(sample: Sample, width: float = WIDTH) -> dict[str, Any]:
-    """What the three attentions say of each word, JSON-ready: ``words`` with ``word``, ``gate``, ``motion`` (the gate is
-    at least ``MOTION_WORD``), and of motion words ``parts`` (in words), ``part`` (the one with most attention),
+    """What the three attentions say of each word, JSON-ready: ``words`` with ``word``, ``gate``, ``motion`` (the gate
+    is at least ``MOTION_WORD``), and of motion words ``parts`` (in words), ``part`` (the one with most attention),
     ``share`` (of each part), ``start`` and ``end`` (kept frames, fractional) and ``seconds`` (the same from the
     beginning of the motion); ``text``: the caption with all that in brackets."""
     words: list[dict[str, Any]] = []
@@ -107,7 +109,7 @@ def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
         start, end = entry["start"], entry["end"]
         axis.barh(row, end - start, 0.62, start, color=PART_COLOURS[entry["part"]], alpha=0.85, lw=0)
         text = f"{entry['parts']}  {entry['seconds'][0]:.1f}-{entry['seconds'][1]:.1f} s"
-        _label(axis, row, start, end, text, sample.frames)
+        _label(axis, row, start, end, text, sample.frames, "black" if entry["part"] in _LIGHT else "white")
     axis.set_yticks(range(len(rows)), [entry["word"] for entry in rows], fontsize=10, fontweight="bold")
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
@@ -119,11 +121,11 @@ def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
     return figure
 
 
-def _label(axis: Axes, row: int, start: float, end: float, text: str, frames: int) -> None:
+def _label(axis: Axes, row: int, start: float, end: float, text: str, frames: int, colour: str) -> None:
     """The text of a bar: on it where it fits, else beside it where there is room."""
     needed = 0.0105 * len(text) * frames
     if end - start >= needed:
-        axis.text((start + end) / 2, row, text, ha="center", va="center", fontsize=9, color="white", fontweight="bold")
+        axis.text((start + end) / 2, row, text, ha="center", va="center", fontsize=9, color=colour, fontweight="bold")
     elif frames - end >= needed:
         axis.text(end + 0.01 * frames, row, text, ha="left", va="center", fontsize=9)
     else:
@@ -143,9 +145,8 @@ def _shaded_caption(figure: Figure, words: Sequence[dict[str, Any]], y: float) -
         width = (len(entry["word"]) + 2.2) * size * 0.0088 / _WIDTH
         colour = "white" if gate > 0.6 else "black"
         figure.text(x + width / 2, y, entry["word"], fontsize=size, ha="center", va="center", color=colour, bbox=box)
-        figure.text(
-            x + width / 2, y - 0.17 / figure.get_figheight(), f"{gate:.2f}", fontsize=6.5, ha="center", va="top", color=GREY
-        )  # fmt: skip
+        below = {"fontsize": 6.5, "ha": "center", "va": "top", "color": GREY}
+        figure.text(x + width / 2, y - 0.17 / figure.get_figheight(), f"{gate:.2f}", **below)
         x += width
 
 
@@ -180,9 +181,10 @@ def draw_windows(sample: Sample, data: dict[str, Any]) -> Figure:
     height = head + strip + 2.5 + foot
     figure = new_figure(_WIDTH, height)
     figure.text(_LEFT, 1 - 0.12 / height, "\n".join(caption), fontsize=12.5, fontweight="bold", va="top")
-    axis = figure.add_axes((_LEFT, foot / height, _RIGHT - _LEFT, 2.5 / height))
+    across = _RIGHT - _LEFT - _LEGEND
+    axis = figure.add_axes((_LEFT, foot / height, across, 2.5 / height))
     if sample.segments:
-        area = (_LEFT, (foot + 2.5 + 0.05) / height, _RIGHT - _LEFT, 0.24 / height)
+        area = (_LEFT, (foot + 2.5 + 0.05) / height, across, 0.24 / height)
         draw_actions(figure.add_axes(area), sample.segments, sample.frames)
         for segment in sample.segments:
             onset = segment.active[0] if segment.active else segment.start
@@ -193,7 +195,7 @@ def draw_windows(sample: Sample, data: dict[str, Any]) -> Figure:
         colour = WORD_COLOURS[number % len(WORD_COLOURS)]
         curve = np.exp(-0.5 * ((fine - entry["mean"]) / max(entry["std"], 1e-3)) ** 2)
         axis.fill_between(fine, curve, color=colour, alpha=0.13, lw=0)
-        label = f"{entry['word']}   β {entry['gate']:.2f},  {entry['mean']:.0f} ± {entry['std']:.0f} frames"
+        label = f"{entry['word']}  (β {entry['gate']:.2f})\n{entry['mean']:.0f} ± {entry['std']:.0f} frames"
         axis.plot(fine, curve, color=colour, lw=2, ls="-" if number < len(WORD_COLOURS) else "--", label=label)
         axis.plot(frames, entry["window"], ".", color=colour, ms=3)
     axis.set_ylim(0, 1.06)
@@ -202,7 +204,8 @@ def draw_windows(sample: Sample, data: dict[str, Any]) -> Figure:
     bare(axis, "bottom", "left")
     frame_axis(axis, sample.frames, sample.fps)
     if data["words"]:
-        axis.legend(loc="upper right", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+        size = min(8.5, 8.5 * 9 / len(data["words"]))  # many words: smaller, so that all stay beside the axis
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.1), fontsize=size, frameon=False, handlelength=1.4)
     else:
         axis.text(0.5, 0.5, "no motion words", ha="center", color=GREY, transform=axis.transAxes)
     _write_reference(figure, reference, height)

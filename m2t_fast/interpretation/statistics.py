@@ -90,7 +90,9 @@ def generated_words(
     with tqdm(total=dataset.motions, desc=f"attention of {dataset.split}", unit="motion", disable=not progress) as bar:
         for batch, found in batches:
             peak, share = part_statistics(found.attention.window, found.attention.spatial, batch.lengths)
-            gate, mean, std = (x.double().numpy() for x in (found.attention.gate, found.attention.mean, found.attention.std))
+            gate, mean, std = (
+                x.double().numpy() for x in (found.attention.gate, found.attention.mean, found.attention.std)
+            )
             for row, motion in enumerate(batch.index.tolist()):
                 steps, words = _words_of(found.tokens[row, 0].tolist(), vocabulary)
                 kinds, parts = targets(words, lexicon.tag(words))
@@ -128,7 +130,9 @@ def reference_words(
     captions: list[list[WordRecord]] = [[] for _ in written]
     model.eval()
     try:
-        with tqdm(total=len(dataset), desc=f"attention of {dataset.split}", unit="caption", disable=not progress) as bar:
+        with tqdm(
+            total=len(dataset), desc=f"attention of {dataset.split}", unit="caption", disable=not progress
+        ) as bar:
             for samples in torch.argsort(dataset.sample_lengths, stable=True).split(batch_size):
                 batch = batch_of(dataset, samples)
                 out = model(
