@@ -81,11 +81,9 @@ def write_report(folder: Path, about: dict[str, Any], runs: Sequence[dict[str, A
     said = "captions found (beam size {beam_size})" if about["words"] == "generated" else "reference captions"
     times = {"segments": "whole segments", "active": "the active frames of segments"}[about["times"]]
     text = (
-        f"{about['split']} split of {about['data']}, {about['motions']:,} motions; words of {said.format(**about)}; range "
-        f"of a word: mean +- {about['width']:.2f} standard deviations of its window; times of actions: {times}. In "
-        f"brackets: a guess that knows nothing, on the same words.
-
-{table(runs)}"
+        f"{about['split']} split of {about['data']}, {about['motions']:,} motions; words of {said.format(**about)}; "
+        f"range of a word: mean +- {about['width']:.2f} standard deviations of its window; times of actions: {times}. "
+        f"In brackets: a guess that knows nothing, on the same words.\n\n{table(runs)}"
     )
     (folder / f"{NAME}.md").write_text(text, encoding="utf-8")
     content = json.dumps({**about, "runs": list(runs)}, ensure_ascii=False, allow_nan=False, indent=1)
