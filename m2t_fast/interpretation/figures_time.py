@@ -145,7 +145,7 @@ def _shaded_caption(figure: Figure, words: Sequence[dict[str, Any]], y: float) -
         width = (len(entry["word"]) + 2.2) * size * 0.0088 / _WIDTH
         colour = "white" if gate > 0.6 else "black"
         figure.text(x + width / 2, y, entry["word"], fontsize=size, ha="center", va="center", color=colour, bbox=box)
-        below = {"fontsize": 6.5, "ha": "center", "va": "top", "color": GREY}
+        below: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "top", "color": GREY}
         figure.text(x + width / 2, y - 0.17 / figure.get_figheight(), f"{gate:.2f}", **below)
         x += width
 
