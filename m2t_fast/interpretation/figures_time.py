@@ -194,7 +194,7 @@ def draw_windows(sample: Sample, data: dict[str, Any]) -> Figure:
     for number, entry in enumerate(data["words"]):
         colour = WORD_COLOURS[number % len(WORD_COLOURS)]
         curve = np.exp(-0.5 * ((fine - entry["mean"]) / max(entry["std"], 1e-3)) ** 2)
-        axis.fill_between(fine, curve, color=colour, alpha=0.13, lw=0)
+        axis.fill_between(fine, curve, color=colour, alpha=0.08, lw=0)
         label = f"{entry['word']}  (β {entry['gate']:.2f})\n{entry['mean']:.0f} ± {entry['std']:.0f} frames"
         axis.plot(fine, curve, color=colour, lw=2, ls="-" if number < len(WORD_COLOURS) else "--", label=label)
         axis.plot(frames, entry["window"], ".", color=colour, ms=3)
