@@ -153,6 +153,8 @@ def _interpret(
 
     references = args.words == "reference"
     records = _records(args, opened, dataset)
+    if not all(math.isfinite(record.gate + record.mean + record.std) for record in records):
+        raise UserError(f"{opened.folder}: the attention of this run is not finite: its weights are damaged")
     gallery.draw_split(folder, figures, records, [_stem(word) for word in args.stems])
     if set(figures) & set(gallery.SAMPLE_FIGURES):
         for sample in collect_samples(opened, dataset, chosen, references, **options.search_of(args)):

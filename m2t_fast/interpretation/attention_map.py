@@ -211,7 +211,9 @@ def _draw_actions(axis: Axes, panels: Sequence[Axes], segments: Sequence[Segment
         colour = _ACTION_COLOURS[number % len(_ACTION_COLOURS)]
         axis.axvspan(segment.start - 0.5, segment.end - 0.5, color=colour, alpha=0.85, linewidth=0)
         middle = (segment.start + segment.end - 1) / 2
-        axis.text(middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True)
+        axis.text(
+            middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True
+        ).set_parse_math(False)
         for panel in panels if segment.start > 0 else ():
             panel.axvline(segment.start - 0.5, color="white", linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.7)
     axis.set_xlim(-0.5, frames - 0.5)

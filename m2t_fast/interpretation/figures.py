@@ -63,7 +63,9 @@ def draw_actions(axis: Axes, segments: Sequence[Segment], frames: int) -> None:
         if segment.active:
             axis.axvspan(segment.active[0] - 0.5, segment.active[1] - 0.5, color=shade, lw=0)
         middle = (segment.start + segment.end - 1) / 2
-        axis.text(middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True)
+        axis.text(
+            middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True
+        ).set_parse_math(False)
     axis.set_xlim(-0.5, frames - 0.5)
     axis.set_ylim(0, 1)
     axis.set_yticks([0.5], ["what happens"], fontsize=8)

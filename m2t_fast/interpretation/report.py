@@ -61,7 +61,10 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     ``runs`` are what ``localisation.measure`` gives, with ``run`` (name), ``lambda_spat`` and ``lambda_adapt`` (None
     where unknown).
     """
-    lines = ["| | " + " | ".join(measured["run"] for measured in runs) + " |", "| --- |" + " ---: |" * len(runs)]
+    lines = [
+        "| | " + " | ".join(measured["run"].replace("|", "\\|") for measured in runs) + " |",
+        "| --- |" + " ---: |" * len(runs),
+    ]
     for label, of_run, of_guess, style in _ROWS:
         cells = []
         for measured in runs:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from m2t_fast.cli import interpret, main
 from m2t_fast.data import synthetic
 from m2t_fast.interpretation import gallery
+from m2t_fast.training.run_folder import WEIGHTS, load_run, save_weights
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (the plot extra)")
 
@@ -117,6 +121,17 @@ def test_mistakes_leave_nothing(
     assert list(tmp_path.iterdir()) == []
     output.mkdir()
     assert "output folder exists already" in refused("interpret", *own)
+
+
+def test_weights_that_are_not_numbers(refused: Callable, runs: tuple[Path, Path], tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    model = load_run(broken).model
+    with torch.no_grad():
+        model.step.gate_word.weight.fill_(math.nan)
+    save_weights(broken / WEIGHTS, model)
+    options = ("--data", "synthetic", "--words", "reference", "--output", tmp_path / "out")
+    assert "not finite: its weights are damaged" in refused("interpret", broken, *options)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_without_matplotlib(
