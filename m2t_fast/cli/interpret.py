@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     figures = _figures(args.figures)
     if figures:
         require_matplotlib()
+    if args.words == "reference" and args.force_gate is not None:
+        raise UserError("--force-gate: captions that are read keep the model's own gate; it needs --words generated")
     device = options.device(args.device)
     names = _folder_names(args.runs)
     with options.backend(args.backend, device), new_folder(args.output) as folder:
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 def _figures(given: list[str]) -> tuple[str, ...]:
     """The figures that --figures names, in their own order; commas separate as well as spaces."""
     listed = [name for text in given for name in text.split(",") if name]
-    for name in listed:
+    for name in listed or [" ".join(given)]:
         if name not in (*FIGURES, "all", "none"):
             raise UserError(f"--figures: unknown figure {name!r}, expected all, none or some of {', '.join(FIGURES)}")
     if "none" in listed and len(listed) > 1:

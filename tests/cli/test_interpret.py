@@ -113,6 +113,10 @@ def test_mistakes_leave_nothing(
     assert "--figures: unknown figure 'map', expected all, none or some of" in refused(
         "interpret", *own, "--figures", "map"
     )
+    assert "--figures: unknown figure ','" in refused("interpret", *own, "--figures", ",")
+    assert "--force-gate: captions that are read keep" in refused(
+        "interpret", *own, "--words", "reference", "--force-gate", 1
+    )
     assert "expected none alone" in refused("interpret", *own, "--figures", "none,maps")
     assert "'m9' is no id of the test split" in refused("interpret", *own, "--samples", "m9")
     assert "expected a number above 0" in refused("interpret", *own, "--width", 0)

@@ -97,6 +97,17 @@ def test_asked_stems_come_in_their_order(trained) -> None:  # noqa: ANN001
     assert [label.get_text() for label in gates.axes[0].get_yticklabels()] == ["all", *stems]
 
 
+def test_trajectory_of_a_real_run(trained) -> None:  # noqa: ANN001
+    data = figures_parts.trajectory_data(trained.read)
+    assert "forward" in data["supervised"] and data["other"]
+    for own, entry in [*data["supervised"].items(), *data["other"].items()]:
+        peaks = np.stack([r.peak for r in trained.read if r.stem == own and r.kind == MOTION])
+        assert entry["count"] == len(peaks) and sum(entry["best"]) == pytest.approx(1.0)
+        np.testing.assert_allclose(entry["mean"], peaks.mean(0))
+        for number in range(6):
+            assert entry["best"][number] == pytest.approx((peaks.argmax(1) == number).mean())
+
+
 def test_trajectory(word) -> None:  # noqa: ANN001
     records = [word("forward", part=0), word("forward", part=0), word("forward", part=5), word("turn", part=0)]
     records += [word("wave", part=2), word("forward", kind=-1, part=3)]
