@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     names = _folder_names(args.runs)
     with options.backend(args.backend, device), new_folder(args.output) as folder:
         opened = [load_run(path, device) for path in args.runs]
-        datasets = [options.load_split(args.data, args.split, own) for own in opened]
+        datasets = options.load_splits(opened, args.data, args.split)
         chosen = [choose(dataset, args.samples) for dataset in datasets]
         measured = []
         for own, name, dataset, numbers in zip(opened, names, datasets, chosen, strict=True):

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m2t_fast.errors import UserError
 
@@ -37,6 +37,11 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 
 positive_int = whole_number(1)
+
+
+def positive_ints(text: str) -> list[int]:
+    """An argparse type: whole numbers from 1 on, separated by commas, each once."""
+    return list(dict.fromkeys(positive_int(part) for part in text.split(",")))
 
 
 def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
@@ -86,10 +91,14 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_search(parser: argparse.ArgumentParser, beam_size: int) -> None:
-    """The options of caption search; see :func:`search_of`."""
+def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = False) -> None:
+    """The options of caption search; see :func:`search_of`. With ``several`` --beam-size takes a list."""
     parser.add_argument(
-        "--beam-size", type=positive_int, default=beam_size, metavar="K", help="1 is greedy search (%(default)s)"
+        "--beam-size",
+        type=positive_ints if several else positive_int,
+        default=str(beam_size),
+        metavar="K[,K...]" if several else "K",
+        help=f"1 is greedy search{'; with commas, each of several' if several else ''} (%(default)s)",
     )
     parser.add_argument(
         "--max-length", type=positive_int, default=40, metavar="N", help="longest caption in words (%(default)s)"
@@ -112,7 +121,7 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int) -> None:
     )
 
 
-def search_of(args: argparse.Namespace) -> dict[str, int | float | None]:
+def search_of(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``Captioner.generate`` among the options that :func:`add_search` added."""
     return {name: getattr(args, name) for name in ("beam_size", "max_length", "length_penalty", "force_gate")}
 
@@ -160,28 +169,36 @@ def backend(name: str | None, device: torch.device | None = None) -> Iterator[No
         yield
 
 
-def load_split(source: str, split: str, opened: Run) -> MotionDataset:
-    """One split of a data set, prepared as the run was trained, without the filters of training alone.
+def load_splits(runs: list[Run], data: str, split: str) -> list[MotionDataset]:
+    """The split as each run reads it, without the filters of training alone; runs that read it alike share one.
 
     Raises:
-        UserError: a mistake in the folder, or its motions do not have the run's joints.
+        UserError: a mistake in the folder, or its motions do not have a run's joints.
     """
     from m2t_fast.data.dataset import load_data
 
-    prepared = load_data(
-        source,
-        dataclasses.replace(opened.settings, max_frames_train=None),
-        vocabulary=opened.vocabulary,
-        statistics=opened.statistics,
-        splits=(split,),
-        joints=opened.skeleton.joints,
-    )
-    if prepared.skeleton != opened.skeleton:
-        raise UserError(
-            f"{source}: motions have {prepared.skeleton.joints} joints, but {opened.folder} reads "
-            f"{opened.skeleton.joints} ({opened.skeleton.name})"
-        )
-    return prepared[split]
+    loaded: dict[Any, MotionDataset] = {}
+    datasets = []
+    for opened in runs:
+        settings = dataclasses.replace(opened.settings, max_frames_train=None)  # a filter of training, not of the split
+        key = (settings, opened.vocabulary, opened.statistics, opened.skeleton.joints)
+        if key not in loaded:
+            prepared = load_data(
+                data,
+                settings,
+                vocabulary=opened.vocabulary,
+                statistics=opened.statistics,
+                splits=(split,),
+                joints=opened.skeleton.joints,
+            )
+            if prepared.skeleton != opened.skeleton:
+                raise UserError(
+                    f"{data}: motions have {prepared.skeleton.joints} joints, but {opened.folder} reads "
+                    f"{opened.skeleton.joints} ({opened.skeleton.name})"
+                )
+            loaded[key] = prepared[split]
+        datasets.append(loaded[key])
+    return datasets
 
 
 def refuse_existing(folder: Path) -> None:
