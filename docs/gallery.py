@@ -15,8 +15,8 @@ PAGE = """# Gallery
 
 Made by `make docs`: two small runs on synthetic motions, one with the paper's guidance (lambda 2 and 3) and one
 without, and `m2t-fast interpret` on the motions that neither has seen. [interpretability.md](interpretability.md) says
-what the figures are and has the numbers. The two captions drawn one by one were picked among those that are right; the
-rest is the whole test split. All of it is read from captions that the models found themselves.
+what the figures are and has the numbers. The two motions drawn one by one were picked; a reference stands below each
+picture. The rest is the whole test split. All of it is read from captions that the models found themselves.
 
 ## When and with what: {caption_0}
 
