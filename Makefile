@@ -35,7 +35,7 @@ lint: $(VENV)/.installed-dev
 	@$(VENV)/bin/mypy
 
 bench: $(VENV)/.installed-dev
-	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only
+	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
 
 # Not the run folders: what was trained stays.
 clean:

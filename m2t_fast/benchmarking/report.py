@@ -15,6 +15,8 @@ from m2t_fast._version import __version__
 from m2t_fast.benchmarking.case import BASELINES
 from m2t_fast.benchmarking.run import Row
 
+_STATUS = {"ok": "", "wrong": "WRONG: ", "failed": "FAILED: ", "skipped": "skipped: "}
+
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What a time depends on beside the code."""
@@ -63,8 +65,9 @@ def table(rows: list[Row]) -> str:
     lines = [header]
     notes = []
     for row in rows:
+        if row.reason is not None:
+            notes.append(f"  {row.way}: {_STATUS[row.status]}{row.reason}")
         if row.median is None:
-            notes.append(f"  {row.way}: {'WRONG: ' if row.status == 'wrong' else f'{row.status}: '}{row.reason}")
             continue
         cells = [_ratio(row.ratios.get(name)) for name in baselines]
         cells += [_time(row.median), f"{_time(row.p20)} to {_time(row.p80)}", _bytes(row.peak_bytes)]

@@ -8,14 +8,21 @@ from typing import NamedTuple
 
 import torch
 
-from m2t_fast.benchmarking.case import BASELINES, COMPILE, Case, Run
+from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, PLAIN, Case, Run
 from m2t_fast.benchmarking.cases import CASES, case_of
 from m2t_fast.benchmarking.measure import interleaved, quantile, tanh_ceiling
 from m2t_fast.benchmarking.memory import available, peak_growth, peak_in_own_process, why_unmeasurable
 from m2t_fast.benchmarking.sizes import OP_INPUTS, SIZES
 
-_HELD = 5
-"""Tensors of words x frames x attention size that plain PyTorch holds at once with a gradient; measured."""
+_HELD = {
+    (LOOP, True): 8,
+    (PLAIN, True): 5,
+    (COMPILE, True): 5,
+    (LOOP, False): 1,
+    (PLAIN, False): 3,
+    (COMPILE, False): 3,
+}
+"""By way, and whether there is a gradient: tensors of words x frames x attention size held at once, as measured."""
 
 
 class Row(NamedTuple):
@@ -30,7 +37,7 @@ class Row(NamedTuple):
     status: str
     """``ok``; ``wrong``: the result is, so nothing was timed; ``failed``: an error; ``skipped``: not possible here."""
     reason: str | None = None
-    """Why the status is not ``ok``."""
+    """Why the status is not ``ok``, or why there is no ``peak_bytes``."""
     runs: int = 0
     median: float | None = None
     """Seconds of one run; p20 and p80 below and above it."""
@@ -93,7 +100,7 @@ def _rows(case: Case, options: Options, ceiling: float | None) -> list[Row]:
     truth = None
     for way in options.ways:
         start = Row(case.size.name, case.name, case.scoring, case.backward, case.title, way, "ok")
-        if (reason := case.inapplicable(way) or _too_large(case, way)) is not None:
+        if (reason := case.inapplicable(way) or too_large(case, way)) is not None:
             rows[way] = start._replace(status="skipped", reason=reason)
             continue
         truth = case.truth() if truth is None else truth
@@ -126,25 +133,27 @@ def _rows(case: Case, options: Options, ceiling: float | None) -> list[Row]:
             ratios={name: medians[name] / medians[way] for name in BASELINES if name in medians},
             tanh_per_second=rate,
             tanh_ceiling=ceiling if rate else None,
-            peak_bytes=_peak(case, way, run, options),
         )
+        if options.memory and why_unmeasurable(options.device) is None:
+            try:
+                rows[way] = rows[way]._replace(peak_bytes=_peak(case, way, run))
+            except RuntimeError as error:
+                rows[way] = rows[way]._replace(reason=f"memory: {_one_line(error)}")
     return list(rows.values())
 
 
-def _peak(case: Case, way: str, run: Run, options: Options) -> int | None:
-    if not options.memory or why_unmeasurable(options.device) is not None:
-        return None
-    if options.device.type == "cuda":
-        return peak_growth(run, options.device)
+def _peak(case: Case, way: str, run: Run) -> int:
+    if case.device.type == "cuda":
+        return peak_growth(run, case.device)
     threads = torch.get_num_threads()
     return peak_in_own_process(case.size.name, case.name, case.scoring, case.backward, way, threads)
 
 
-def _too_large(case: Case, way: str) -> str | None:
+def too_large(case: Case, way: str) -> str | None:
     """Why a way whose tensors do not fit cannot run: on a CPU the attempt might take the machine down."""
     free = available(case.device)
-    needed = _HELD * 4 * case.elements
-    if way not in BASELINES or free is None or needed <= free:
+    needed = 4 * case.elements * _HELD.get((way, case.backward), 0)
+    if free is None or needed <= free:
         return None
     return f"it needs about {needed / 2**30:.0f} GiB, {free / 2**30:.0f} GiB are free"
 
