@@ -36,6 +36,8 @@ class Case(ABC):
     """Of the tensor of words x frames x attention size that plain PyTorch makes; 0 where there is none."""
     backward = True
     """Whether a gradient is computed too."""
+    truth_way: str | None = None
+    """The way whose own result the truth is, if it is one's."""
 
     def __init__(self, name: str, size: Size, scoring: str, device: torch.device):
         self.name, self.size, self.scoring, self.device = name, size, scoring, device

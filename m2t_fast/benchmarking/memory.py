@@ -1,7 +1,8 @@
 """Peak memory of one way to compute a case: on a CUDA device what torch allocates there, else in a process of its own.
 
 A process that has computed other things keeps some of their memory and fills its gaps with the next, so a peak measured
-there depends on what ran before. A fresh process shows what a user's process would need.
+there depends on what ran before. A fresh process shows what a user's process would need. Compiled code, which holds
+nothing but tensors, is the exception: compiling it again would take minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 
 import torch
 
-from m2t_fast.benchmarking.case import COMPILE
 from m2t_fast.benchmarking.cases import case_of
 from m2t_fast.benchmarking.sizes import SIZES
 
@@ -82,12 +82,8 @@ def peak_in_own_process(size: str, case: str, scoring: str, backward: bool, way:
 def _peak(size: str, name: str, scoring: str, backward: bool, way: str, threads: int) -> int:
     torch.set_num_threads(threads)
     device = torch.device("cpu")
-    run = case_of(name, SIZES[size], scoring, device, backward).prepare(way)
-    if way == COMPILE:
-        run()  # compiling takes memory too, once
-    else:  # loads what is loaded on first use
-        case_of(name, SIZES["tiny"], scoring, device, backward).prepare(way)()
-    return peak_growth(run, device)
+    case_of(name, SIZES["tiny"], scoring, device, backward).prepare(way)()  # loads what is loaded on first use
+    return peak_growth(case_of(name, SIZES[size], scoring, device, backward).prepare(way), device)
 
 
 def available(device: torch.device) -> int | None:

@@ -70,6 +70,7 @@ class DecodingCase(Case):
     """Captioning motions with captions that never end of themselves: greedy, or beam search with two hypotheses."""
 
     backward = False
+    truth_way = LOOP
 
     def __init__(self, name: str, size: Size, scoring: str, device: torch.device):
         super().__init__(name, size, scoring, device)
