@@ -9,7 +9,7 @@ VENV ?= .venv
 # Pinned, so that the demo learns the same everywhere; TORCH=torch takes the newest. On Linux pip's usual index holds the
 # CUDA build (gigabytes); with PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels pip takes the CPU build instead.
 TORCH ?= torch==2.13.0
-# Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'".
+# Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'", or "-k 'kit and not compile'" for a short `make bench`.
 PYTEST_ARGS ?=
 
 # A thread that waits for another must not keep the core busy: where cores are shared it would slow everything down.

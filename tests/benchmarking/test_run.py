@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from m2t_fast.benchmarking import BASELINES, CASES, Options, Row, bench, run
+from m2t_fast.benchmarking import BASELINES, CASES, Options, Row, bench, model_cases, run
 from m2t_fast.benchmarking.measure import Times
 from m2t_fast.benchmarking.report import document, machine, machine_line, table
 from m2t_fast.ops.backends import reference as backend
@@ -83,6 +83,19 @@ def test_a_wrong_baseline_is_no_baseline(monkeypatch):
     run_number = [2, 1, 0]  # loop, plain, reference are checked in this order
     loop, plain, ours = rows()
     assert loop.status == "wrong" and set(ours.ratios) == {"plain"} == set(plain.ratios)
+
+
+def test_a_search_is_not_run_again_to_compare_it_with_itself(monkeypatch):
+    searches = []
+    prepare = model_cases.DecodingCase.prepare
+
+    def counted(self, way):
+        found = prepare(self, way)
+        return lambda: searches.append(way) or found()
+
+    monkeypatch.setattr(model_cases.DecodingCase, "prepare", counted)
+    assert [row.status for row in rows(cases=("greedy",), rounds=1)] == ["ok"] * 3
+    assert searches == ["loop", "plain", "reference", "loop", "plain", "reference"]
 
 
 def test_an_error_of_a_backend_is_a_failure_and_one_of_the_compiler_a_note(monkeypatch):
