@@ -5,12 +5,9 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from m2t_fast.benchmarking.sizes import OP_INPUTS
+from m2t_fast.benchmarking.sizes import OP_INPUTS, UNSCORED
 
-CASES = [
-    *(("spatio_temporal_attention", scoring) for scoring in ("part", "frame")),
-    *((name, "part") for name in OP_INPUTS if name != "spatio_temporal_attention"),
-]
+CASES = [(name, mode) for name in OP_INPUTS for mode in (("part",) if name in UNSCORED else ("part", "frame"))]
 
 
 @pytest.mark.parametrize(("name", "scoring"), CASES, ids=lambda value: value)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from m2t_fast.benchmarking.results import Results, why_wrong
-from m2t_fast.benchmarking.sizes import Size
+from m2t_fast.benchmarking.sizes import UNSCORED, Size
 from m2t_fast.ops.registry import DEVICE_TYPES, available_backends
 
 LOOP, PLAIN, COMPILE = "loop", "plain", "compile"
@@ -41,6 +41,7 @@ class Case(ABC):
 
     def __init__(self, name: str, size: Size, scoring: str, device: torch.device):
         self.name, self.size, self.scoring, self.device = name, size, scoring, device
+        self.scored = name not in UNSCORED
 
     @property
     def title(self) -> str:

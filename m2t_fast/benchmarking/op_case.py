@@ -41,7 +41,7 @@ class OpCase(Case):
 
     @property
     def title(self) -> str:
-        scoring = f", {self.scoring} scoring" if self.name == "spatio_temporal_attention" else ""
+        scoring = f", {self.scoring} scoring" if self.scored else ""
         return f"{self.name}{scoring}, forward{' + backward' if self.backward else ''}"
 
     def inapplicable(self, way: str) -> str | None:

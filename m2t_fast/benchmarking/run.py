@@ -11,7 +11,7 @@ from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, PLAIN, Case, Ru
 from m2t_fast.benchmarking.cases import CASES, case_of
 from m2t_fast.benchmarking.measure import interleaved, quantile, tanh_ceiling
 from m2t_fast.benchmarking.memory import available, peak_growth, peak_in_own_process, why_unmeasurable
-from m2t_fast.benchmarking.sizes import OP_INPUTS, SIZES
+from m2t_fast.benchmarking.sizes import SIZES, UNSCORED
 
 _HELD = {
     (LOOP, True): 8,
@@ -29,7 +29,8 @@ class Row(NamedTuple):
 
     size: str
     case: str
-    scoring: str
+    scoring: str | None
+    """None where it does not matter."""
     backward: bool
     title: str
     way: str
@@ -44,7 +45,7 @@ class Row(NamedTuple):
     p80: float | None = None
     processor: float | None = None
     """Median of the processor time of one run, all threads, in seconds."""
-    ratios: dict[str, float] = {}  # noqa: RUF012  # never changed in place
+    ratios: dict[str, float] = {}  # never changed in place
     """By baseline: how many times faster than it this way is."""
     peak_bytes: int | None = None
     """Memory held at most, beyond model and inputs."""
@@ -72,13 +73,11 @@ class Options(NamedTuple):
 
 
 def cases(options: Options) -> Iterator[Case]:
-    """All cases asked for. Attention comes without and with its gradient; scoring matters neither to the encoder nor to
-    the gated step, which come once a size."""
+    """All cases asked for. Attention comes without and with its gradient; ops that have no scoring come once a size."""
     for size in options.sizes:
         for name in options.cases:
-            attention = name == "spatio_temporal_attention"
-            for scoring in options.scoring[:1] if name in OP_INPUTS and not attention else options.scoring:
-                for backward in (False, True) if attention else (True,):
+            for scoring in options.scoring[:1] if name in UNSCORED else options.scoring:
+                for backward in (False, True) if name == "spatio_temporal_attention" else (True,):
                     yield case_of(name, SIZES[size], scoring, options.device, backward)
 
 
@@ -94,11 +93,12 @@ def bench(options: Options) -> Iterator[list[Row]]:
 
 
 def _rows(case: Case, options: Options, ceiling: float | None) -> list[Row]:
+    scoring = case.scoring if case.scored else None
     rows: dict[str, Row] = {}
     runs: dict[str, Run] = {}
     truth = None
     for way in options.ways:
-        start = Row(case.size.name, case.name, case.scoring, case.backward, case.title, way, "ok")
+        start = Row(case.size.name, case.name, scoring, case.backward, case.title, way, "ok")
         if (reason := case.inapplicable(way) or too_large(case, way)) is not None:
             rows[way] = start._replace(status="skipped", reason=reason)
             continue

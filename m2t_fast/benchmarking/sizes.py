@@ -150,6 +150,8 @@ OP_INPUTS: dict[str, Callable[[Size, str], OpInputs]] = {
     "gated_decoder_step": gate_inputs,
     "part_encoder": encoder_inputs,
 }
+UNSCORED = ("gated_decoder_step", "part_encoder")
+"""Ops to which the scoring mode does not matter."""
 
 
 def model_of(size: Size, scoring: str, kind: type[Captioner] = Captioner) -> Captioner:
