@@ -53,26 +53,19 @@ def machine_line(found: dict[str, Any]) -> str:
 def table(rows: list[Row]) -> str:
     """The rows of one case as lines; what a ratio is to stands above it."""
     baselines = [name for name in BASELINES if any(name in row.ratios for row in rows)]
+    memory = any(row.peak_bytes is not None for row in rows)
     rate = any(row.tanh_per_second is not None for row in rows)
-    header = [
-        *(f"to {name}" for name in baselines),
-        "median",
-        "p20 to p80",
-        "peak memory",
-        *(["tanh/s (of bare loop)"] * rate),
-        "way",
-    ]
-    lines = [header]
-    notes = []
+    header = [*(f"to {name}" for name in baselines), "median", "p20 to p80"]
+    header += ["peak memory"] * memory + ["tanh/s (of bare loop)"] * rate
+    lines, notes = [[*header, "way"]], []
     for row in rows:
         if row.reason is not None:
             notes.append(f"  {row.way}: {_STATUS[row.status]}{row.reason}")
         if row.median is None:
             continue
         cells = [_ratio(row.ratios.get(name)) for name in baselines]
-        cells += [_time(row.median), f"{_time(row.p20)} to {_time(row.p80)}", _bytes(row.peak_bytes)]
-        if rate:
-            cells.append(_rate(row))
+        cells += [_time(row.median), f"{_time(row.p20)} to {_time(row.p80)}"]
+        cells += [_bytes(row.peak_bytes)] * memory + [_rate(row)] * rate
         lines.append([*cells, row.way])
     text = [f"{row.size}: {row.title}" for row in rows[:1]]
     if len(lines) > 1:
