@@ -12,6 +12,7 @@ from m2t_fast.benchmarking.case import COMPILE, LOOP
 from m2t_fast.benchmarking.results import Results, why_wrong
 from m2t_fast.benchmarking.sizes import training_batch
 from m2t_fast.config import EOS, PAD, SOS
+from m2t_fast.modules import SpatioTemporalAttention
 from m2t_fast.ops.backends import reference as backend
 
 CPU = torch.device("cpu")
@@ -186,6 +187,25 @@ def test_captions_do_not_end_of_themselves():
         tokens = tiny(name).truth().outputs["tokens"]
         assert tokens.shape == (TINY.motions, beams, TINY.caption_words)
         assert not (tokens == EOS).any() and not (tokens == PAD).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("training_step", TINY.words),
+        ("greedy", TINY.motions * (TINY.caption_words + 1)),
+        ("beam", TINY.motions * (TINY.caption_words + 1)),
+    ],
+)
+def test_the_released_way_makes_keys_anew_for_every_word(name, times, monkeypatch):
+    """Once a word, and a search once a motion; every other way makes them once at most."""
+    made = []
+    right = SpatioTemporalAttention.keys
+    monkeypatch.setattr(SpatioTemporalAttention, "keys", lambda self, parts: made.append(1) or right(self, parts))
+    for way in EAGER:
+        made.clear()
+        tiny(name).prepare(way)()
+        assert len(made) == times if way == LOOP else len(made) <= 1, way
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
