@@ -1,4 +1,4 @@
-"""Time: interleaved runs of several functions, and how fast a processor makes tanh when it does nothing else."""
+"""Time: interleaved runs of several functions, and a loop that makes tanh and does nothing else."""
 
 from __future__ import annotations
 
@@ -76,18 +76,19 @@ def _on_cuda(function: Callable[[], object], device: torch.device) -> tuple[floa
     return start.elapsed_time(end) / 1e3, time.process_time() - processor
 
 
-def tanh_ceiling(device: torch.device, dtype: torch.dtype = torch.float32) -> float | None:
-    """tanh a second of all of torch's threads in a bare loop of the kernels' own tanh over cached arrays, the best of
-    several runs; None where there is no such loop (no CPU, no native extension)."""
+def tanh_loop(count: int, device: torch.device) -> Callable[[], float] | None:
+    """A function that makes about ``count`` tanh on all of torch's threads, in a bare loop of the kernels' own tanh
+    over cached arrays, and returns how many; None where there is no such loop (no CPU, no native extension)."""
     if device.type != "cpu" or launch.why_unavailable() is not None:
         return None
     # 128 KiB a thread: in its cache, and long enough that starting the threads costs nothing beside it.
-    rows, columns, repeats = 128 * torch.get_num_threads(), 256, 100
-    x, bias = torch.randn(rows, columns, dtype=dtype), torch.zeros(columns, dtype=dtype)
-    kernel = launch.kernel("bias_tanh", dtype)
+    rows, columns = 128 * torch.get_num_threads(), 256
+    x, bias = torch.randn(rows, columns), torch.zeros(columns)
+    kernel, repeats = launch.kernel("bias_tanh", x.dtype), -(-count // x.numel())
 
-    def run() -> None:
+    def run() -> float:
         for _ in range(repeats):
             kernel(x=x.data_ptr(), bias=bias.data_ptr(), rows=rows, columns=columns, **launch.how())
+        return float(repeats * x.numel())
 
-    return repeats * x.numel() / min(_on_cpu(run, device)[0] for _ in range(10))
+    return run

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 
 from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, PLAIN, Case, Run
 from m2t_fast.benchmarking.cases import CASES, case_of
-from m2t_fast.benchmarking.measure import interleaved, quantile, tanh_ceiling
+from m2t_fast.benchmarking.measure import interleaved, quantile, tanh_loop
 from m2t_fast.benchmarking.memory import available, peak_growth, peak_in_own_process, why_unmeasurable
 from m2t_fast.benchmarking.sizes import SIZES, UNSCORED
 
@@ -22,6 +22,8 @@ _HELD = {
     (COMPILE, False): 3,
 }
 """By way, and whether there is a gradient: tensors of words x frames x attention size held at once, as measured."""
+
+_TANH_LOOP = "bare tanh loop"
 
 
 class Row(NamedTuple):
@@ -52,7 +54,7 @@ class Row(NamedTuple):
     tanh_per_second: float | None = None
     """Of backends: the attention's tanh over valid frames, with a gradient twice, because it is computed again."""
     tanh_ceiling: float | None = None
-    """The same in a bare tanh loop on as many threads, measured in this process."""
+    """The same of a bare tanh loop on as many threads, which takes its turns among the ways."""
 
     @property
     def passed(self) -> bool:
@@ -83,16 +85,13 @@ def cases(options: Options) -> Iterator[Case]:
 
 def bench(options: Options) -> Iterator[list[Row]]:
     """Case by case, a row for every way asked for."""
-    ceiling = None
     for case in cases(options):
-        if case.tanh:
-            ceiling = max(ceiling or 0.0, tanh_ceiling(options.device) or 0.0) or None
-        yield _rows(case, options, ceiling)
+        yield _rows(case, options)
         if COMPILE in options.ways:
             torch.compiler.reset()
 
 
-def _rows(case: Case, options: Options, ceiling: float | None) -> list[Row]:
+def _rows(case: Case, options: Options) -> list[Row]:
     scoring = case.scoring if case.scored else None
     rows: dict[str, Row] = {}
     runs: dict[str, Run] = {}
@@ -116,8 +115,13 @@ def _rows(case: Case, options: Options, ceiling: float | None) -> list[Row]:
         if wrong is None:
             runs[way] = run
     del truth
-    times = interleaved(runs, options.rounds, options.device)
-    medians = {way: quantile(times[way].seconds, 0.5) for way in runs}
+    timed: dict[str, Callable[[], object]] = dict(runs)
+    loop = tanh_loop(case.tanh, options.device) if case.tanh and runs else None
+    made = 0.0
+    if loop is not None:
+        made, timed[_TANH_LOOP] = loop(), loop
+    times = interleaved(timed, options.rounds, options.device)
+    medians = {way: quantile(found.seconds, 0.5) for way, found in times.items()}
     for way, run in runs.items():
         seconds = times[way].seconds
         rate = None
@@ -131,7 +135,7 @@ def _rows(case: Case, options: Options, ceiling: float | None) -> list[Row]:
             processor=quantile(times[way].processor, 0.5),
             ratios={name: medians[name] / medians[way] for name in BASELINES if name in medians},
             tanh_per_second=rate,
-            tanh_ceiling=ceiling if rate else None,
+            tanh_ceiling=made / medians[_TANH_LOOP] if rate and loop is not None else None,
         )
         if options.memory and why_unmeasurable(options.device) is None:
             try:

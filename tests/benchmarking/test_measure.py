@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2t_fast.benchmarking import measure, memory
-from m2t_fast.benchmarking.measure import interleaved, quantile, tanh_ceiling
+from m2t_fast.benchmarking.measure import interleaved, quantile, tanh_loop
 from m2t_fast.benchmarking.memory import available, peak_growth, peak_in_own_process, why_unmeasurable
 from m2t_fast.ops.cpu import launch
 
@@ -48,10 +48,11 @@ def test_a_wall_clock_and_a_processor_clock():
 
 
 @pytest.mark.skipif(launch.why_unavailable() is not None, reason="no native extension")
-def test_the_tanh_ceiling_is_a_rate():
-    rate = tanh_ceiling(CPU)
-    assert rate is not None and 1e6 < rate < 1e13
-    assert tanh_ceiling(torch.device("cuda")) is None
+def test_the_tanh_loop_makes_as_many_as_it_is_asked_for():
+    piece = 128 * torch.get_num_threads() * 256
+    for count in (1, piece, 3 * piece - 1):
+        assert tanh_loop(count, CPU)() == -(-count // piece) * piece
+    assert tanh_loop(1, torch.device("cuda")) is None
 
 
 @pytest.mark.skipif(why_unmeasurable(CPU) is not None, reason=f"{why_unmeasurable(CPU)}")

@@ -45,8 +45,9 @@ def test_every_case_has_a_row_for_every_way():
 
 def test_medians_ratios_and_rates(monkeypatch):
     seconds = {"loop": [8.0, 4.0, 6.0], "plain": [3.0, 3.0, 3.0], "reference": [0.9, 2.0, 1.5]}
+    seconds[run._TANH_LOOP] = [1.0, 0.5, 2.0]
     monkeypatch.setattr(run, "interleaved", lambda runs, *_: {way: Times(seconds[way], [1.0] * 3) for way in runs})
-    monkeypatch.setattr(run, "tanh_ceiling", lambda device: 1e6)
+    monkeypatch.setattr(run, "tanh_loop", lambda count, device: lambda: 1e6)
     forward, both = bench(options(cases=("spatio_temporal_attention",)))
     loop, plain, ours = both
     assert (ours.median, ours.p20, ours.p80) == pytest.approx((1.5, 1.14, 1.8))
@@ -55,6 +56,8 @@ def test_medians_ratios_and_rates(monkeypatch):
     assert both[2].tanh_per_second == 2 * case.tanh / 1.5 and forward[2].tanh_per_second == case.tanh / 1.5
     assert ours.tanh_ceiling == 1e6 and plain.tanh_ceiling is None
     assert table(both).splitlines()[0] == "tiny: spatio_temporal_attention, part scoring, forward + backward"
+    monkeypatch.setattr(run, "tanh_loop", lambda count, device: None)
+    assert all(row.tanh_ceiling is None for row in rows(cases=("spatio_temporal_attention",)))
     assert f"({both[2].tanh_per_second / 1e6:.0%})" in table(both)
 
 
