@@ -25,6 +25,8 @@ class OpCase(Case):
         "spatio_temporal_attention": ("context", "spatial"),
         "gated_decoder_step": ("features", "gate_logit"),
         "part_encoder": ("parts",),
+        "attention_keys": ("temporal_keys", "spatial_keys"),
+        "spatial_loss": ("loss",),
     }
     _of_words = {"spatio_temporal_attention": slice(3, 5), "gated_decoder_step": slice(0, 5)}
     """The inputs that have a row a word."""
@@ -45,7 +47,7 @@ class OpCase(Case):
         return f"{self.name}{scoring}, forward{' + backward' if self.backward else ''}"
 
     def inapplicable(self, way: str) -> str | None:
-        return "the encoder reads no words" if way == LOOP and self.name == "part_encoder" else None
+        return "it does not go word by word" if way == LOOP and self.name not in self._of_words else None
 
     def prepare(self, way: str) -> Run:
         if way == LOOP:
@@ -113,12 +115,16 @@ class OpCase(Case):
     def _compute(self, function: Callable[..., Any], leaves: list[Tensor], rows: slice | None = None) -> Results:
         with torch.set_grad_enabled(self.backward):
             found = function(*leaves)
-        outputs: dict[str, Tensor] = {"parts": found} if isinstance(found, Tensor) else found._asdict()
+        trained_names = self._trained[self.name]
+        if hasattr(found, "_asdict"):
+            outputs: dict[str, Tensor] = found._asdict()
+        else:
+            outputs = dict(zip(trained_names, found if isinstance(found, tuple) else (found,), strict=True))
         gradients: dict[str, Tensor] = {}
         if self.backward:
             wanted = {name: x for name, x in zip(self.inputs.names, leaves, strict=True) if x.requires_grad}
-            trained = [outputs[name] for name in self._trained[self.name]]
-            weights = self._output_gradients([(x.shape[1:], x.dtype) for x in trained], rows)
+            trained = [outputs[name] for name in trained_names]
+            weights = self._output_gradients([(x.shape, x.dtype) for x in trained], rows)
             grads = torch.autograd.grad(trained, list(wanted.values()), weights, materialize_grads=True)
             gradients = {f"d_{name}": grad for name, grad in zip(wanted, grads, strict=True)}
         return Results({name: x.detach() for name, x in outputs.items()}, gradients)
@@ -127,6 +133,7 @@ class OpCase(Case):
         """Random gradients of the trained outputs, drawn once."""
         if not hasattr(self, "_drawn"):
             g = generator(1)
-            self._drawn = [torch.randn(self.size.batch, *shape, generator=g).to(self.device) for shape, _ in shapes]
+            full = [(self.size.batch, *shape[1:]) if shape else () for shape, _ in shapes]
+            self._drawn = [torch.randn(shape, generator=g).to(self.device) for shape in full]
         whole = slice(None) if rows is None else rows
-        return [x[whole].to(dtype) for x, (_, dtype) in zip(self._drawn, shapes, strict=True)]
+        return [(x[whole] if x.dim() else x).to(dtype) for x, (_, dtype) in zip(self._drawn, shapes, strict=True)]

@@ -145,12 +145,43 @@ def encoder_inputs(size: Size, scoring: str) -> OpInputs:
     return OpInputs(tuple(tensors), list(tensors.values()), batched=2)
 
 
+def keys_inputs(size: Size, scoring: str) -> OpInputs:
+    """Arguments of ``attention_keys``."""
+    g, config = generator(), size.scored(scoring)
+    normal, parts, dim = _normal(g), len(config.parts), config.attention_dim
+    inputs = config.part_dim * (parts // config.key_slots)
+    tensors = dict(
+        parts=torch.tanh(normal(size.batch, size.frames, parts, config.part_dim)),
+        lengths=_lengths(size.batch, size.frames // 5, size.frames, g),
+        temporal_weight=normal(dim, inputs) / inputs**0.5,
+        temporal_bias=normal(dim),
+        spatial_weight=normal(dim, inputs) / inputs**0.5,
+        spatial_bias=normal(dim),
+    )
+    return OpInputs(tuple(tensors), list(tensors.values()), batched=2)
+
+
+def loss_inputs(size: Size, scoring: str) -> OpInputs:
+    """Arguments of ``spatial_loss``, half of whose words are supervised; they do not depend on ``scoring``."""
+    g, parts = generator(), len(size.config.parts)
+    target = torch.randint(0, 2, (size.batch, size.words, parts), generator=g)
+    target[torch.rand(size.batch, size.words, generator=g) < 0.5] = -1
+    tensors = dict(
+        spatial=_normal(g)(size.batch, size.words, size.frames, parts).softmax(-1),
+        target=target,
+        lengths=_lengths(size.batch, size.frames // 5, size.frames, g),
+    )
+    return OpInputs(tuple(tensors), list(tensors.values()), batched=3)
+
+
 OP_INPUTS: dict[str, Callable[[Size, str], OpInputs]] = {
     "spatio_temporal_attention": attention_inputs,
     "gated_decoder_step": gate_inputs,
     "part_encoder": encoder_inputs,
+    "attention_keys": keys_inputs,
+    "spatial_loss": loss_inputs,
 }
-UNSCORED = ("gated_decoder_step", "part_encoder")
+UNSCORED = ("gated_decoder_step", "part_encoder", "spatial_loss")
 """Ops to which the scoring mode does not matter."""
 
 

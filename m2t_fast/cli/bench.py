@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 # Written out again, because these modules import torch and --help must not wait for it; a test compares them.
 SIZES = ("kit", "humanml3d", "large", "tiny")
-CASES = ("spatio_temporal_attention", "gated_decoder_step", "part_encoder", "training_step", "greedy", "beam")
+CASES = (
+    *("spatio_temporal_attention", "gated_decoder_step", "part_encoder", "attention_keys", "spatial_loss"),
+    *("training_step", "greedy", "beam"),
+)
 
 
 def add_parser(subparsers: Any) -> None:
