@@ -10,6 +10,7 @@
 
 #include "common/build_info.h"
 #include "cpu/attention.h"
+#include "cpu/decode.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 #include "cpu/pack_ragged.h"
@@ -49,6 +50,7 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
                py::arg("width"), py::arg("row_bytes"), py::arg("fill"), py::arg("item_bytes"), py::arg("out"),
                py::arg("threads"), py::call_guard<py::gil_scoped_release>());
     m2t::bind_attention(module);
+    m2t::bind_decode(module);
     m2t::bind_encoder(module);
     m2t::bind_gate(module);
 }

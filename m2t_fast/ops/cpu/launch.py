@@ -20,7 +20,7 @@ instruction_set = "best"
 
 def why_unavailable() -> str | None:
     """Why the kernels cannot run here, or None if they can."""
-    if native.available() and not hasattr(native._native, "encoder_forward_float32"):
+    if native.available() and not hasattr(native._native, "decode_search_float32"):
         return "m2t_fast._native was built from an older version: install m2t_fast again"
     return native.why_unavailable()
 

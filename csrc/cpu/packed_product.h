@@ -1,0 +1,99 @@
+// Products of a few rows with a large weight matrix that was rearranged once and is used many times.
+//
+// A decoder multiplies some ten rows with the same 15 MB of weights at every word. The weights are laid out in panels,
+// in the order in which they are read. Every element of a result is summed in one fixed order, whatever the number of
+// rows, so a motion's caption does not depend on its batch mates. Included by kernels: see isa.h.
+#pragma once
+
+#include "common/vector_math.h"
+
+namespace m2t {
+namespace M2T_ISA {
+
+// Rows and vectors of a block of the result: 6 * 4 of 32 registers with AVX-512, else 6 * 2 of 16.
+constexpr int kPanelRows = 6;
+constexpr int kPanelVectors = M2T_VECTOR_BYTES == 64 ? 4 : 2;
+// Terms that are summed before they are added to the result: bounds the rounding error of long sums.
+constexpr std::int64_t kPanelTerms = 128;
+
+template <typename T>
+constexpr std::int64_t panel_width() {
+    return kPanelVectors * lanes<T>();
+}
+
+template <typename T>
+std::int64_t panels(std::int64_t columns) {
+    return (columns + panel_width<T>() - 1) / panel_width<T>();
+}
+
+// One panel of a weight (columns, terms): (terms, panel width), zeros beyond the last column.
+template <typename T>
+void pack_panel(const T* weight, std::int64_t columns, std::int64_t terms, std::int64_t panel, T* packed) {
+    constexpr std::int64_t width = panel_width<T>();
+    constexpr std::int64_t some = 16;  // terms of a column that are read together
+    const std::int64_t first = panel * width;
+    T* to = packed + first * terms;
+    for (std::int64_t k = 0; k < terms; k += some) {
+        const std::int64_t last = std::min(k + some, terms);
+        for (std::int64_t j = 0; j < width; ++j) {
+            const bool inside = first + j < columns;
+            for (std::int64_t i = k; i < last; ++i) {
+                to[i * width + j] = inside ? weight[(first + j) * terms + i] : T(0);
+            }
+        }
+    }
+}
+
+template <typename T, int Rows>
+void panel_block(const T* a, std::int64_t a_stride, const T* panel, std::int64_t terms, T* c, std::int64_t c_stride,
+                 std::int64_t columns) {
+    constexpr std::int64_t W = lanes<T>();
+    constexpr std::int64_t width = panel_width<T>();
+    for (std::int64_t first = 0; first < terms; first += kPanelTerms) {
+        const std::int64_t last = std::min(first + kPanelTerms, terms);
+        Vec<T> total[Rows][kPanelVectors] = {};
+        for (std::int64_t k = first; k < last; ++k) {
+            Vec<T> row[kPanelVectors];
+            for (int v = 0; v < kPanelVectors; ++v) row[v] = load(panel + k * width + v * W);
+            for (int i = 0; i < Rows; ++i) {
+                const Vec<T> x = all(a[i * a_stride + k]);
+                for (int v = 0; v < kPanelVectors; ++v) total[i][v] += x * row[v];
+            }
+        }
+        for (int i = 0; i < Rows; ++i) {
+            for (int v = 0; v < kPanelVectors; ++v) {
+                const std::int64_t count = std::min(W, columns - v * W);
+                if (count <= 0) break;
+                T* p = c + i * c_stride + v * W;
+                store_first(p, first == 0 ? total[i][v] : load_first(p, count) + total[i][v], count);
+            }
+        }
+    }
+}
+
+// c[i][j] = a[i] . weight[j] for a (rows, terms), a packed weight (columns, terms) and c (rows, columns); terms >= 1.
+template <typename T>
+void packed_product(const T* a, std::int64_t rows, const T* packed, std::int64_t terms, T* c, std::int64_t columns) {
+    const std::int64_t blocks = (rows + kPanelRows - 1) / kPanelRows;
+    for (std::int64_t p = 0; p < panels<T>(columns); ++p) {
+        const std::int64_t column = p * panel_width<T>();
+        const T* panel = packed + column * terms;
+        for (std::int64_t block = 0; block < blocks; ++block) {
+            const std::int64_t first = rows * block / blocks;  // blocks of nearly equal size
+            const T* from = a + first * terms;
+            T* to = c + first * columns + column;
+            const std::int64_t rest = std::min(panel_width<T>(), columns - column);
+            switch (rows * (block + 1) / blocks - first) {
+                case 1: panel_block<T, 1>(from, terms, panel, terms, to, columns, rest); break;
+                case 2: panel_block<T, 2>(from, terms, panel, terms, to, columns, rest); break;
+                case 3: panel_block<T, 3>(from, terms, panel, terms, to, columns, rest); break;
+                case 4: panel_block<T, 4>(from, terms, panel, terms, to, columns, rest); break;
+                case 5: panel_block<T, 5>(from, terms, panel, terms, to, columns, rest); break;
+                default: panel_block<T, 6>(from, terms, panel, terms, to, columns, rest); break;
+            }
+        }
+    }
+}
+
+}  // namespace M2T_ISA
+}  // namespace m2t
