@@ -67,9 +67,16 @@ void prepare_rows(const T* from, std::int64_t count, std::int64_t dim, std::int6
 
 template <typename T>
 bool all_within(const T* x, std::int64_t count, T limit) {
-    T most = 0;
-    for (std::int64_t i = 0; i < count; ++i) most = std::max(most, std::abs(x[i]));
-    return most <= limit;
+    constexpr std::int64_t W = lanes<T>();
+    Vec<T> most = {};
+    for (std::int64_t i = 0; i < count; i += W) {
+        const Vec<T> v = load_first(x + i, std::min(W, count - i));
+        const Vec<T> size = v < Vec<T>{} ? -v : v;
+        most = size > most ? size : most;
+    }
+    T values[W];
+    store(values, most);
+    return largest(values, W) <= limit;
 }
 
 template <typename T>
@@ -172,6 +179,30 @@ void score_all(const PreparedScoring<T>& s, Out* out, std::int64_t out_stride) {
     }
 }
 
+// Eq. 8 for Words words from `l` on: sums of the parts' features (pairs, H) with the words' weights, tile by tile.
+template <typename T, int Words>
+void mix_parts(const DecodeSizes& n, const DecodeRows<T>& rows, const PreparedKeys<T>& keys, std::int64_t first,
+               std::int64_t l) {
+    constexpr std::int64_t wide = kBlockVectors * lanes<T>();
+    const std::int64_t pairs = keys.frames * n.parts, size = n.part_dim;
+    T* context = rows.context + (first + l) * size;
+    if (pairs == 0) std::fill_n(context, Words * size, T(0));
+    for (std::int64_t k = 0; k < pairs; k += kTile) {
+        const std::int64_t count = std::min(kTile, pairs - k);
+        const T* weights = rows.weights + l * pairs + k;
+        const T* parts = keys.parts + k * size;
+        std::int64_t j = 0;
+        for (; j + wide <= size; j += wide) {
+            product_block<T, Words, kBlockVectors, false>(weights, pairs, 1, parts + j, size, count, context + j, size,
+                                                          0, k > 0);
+        }
+        for (; j < size; j += lanes<T>()) {
+            product_block<T, Words, 1, true>(weights, pairs, 1, parts + j, size, count, context + j, size,
+                                             std::min(lanes<T>(), size - j), k > 0);
+        }
+    }
+}
+
 // Eq. 2 to 6 and 8 for `words` rows from `first` on, all of one motion; rows.query holds both queries without bias.
 template <typename T>
 void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t first, std::int64_t words) {
@@ -212,8 +243,14 @@ void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t 
             for (std::int64_t i = 0; i < n.parts; ++i) weights[t * n.parts + i] = scaled * a[t * n.parts + i];
         }
     }
-    product(rows.weights, pairs, std::int64_t(1), words, keys.parts, n.part_dim, pairs,
-            rows.context + first * n.part_dim, n.part_dim, n.part_dim, false);
+    std::int64_t l = 0;
+    for (; l + 4 <= words; l += 4) mix_parts<T, 4>(n, rows, keys, first, l);
+    switch (words - l) {
+        case 3: mix_parts<T, 3>(n, rows, keys, first, l); break;
+        case 2: mix_parts<T, 2>(n, rows, keys, first, l); break;
+        case 1: mix_parts<T, 1>(n, rows, keys, first, l); break;
+        default: break;
+    }
 }
 
 }  // namespace M2T_ISA

@@ -13,7 +13,8 @@ namespace M2T_ISA {
 // Rows and vectors of a block of the result: 6 * 4 of 32 registers with AVX-512, else 6 * 2 of 16.
 constexpr int kPanelRows = 6;
 constexpr int kPanelVectors = M2T_VECTOR_BYTES == 64 ? 4 : 2;
-// Terms that are summed before they are added to the result: bounds the rounding error of long sums.
+// Terms that are summed before they are added to the result: they fit in the first cache with AVX-512 (32 KiB), and
+// short sums bound the rounding error of long ones.
 constexpr std::int64_t kPanelTerms = 128;
 
 template <typename T>
@@ -44,29 +45,26 @@ void pack_panel(const T* weight, std::int64_t columns, std::int64_t terms, std::
     }
 }
 
+// c (Rows, columns) = a (Rows, terms) times one tile of a panel, added to what is there if `add`.
 template <typename T, int Rows>
-void panel_block(const T* a, std::int64_t a_stride, const T* panel, std::int64_t terms, T* c, std::int64_t c_stride,
-                 std::int64_t columns) {
+void panel_block(const T* a, std::int64_t a_stride, const T* tile, std::int64_t terms, T* c, std::int64_t c_stride,
+                 std::int64_t columns, bool add) {
     constexpr std::int64_t W = lanes<T>();
-    constexpr std::int64_t width = panel_width<T>();
-    for (std::int64_t first = 0; first < terms; first += kPanelTerms) {
-        const std::int64_t last = std::min(first + kPanelTerms, terms);
-        Vec<T> total[Rows][kPanelVectors] = {};
-        for (std::int64_t k = first; k < last; ++k) {
-            Vec<T> row[kPanelVectors];
-            for (int v = 0; v < kPanelVectors; ++v) row[v] = load(panel + k * width + v * W);
-            for (int i = 0; i < Rows; ++i) {
-                const Vec<T> x = all(a[i * a_stride + k]);
-                for (int v = 0; v < kPanelVectors; ++v) total[i][v] += x * row[v];
-            }
-        }
+    Vec<T> total[Rows][kPanelVectors] = {};
+    for (std::int64_t k = 0; k < terms; ++k) {
+        Vec<T> row[kPanelVectors];
+        for (int v = 0; v < kPanelVectors; ++v) row[v] = load(tile + k * panel_width<T>() + v * W);
         for (int i = 0; i < Rows; ++i) {
-            for (int v = 0; v < kPanelVectors; ++v) {
-                const std::int64_t count = std::min(W, columns - v * W);
-                if (count <= 0) break;
-                T* p = c + i * c_stride + v * W;
-                store_first(p, first == 0 ? total[i][v] : load_first(p, count) + total[i][v], count);
-            }
+            const Vec<T> x = all(a[i * a_stride + k]);
+            for (int v = 0; v < kPanelVectors; ++v) total[i][v] += x * row[v];
+        }
+    }
+    for (int i = 0; i < Rows; ++i) {
+        for (int v = 0; v < kPanelVectors; ++v) {
+            const std::int64_t count = std::min(W, columns - v * W);
+            if (count <= 0) break;
+            T* p = c + i * c_stride + v * W;
+            store_first(p, add ? load_first(p, count) + total[i][v] : total[i][v], count);
         }
     }
 }
@@ -75,21 +73,23 @@ void panel_block(const T* a, std::int64_t a_stride, const T* panel, std::int64_t
 template <typename T>
 void packed_product(const T* a, std::int64_t rows, const T* packed, std::int64_t terms, T* c, std::int64_t columns) {
     const std::int64_t blocks = (rows + kPanelRows - 1) / kPanelRows;
-    for (std::int64_t p = 0; p < panels<T>(columns); ++p) {
-        const std::int64_t column = p * panel_width<T>();
-        const T* panel = packed + column * terms;
-        for (std::int64_t block = 0; block < blocks; ++block) {
-            const std::int64_t first = rows * block / blocks;  // blocks of nearly equal size
-            const T* from = a + first * terms;
-            T* to = c + first * columns + column;
-            const std::int64_t rest = std::min(panel_width<T>(), columns - column);
-            switch (rows * (block + 1) / blocks - first) {
-                case 1: panel_block<T, 1>(from, terms, panel, terms, to, columns, rest); break;
-                case 2: panel_block<T, 2>(from, terms, panel, terms, to, columns, rest); break;
-                case 3: panel_block<T, 3>(from, terms, panel, terms, to, columns, rest); break;
-                case 4: panel_block<T, 4>(from, terms, panel, terms, to, columns, rest); break;
-                case 5: panel_block<T, 5>(from, terms, panel, terms, to, columns, rest); break;
-                default: panel_block<T, 6>(from, terms, panel, terms, to, columns, rest); break;
+    for (std::int64_t column = 0; column < columns; column += panel_width<T>()) {
+        const std::int64_t width = std::min(panel_width<T>(), columns - column);
+        for (std::int64_t k = 0; k < terms; k += kPanelTerms) {  // a tile stays in the first cache for all rows
+            const T* tile = packed + column * terms + k * panel_width<T>();
+            const std::int64_t some = std::min(kPanelTerms, terms - k);
+            for (std::int64_t block = 0; block < blocks; ++block) {
+                const std::int64_t first = rows * block / blocks;  // blocks of nearly equal size
+                const T* from = a + first * terms + k;
+                T* to = c + first * columns + column;
+                switch (rows * (block + 1) / blocks - first) {
+                    case 1: panel_block<T, 1>(from, terms, tile, some, to, columns, width, k > 0); break;
+                    case 2: panel_block<T, 2>(from, terms, tile, some, to, columns, width, k > 0); break;
+                    case 3: panel_block<T, 3>(from, terms, tile, some, to, columns, width, k > 0); break;
+                    case 4: panel_block<T, 4>(from, terms, tile, some, to, columns, width, k > 0); break;
+                    case 5: panel_block<T, 5>(from, terms, tile, some, to, columns, width, k > 0); break;
+                    default: panel_block<T, 6>(from, terms, tile, some, to, columns, width, k > 0); break;
+                }
             }
         }
     }
