@@ -52,9 +52,10 @@ constexpr std::int64_t padded(std::int64_t n) {
     return (n + lanes<T>() - 1) / lanes<T>() * lanes<T>();
 }
 
+// x in every lane. (x - 0 is x for every x, so compilers leave it out; 0 + x, which turns -0 into 0, they compute.)
 template <typename T>
 Vec<T> all(T x) {
-    return Vec<T>{} + x;
+    return x - Vec<T>{};
 }
 
 template <typename T>

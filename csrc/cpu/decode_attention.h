@@ -9,11 +9,14 @@
 #include "common/vector_math.h"
 #include "cpu/attention_words.h"
 #include "cpu/decode.h"
+#include "cpu/packed_product.h"
 #include "cpu/small_product.h"
 
 namespace m2t {
 namespace M2T_ISA {
 
+// Keys between the one that is scored and the one that is asked for: there are too many for the second cache.
+constexpr std::int64_t kKeysAhead = 4;
 // Keys up to this size are kept as exp(2k). Then a query may be cut at kKeyLimit + kSaturated without a change in tanh,
 // and exp(2k) exp(2q) <= exp(2 * (16 + 16 + 10)) is a normal number. Motions with larger keys, if any, are scored by tanh.
 constexpr double kKeyLimit = 16;
@@ -118,6 +121,7 @@ void score_prepared(const T* key, const T* query, std::int64_t step, const T* we
                     Out* out, std::int64_t out_stride) {
     Vec<T> total[Words][Rows] = {};
     for (std::int64_t d = 0; d < step; d += lanes<T>()) {
+        prefetch(key + kKeysAhead * step + d);
         const Vec<T> k = load(key + d);
         Vec<T> w[Rows];
         for (int r = 0; r < Rows; ++r) w[r] = load(weight + r * step + d);
@@ -127,9 +131,14 @@ void score_prepared(const T* key, const T* query, std::int64_t step, const T* we
             for (int r = 0; r < Rows; ++r) total[l][r] += w[r] * x;
         }
     }
+    // By way of memory: GCC keeps vectors that it sees taken to pieces out of registers, in the loop above too.
+    T lane_sums[Words][Rows][lanes<T>()];
+    for (int l = 0; l < Words; ++l) {
+        for (int r = 0; r < Rows; ++r) store(lane_sums[l][r], total[l][r]);
+    }
     for (int l = 0; l < Words; ++l) {
         for (int r = 0; r < Rows; ++r) {
-            const double sum = sum_in_double(total[l][r]);
+            const double sum = sum_in_double(load(lane_sums[l][r]));
             out[l * out_stride + r] = static_cast<Out>(Exponential ? weight_sums[r] - 2 * sum : sum);
         }
     }

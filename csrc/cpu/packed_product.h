@@ -45,13 +45,24 @@ void pack_panel(const T* weight, std::int64_t columns, std::int64_t terms, std::
     }
 }
 
-// c (Rows, columns) = a (Rows, terms) times one tile of a panel, added to what is there if `add`.
+// Asks for the cache line at p, which is about to be read from memory.
+inline void prefetch(const void* p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, 0, 2);
+#else
+    static_cast<void>(p);
+#endif
+}
+
+// c (Rows, columns) = a (Rows, terms) times one tile of a panel, added to what is there if `add`. Meanwhile it asks for
+// `terms` cache lines at `ahead`.
 template <typename T, int Rows>
 void panel_block(const T* a, std::int64_t a_stride, const T* tile, std::int64_t terms, T* c, std::int64_t c_stride,
-                 std::int64_t columns, bool add) {
+                 std::int64_t columns, bool add, const char* ahead) {
     constexpr std::int64_t W = lanes<T>();
     Vec<T> total[Rows][kPanelVectors] = {};
     for (std::int64_t k = 0; k < terms; ++k) {
+        prefetch(ahead + 64 * k);
         Vec<T> row[kPanelVectors];
         for (int v = 0; v < kPanelVectors; ++v) row[v] = load(tile + k * panel_width<T>() + v * W);
         for (int i = 0; i < Rows; ++i) {
@@ -82,13 +93,15 @@ void packed_product(const T* a, std::int64_t rows, const T* packed, std::int64_t
                 const std::int64_t first = rows * block / blocks;  // blocks of nearly equal size
                 const T* from = a + first * terms + k;
                 T* to = c + first * columns + column;
+                // The tile after this one, of which every block asks for a piece.
+                const char* ahead = reinterpret_cast<const char*>(tile + some * panel_width<T>()) + 64 * some * block;
                 switch (rows * (block + 1) / blocks - first) {
-                    case 1: panel_block<T, 1>(from, terms, tile, some, to, columns, width, k > 0); break;
-                    case 2: panel_block<T, 2>(from, terms, tile, some, to, columns, width, k > 0); break;
-                    case 3: panel_block<T, 3>(from, terms, tile, some, to, columns, width, k > 0); break;
-                    case 4: panel_block<T, 4>(from, terms, tile, some, to, columns, width, k > 0); break;
-                    case 5: panel_block<T, 5>(from, terms, tile, some, to, columns, width, k > 0); break;
-                    default: panel_block<T, 6>(from, terms, tile, some, to, columns, width, k > 0); break;
+                    case 1: panel_block<T, 1>(from, terms, tile, some, to, columns, width, k > 0, ahead); break;
+                    case 2: panel_block<T, 2>(from, terms, tile, some, to, columns, width, k > 0, ahead); break;
+                    case 3: panel_block<T, 3>(from, terms, tile, some, to, columns, width, k > 0, ahead); break;
+                    case 4: panel_block<T, 4>(from, terms, tile, some, to, columns, width, k > 0, ahead); break;
+                    case 5: panel_block<T, 5>(from, terms, tile, some, to, columns, width, k > 0, ahead); break;
+                    default: panel_block<T, 6>(from, terms, tile, some, to, columns, width, k > 0, ahead); break;
                 }
             }
         }
