@@ -131,14 +131,9 @@ void score_prepared(const T* key, const T* query, std::int64_t step, const T* we
             for (int r = 0; r < Rows; ++r) total[l][r] += w[r] * x;
         }
     }
-    // By way of memory: GCC keeps vectors that it sees taken to pieces out of registers, in the loop above too.
-    T lane_sums[Words][Rows][lanes<T>()];
-    for (int l = 0; l < Words; ++l) {
-        for (int r = 0; r < Rows; ++r) store(lane_sums[l][r], total[l][r]);
-    }
     for (int l = 0; l < Words; ++l) {
         for (int r = 0; r < Rows; ++r) {
-            const double sum = sum_in_double(load(lane_sums[l][r]));
+            const double sum = sum_in_double(total[l][r]);
             out[l * out_stride + r] = static_cast<Out>(Exponential ? weight_sums[r] - 2 * sum : sum);
         }
     }
