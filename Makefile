@@ -1,4 +1,4 @@
-# Everything a checkout needs: `make demo`, `make test`, `make lint`, `make bench`, `make clean`.
+# Everything a checkout needs: `make demo`, `make test`, `make lint`, `make sanitize`, `make bench`, `make clean`.
 #
 # Each target makes the environment it needs first, from Python 3.11+, pip and a C++ compiler; a second run installs
 # nothing again. The package is installed in place (pip install -e), so edits in m2t_fast/ and kernels/ take effect at
@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint sanitize bench clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -33,6 +33,10 @@ lint: $(VENV)/.installed-dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+# The C++ code's tests on a copy built with AddressSanitizer and UndefinedBehaviorSanitizer (GCC on Linux).
+sanitize: $(VENV)/.installed-dev
+	@.ci/sanitize $(VENV)
 
 bench: $(VENV)/.installed-dev
 	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only

@@ -37,7 +37,9 @@ class BuildNative(build_ext):
                 self.extensions = []
                 return
             # Portable code: no -march=native (kernels choose instruction sets at run time), and exact: no -ffast-math.
-            flags = ["-O3", "-Wall", "-Wextra", "-fopenmp" if has_gnu_openmp(compiler) else "-Wno-unknown-pragmas"]
+            # Another level of optimisation may be asked for in CXXFLAGS.
+            level = [] if "-O" in os.environ.get("CXXFLAGS", "") else ["-O3"]
+            flags = [*level, "-Wall", "-Wextra", "-fopenmp" if has_gnu_openmp(compiler) else "-Wno-unknown-pragmas"]
         for extension in self.extensions:
             extension.extra_compile_args += flags
         super().build_extensions()

@@ -131,7 +131,7 @@ class Captioner(nn.Module):
     def encode(self, motion: Tensor, lengths: Tensor) -> Memory:
         """Body-part features and attention keys of (B, T, J, 3) motions with checked lengths (B,)."""
         parts = self.encoder(motion, lengths)
-        return Memory(parts, *self.attention.keys(parts), lengths)
+        return Memory(parts, *self.attention.keys(parts, lengths), lengths)
 
     def run_lstms(self, embedded: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
         """Bottom and top LSTM outputs (B, L, C) over embedded words (B, L, E). Neither sees the motion."""

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from m2t_fast.config import PAD
 from m2t_fast.ops.checks import check_shape
-from m2t_fast.reference.encoder import valid_frames
+from m2t_fast.ops.loss import spatial_loss
 
-LOG_MIN = -100.0
-"""Floor of a logarithm in a binary cross entropy, as in torch's."""
+__all__ = ["GuidedLoss", "adaptive_loss", "guided_loss", "language_loss", "spatial_loss"]
 
 
 class GuidedLoss(NamedTuple):
@@ -46,27 +45,6 @@ def adaptive_loss(gate: Tensor, target: Tensor, gate_logit: Tensor | None = None
     else:
         each = F.binary_cross_entropy(gate, goal, reduction="none")
     return torch.where(supervised, each, 0).sum() / supervised.sum().clamp(min=1)
-
-
-def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
-    """Eq. 13: binary cross entropy of alpha (B, L, T, P) with word targets (B, L, P) of 1, 0 or -1 (unsupervised).
-
-    Mean over supervised words, valid frames and parts; 0 if no word is supervised.
-    """
-    mask = valid_frames(lengths, spatial.shape[2])
-    counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
-    # alpha sums to 1 over the parts, so 1 - alpha is the sum of the others, exact also where alpha rounds to 1.
-    alpha = torch.where(counted, spatial, 0.5)
-    others = torch.where(counted, spatial @ (1 - torch.eye(spatial.shape[-1]).to(spatial)), 0.5)
-    hit = (target > 0)[:, :, None, :]
-    each = -torch.where(hit, _safe_log(alpha), _safe_log(others))
-    return torch.where(counted, each, 0).sum() / counted.sum().clamp(min=1)
-
-
-def _safe_log(x: Tensor) -> Tensor:
-    """log x, at least LOG_MIN, with gradient 0 there: the log of an underflowed weight is not infinitely wrong."""
-    tiny = torch.finfo(x.dtype).tiny
-    return torch.where(x > tiny, torch.log(x.clamp(min=tiny)).clamp(min=LOG_MIN), LOG_MIN)
 
 
 def guided_loss(

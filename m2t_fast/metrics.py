@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import Any
 
 _ORDERS = {"bleu_1": 1, "bleu_4": 4}
 
@@ -21,8 +20,9 @@ def score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> di
         references: the reference captions of each sample, at least one each.
 
     Returns:
-        ``bleu_1`` and ``bleu_4``: corpus BLEU (NLTK) against all references, unsmoothed, exactly 0 where no n-gram of
-        some order matches. Where the package pycocoevalcap is installed also ``rouge_l`` and ``cider``.
+        ``bleu_1`` and ``bleu_4``: corpus BLEU against all references, unsmoothed, as the COCO scorer counts it, but
+        exactly 0 where no n-gram of some order matches. Where the package pycocoevalcap is installed also its
+        ``rouge_l`` and ``cider``, the latter 100 times its value, as papers print it (10 times a mean cosine).
 
     Raises:
         ValueError: nothing to score, different numbers of samples, a sample without references, or something that is
@@ -57,26 +57,27 @@ def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> N
 
 
 def _bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    from nltk.translate.bleu_score import corpus_bleu
+    from nltk.translate.bleu_score import brevity_penalty, closest_ref_length, modified_precision
 
-    precisions: list[Fraction] = []
-
-    def no_smoothing(found: list[Fraction], **_: Any) -> list[Fraction | int]:
-        # NLTK puts a tiny number where nothing matches, and warns; a placeholder here keeps it quiet.
-        precisions.extend(found)
-        return [precision or 1 for precision in found]
-
-    values = corpus_bleu(
-        [[caption.split() for caption in captions] for captions in references],
-        [caption.split() for caption in predictions],
-        weights=[(1 / order,) * order for order in _ORDERS.values()],
-        smoothing_function=no_smoothing,
-    )
-    matched = sum(1 for precision in precisions if precision)  # the highest order of which an n-gram matches
-    return {
-        name: 100.0 * float(value) if matched >= order else 0.0
-        for (name, order), value in zip(_ORDERS.items(), values, strict=True)
-    }
+    # Not NLTK's corpus_bleu, which counts an n-gram that is not there in predictions of fewer than n words.
+    matches, ngrams = [0] * max(_ORDERS.values()), [0] * max(_ORDERS.values())
+    words = expected = 0
+    for caption, captions in zip(predictions, references, strict=True):
+        said, given = caption.split(), [reference.split() for reference in captions]
+        words += len(said)
+        expected += closest_ref_length(given, len(said))
+        for place in range(min(len(matches), len(said))):
+            count = len(said) - place
+            matches[place] += int(modified_precision(given, said, place + 1) * count)
+            ngrams[place] += count
+    penalty = brevity_penalty(expected, words)
+    scores = {}
+    for name, order in _ORDERS.items():
+        scores[name] = 0.0
+        if all(matches[:order]):
+            precisions = [found / count for found, count in zip(matches[:order], ngrams[:order], strict=True)]
+            scores[name] = 100.0 * float(penalty) * math.prod(precisions) ** (1 / order)
+    return scores
 
 
 def _coco(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

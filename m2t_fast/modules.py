@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.ops import attention, encoder, gate
+from m2t_fast.ops import attention, encoder, gate, keys
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
 
@@ -102,10 +102,10 @@ class SpatioTemporalAttention(nn.Module):
         else:  # cancels in the softmax over the parts
             self.register_buffer("spatial_bias", torch.zeros(rows), persistent=False)
 
-    def keys(self, parts: Tensor) -> tuple[Tensor, Tensor]:
+    def keys(self, parts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Temporal and spatial keys (B, T, S, D) of parts (B, T, P, H); once a motion, whatever the words."""
-        per_key = parts.flatten(2).unflatten(2, (self.slots, -1))
-        return self.temporal_key(per_key), self.spatial_key(per_key)
+        temporal, spatial = self.temporal_key, self.spatial_key
+        return keys.unchecked(parts, lengths, temporal.weight, temporal.bias, spatial.weight, spatial.bias)
 
     def forward(
         self, parts: Tensor, temporal_keys: Tensor, spatial_keys: Tensor, lengths: Tensor, hidden: Tensor

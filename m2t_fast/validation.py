@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast import ops, reference
-from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES
+from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, KEYS_CASES, LOSS_CASES
 from m2t_fast.ops.registry import available_backends, use_backend
 
 FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3}
@@ -78,6 +78,18 @@ OPS: dict[str, _Op] = {
         lambda module, case: lambda *x: module.part_encoder(*x, parts=case.parts),
         ("parts",),
         ["motion", "weight1", "bias1", "weight2", "bias2"],
+    ),
+    "attention_keys": _Op(
+        KEYS_CASES,
+        lambda module, case: module.attention_keys,
+        ("temporal_keys", "spatial_keys"),
+        ["parts", "temporal_weight", "temporal_bias", "spatial_weight", "spatial_bias"],
+    ),
+    "spatial_loss": _Op(
+        LOSS_CASES,
+        lambda module, case: module.spatial_loss,
+        ("loss",),
+        ["spatial"],
     ),
 }
 

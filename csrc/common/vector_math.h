@@ -218,6 +218,29 @@ Vec<T> exp_nonpositive(Vec<T> x) {
     return x < lowest ? Vec<T>{} : y;
 }
 
+// exp(2x) for |x| < 43 (float), 350 (double); NaN stays NaN.
+template <typename V>
+V exp_of_twice(V x) {
+    V power;
+    const V p = expm1_small(reduce(x + x, power));
+    return power + power * p;
+}
+
+// a / b.
+template <typename V>
+V quotient(V a, V b) {
+    return a / b;
+}
+#if M2T_X86_VARIANTS && M2T_VECTOR_BYTES == 64
+// A division takes longer than the processor's estimate of 1 / b (14 bits) with one step of correction, which rounds as
+// well. b and 1 / b must be normal numbers.
+inline Vec<float> quotient(Vec<float> a, Vec<float> b) {
+    const Vec<float> estimate = reinterpret<Vec<float>>(_mm512_maskz_rcp14_ps(0xffff, reinterpret<__m512>(b)));
+    const Vec<float> first = a * estimate;
+    return first + (a - b * first) * estimate;
+}
+#endif
+
 // tanh = e / (e + 2) with e = exp(2|x|) - 1: odd, within [-1, 1], relative error a few roundings down to x = 0 and
 // almost none where it saturates, so that 1 - tanh^2 is as good as tanh; NaN stays NaN.
 //

@@ -48,7 +48,7 @@ void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in
 }
 
 template <typename T>
-void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& in,
+void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionKept<T>& kept,
                         const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, int threads,
                         InstructionSet isa) {
     const std::int64_t dim = sizes.attention_dim;
@@ -68,7 +68,7 @@ void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& i
     prefer_huge_pages(out.temporal_keys, bytes_of<T>(frames * sizes.slots * dim));
     prefer_huge_pages(out.spatial_keys, bytes_of<T>(frames * sizes.slots * dim));
     parallel_for_uneven(sizes.batch, threads, [&](std::int64_t b, int thread) {
-        kernel.backward(sizes, in, grads, shares, b, workspaces.of(thread));
+        kernel.backward(sizes, in, kept, grads, shares, b, workspaces.of(thread));
     });
     sum_rows(temporal_weight.data(), sizes.batch, dim, out.temporal_weight);
     sum_rows(spatial_weight.data(), sizes.batch, rows * dim, out.spatial_weight);
@@ -78,7 +78,7 @@ void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& i
 #define M2T_INSTANTIATE(T)                                                                                         \
     template void attention_forward<T>(const AttentionSizes&, const AttentionInputs<T>&, const AttentionOutputs<T>&, \
                                        int, InstructionSet);                                                       \
-    template void attention_backward<T>(const AttentionSizes&, const AttentionInputs<T>&,                          \
+    template void attention_backward<T>(const AttentionSizes&, const AttentionInputs<T>&, const AttentionKept<T>&, \
                                         const AttentionOutputGrads<T>&, const AttentionInputGrads<T>&, int,        \
                                         InstructionSet);
 M2T_INSTANTIATE(float)

@@ -31,6 +31,13 @@ struct AttentionInputs {
 template <typename T>
 struct AttentionOutputs {
     T *context, *window, *spatial, *mean, *std;
+    T* gamma;  // (B, L, T, S): what the gradient need not compute again; null where there will be none
+};
+
+// Results of the forward pass that the gradient may use; null to compute them again.
+template <typename T>
+struct AttentionKept {
+    const T *spatial, *gamma;
 };
 
 // Gradients of the outputs; null for an output that nobody used.
@@ -51,10 +58,10 @@ template <typename T>
 void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputs<T>& out,
                        int threads, InstructionSet isa);
 
-// Fills every gradient, recomputing scores and tanh. Sums over words, frames and motions are taken in an order that
+// Fills every gradient, recomputing tanh, and the scores too where nothing was kept. Sums over words, frames and motions are taken in an order that
 // depends on the sizes alone, so the result does not depend on `threads`.
 template <typename T>
-void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& in,
+void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionKept<T>& kept,
                         const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, int threads,
                         InstructionSet isa);
 
@@ -68,8 +75,9 @@ struct AttentionKernels {
                     std::int64_t b, std::int64_t first, std::int64_t last, unsigned char* workspace);
     // All words of motion b. The three gradients that are summed over motions are left as one row for each motion:
     // the tensors in `out` have shapes (B, D), (B, R, D) and (B, R) here.
-    void (*backward)(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputGrads<T>& grads,
-                     const AttentionInputGrads<T>& out, std::int64_t b, unsigned char* workspace);
+    void (*backward)(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionKept<T>& kept,
+                     const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, std::int64_t b,
+                     unsigned char* workspace);
 };
 
 M2T_DECLARE_KERNELS(AttentionKernels, attention_kernels)

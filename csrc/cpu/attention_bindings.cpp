@@ -30,21 +30,23 @@ AttentionInputs<T> inputs_at(const std::array<Address, 8>& a, Address lengths, d
 
 template <typename T>
 void run_forward(const Sizes& sizes, const std::array<Address, 8>& inputs, Address lengths, double scale,
-                 double sigma_min, const std::array<Address, 5>& o, int threads, int isa) {
-    const AttentionOutputs<T> outputs = {at<T>(o[0]), at<T>(o[1]), at<T>(o[2]), at<T>(o[3]), at<T>(o[4])};
+                 double sigma_min, const std::array<Address, 6>& o, int threads, int isa) {
+    const AttentionOutputs<T> outputs = {at<T>(o[0]), at<T>(o[1]), at<T>(o[2]),
+                                         at<T>(o[3]), at<T>(o[4]), at<T>(o[5])};
     attention_forward<T>(sizes_of(sizes), inputs_at<T>(inputs, lengths, scale, sigma_min), outputs, threads,
                          static_cast<InstructionSet>(isa));
 }
 
 template <typename T>
 void run_backward(const Sizes& sizes, const std::array<Address, 8>& inputs, Address lengths, double scale,
-                  double sigma_min, const std::array<Address, 5>& g, const std::array<Address, 8>& o, int threads,
-                  int isa) {
+                  double sigma_min, const std::array<Address, 2>& kept, const std::array<Address, 5>& g,
+                  const std::array<Address, 8>& o, int threads, int isa) {
     const AttentionOutputGrads<T> grads = {at<const T>(g[0]), at<const T>(g[1]), at<const T>(g[2]), at<const T>(g[3]),
                                            at<const T>(g[4])};
     const AttentionInputGrads<T> outputs = {at<T>(o[0]), at<T>(o[1]), at<T>(o[2]), at<T>(o[3]),
                                             at<T>(o[4]), at<T>(o[5]), at<T>(o[6]), at<T>(o[7])};
-    attention_backward<T>(sizes_of(sizes), inputs_at<T>(inputs, lengths, scale, sigma_min), grads, outputs, threads,
+    attention_backward<T>(sizes_of(sizes), inputs_at<T>(inputs, lengths, scale, sigma_min),
+                          {at<const T>(kept[0]), at<const T>(kept[1])}, grads, outputs, threads,
                           static_cast<InstructionSet>(isa));
 }
 
@@ -54,7 +56,7 @@ void define(py::module_& module, const char* forward, const char* backward) {
                py::arg("sigma_min"), py::arg("outputs"), py::arg("threads"), py::arg("instruction_set"),
                py::call_guard<py::gil_scoped_release>());
     module.def(backward, &run_backward<T>, py::arg("sizes"), py::arg("inputs"), py::arg("lengths"), py::arg("scale"),
-               py::arg("sigma_min"), py::arg("grads"), py::arg("outputs"), py::arg("threads"),
+               py::arg("sigma_min"), py::arg("kept"), py::arg("grads"), py::arg("outputs"), py::arg("threads"),
                py::arg("instruction_set"), py::call_guard<py::gil_scoped_release>());
 }
 

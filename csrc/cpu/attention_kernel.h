@@ -13,9 +13,9 @@ namespace M2T_ISA {
 template <typename T>
 struct AttentionWorkspace {
     std::int64_t count, step, frame_stride, slot_stride, part_stride;  // rows are this many elements apart
-    T *temporal_query, *spatial_query;                                 // (count, padded D)
+    T *temporal_query, *spatial_query;                                 // (count, padded D), made ready
     T *temporal_weight, *spatial_weight;                               // (padded D), (R, padded D)
-    T* values;                                                         // (kWords, padded D)
+    T* values;                                                         // (kWords + 1, padded D)
     double* z;                                                         // (count, T*S)
     T *gamma, *window, *alpha, *weights;                               // (count, T*S), (count, T), (count, T*P) twice
     double *mean, *variance;                                           // (count)
@@ -37,7 +37,7 @@ struct AttentionWorkspace {
         layout.take(spatial_query, count * step);
         layout.take(temporal_weight, step);
         layout.take(spatial_weight, n.rows() * step);
-        layout.take(values, kWords * step);
+        layout.take(values, (kWords + 1) * step);
         layout.take(z, count * slot_stride);
         layout.take(gamma, count * slot_stride);
         layout.take(window, count * frame_stride);
@@ -69,6 +69,7 @@ struct Motion {
     std::int64_t b, frames;
     const T* parts;
     Scoring<T> temporal, spatial;
+    bool small;  // ByProduct will do; a property of the whole motion, however its words are split
 
     Motion(const AttentionSizes& n, const AttentionInputs<T>& in, std::int64_t motion, const AttentionWorkspace<T>& w)
         : b(motion), frames(std::clamp<std::int64_t>(in.lengths[motion], 0, n.frames)) {
@@ -78,39 +79,99 @@ struct Motion {
                     w.temporal_weight, 1};
         spatial = {in.spatial_keys + keys, frames * n.slots, n.attention_dim, w.spatial_query, w.count,
                    w.spatial_weight, n.rows()};
+        const auto fits = [&](const Scoring<T>& s, const T* queries, const T* weight) {
+            const std::int64_t words = n.words * n.attention_dim;
+            return largest_norm(weight, s.rows, s.dim) <= kMostWeight &&
+                   largest_magnitude(s.keys, s.count * s.dim) + largest_magnitude(queries + b * words, words) <=
+                       most_by_product<T>();
+        };
+        small = fits(temporal, in.temporal_query, in.temporal_weight) &&
+                fits(spatial, in.spatial_query, in.spatial_weight);
     }
 };
 
-// Fills gamma, mean, variance, window, alpha and weights of the words whose queries are given as row numbers of (L, D).
-template <typename T, typename WordAt>
-void attend(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion, const WordAt& word_at,
-            const AttentionWorkspace<T>& w) {
-    const std::int64_t dim = n.attention_dim;
-    for (std::int64_t j = 0; j < w.count; ++j) {
-        const std::int64_t row = (motion.b * n.words + word_at(j)) * dim;
-        copy_padded(in.temporal_query + row, dim, w.temporal_query + j * w.step);
-        copy_padded(in.spatial_query + row, dim, w.spatial_query + j * w.step);
+// Calls body(ByProduct()) or body(BySum()), whichever suits the motion.
+template <typename T, typename Body>
+void with_tanh_of(const Motion<T>& motion, const Body& body) {
+    if (motion.small) {
+        body(ByProduct<T>());
+    } else {
+        body(BySum<T>());
     }
+}
+
+// Makes weights and queries ready for the words given as row numbers of (L, D).
+template <typename T, typename WordAt>
+void ready_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion, const WordAt& word_at,
+                 const AttentionWorkspace<T>& w) {
+    const std::int64_t dim = n.attention_dim;
     copy_padded(in.temporal_weight, dim, w.temporal_weight);
     for (std::int64_t r = 0; r < n.rows(); ++r) {
         copy_padded(in.spatial_weight + r * dim, dim, w.spatial_weight + r * w.step);
     }
-    scores(motion.temporal, w.z, w.slot_stride, w.values);
-    scores(motion.spatial, w.alpha, w.part_stride, w.values);
+    with_tanh_of(motion, [&](auto how) {
+        for (std::int64_t j = 0; j < w.count; ++j) {
+            const std::int64_t row = (motion.b * n.words + word_at(j)) * dim;
+            make_ready<decltype(how)>(in.temporal_query + row, dim, w.temporal_query + j * w.step);
+            make_ready<decltype(how)>(in.spatial_query + row, dim, w.spatial_query + j * w.step);
+        }
+    });
+}
+
+// Fills gamma, mean, variance and alpha of the words that are ready.
+template <typename T>
+void score_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion,
+                 const AttentionWorkspace<T>& w) {
+    with_tanh_of(motion, [&](auto how) {
+        scores<decltype(how)>(motion.temporal, w.z, w.slot_stride, w.values);
+        scores<decltype(how)>(motion.spatial, w.alpha, w.part_stride, w.values);
+    });
+    for (std::int64_t j = 0; j < w.count; ++j) {
+        T* gamma = w.gamma + j * w.slot_stride;
+        softmax(w.z + j * w.slot_stride, motion.frames * n.slots, gamma);
+        moments(gamma, motion.frames, n.slots, w.mean[j], w.variance[j]);
+        // One row of weights scores every part: its bias is the same for all of them and cancels.
+        softmax_over_parts(w.alpha + j * w.part_stride, motion.frames, n.parts,
+                           n.rows() == 1 ? nullptr : in.spatial_bias);
+    }
+}
+
+// The same from what the forward pass kept.
+template <typename T, typename WordAt>
+void recall_words(const AttentionSizes& n, const AttentionKept<T>& kept, const Motion<T>& motion,
+                  const WordAt& word_at, const AttentionWorkspace<T>& w) {
+    for (std::int64_t j = 0; j < w.count; ++j) {
+        const std::int64_t row = motion.b * n.words + word_at(j);
+        T* gamma = w.gamma + j * w.slot_stride;
+        std::copy_n(kept.gamma + row * w.slot_stride, motion.frames * n.slots, gamma);
+        moments(gamma, motion.frames, n.slots, w.mean[j], w.variance[j]);
+        std::copy_n(kept.spatial + row * w.part_stride, motion.frames * n.parts, w.alpha + j * w.part_stride);
+    }
+}
+
+// Fills window and weights (eq. 4 and 8) from the others.
+template <typename T>
+void weigh_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion,
+                 const AttentionWorkspace<T>& w) {
     for (std::int64_t j = 0; j < w.count; ++j) {
         T* window = w.window + j * w.frame_stride;
-        T* alpha = w.alpha + j * w.part_stride;
+        const T* alpha = w.alpha + j * w.part_stride;
         T* weights = w.weights + j * w.part_stride;
-        softmax_and_moments(w.z + j * w.slot_stride, motion.frames, n.slots, w.gamma + j * w.slot_stride, w.mean[j],
-                            w.variance[j]);
         gaussian_window(motion.frames, w.mean[j], clamped_std(w.variance[j], in.sigma_min), window);
-        // One row of weights scores every part: its bias is the same for all of them and cancels.
-        softmax_over_parts(alpha, motion.frames, n.parts, n.rows() == 1 ? nullptr : in.spatial_bias);
         for (std::int64_t t = 0; t < motion.frames; ++t) {
             const T scaled = static_cast<T>(in.scale) * window[t];
             for (std::int64_t i = 0; i < n.parts; ++i) weights[t * n.parts + i] = scaled * alpha[t * n.parts + i];
         }
     }
+}
+
+// Fills gamma, mean, variance, window, alpha and weights of the words given as row numbers of (L, D).
+template <typename T, typename WordAt>
+void attend(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion, const WordAt& word_at,
+            const AttentionWorkspace<T>& w) {
+    ready_words(n, in, motion, word_at, w);
+    score_words(n, in, motion, w);
+    weigh_words(n, in, motion, w);
 }
 
 // Copies `used` elements and sets the rest of a row of `size` to 0.
@@ -133,6 +194,10 @@ void forward(const AttentionSizes& n, const AttentionInputs<T>& in, const Attent
         copy_and_clear(w.window + j * w.frame_stride, motion.frames, n.frames, out.window + (row + j) * n.frames);
         copy_and_clear(w.alpha + j * w.part_stride, motion.frames * n.parts, n.frames * n.parts,
                        out.spatial + (row + j) * n.frames * n.parts);
+        if (out.gamma != nullptr) {
+            copy_and_clear(w.gamma + j * w.slot_stride, motion.frames * n.slots, n.frames * n.slots,
+                           out.gamma + (row + j) * n.frames * n.slots);
+        }
     }
     T* context = out.context + row * n.part_dim;
     product(w.weights, w.part_stride, std::int64_t(1), w.count, motion.parts, n.part_dim, motion.frames * n.parts,
@@ -168,7 +233,7 @@ void scoring_backward(const AttentionSizes& n, const Motion<T>& motion, const Sc
     const std::int64_t dim = n.attention_dim;
     std::fill(w.sums.total, w.sums.total + (s.words + s.rows) * w.step, T(0));
     T* keys = d_keys + motion.b * n.frames * n.slots * dim;
-    score_gradients(s, grad, grad_stride, keys, w.sums);
+    with_tanh_of(motion, [&](auto how) { score_gradients<decltype(how)>(s, grad, grad_stride, keys, w.sums); });
     std::fill(keys + s.count * dim, keys + n.frames * n.slots * dim, T(0));
     T* queries = d_query + motion.b * n.words * dim;
     std::fill(queries, queries + n.words * dim, T(0));
@@ -183,13 +248,21 @@ void scoring_backward(const AttentionSizes& n, const Motion<T>& motion, const Sc
 }
 
 template <typename T>
-void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const AttentionOutputGrads<T>& grads,
-              const AttentionInputGrads<T>& out, std::int64_t b, unsigned char* base) {
+void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const AttentionKept<T>& kept,
+              const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, std::int64_t b,
+              unsigned char* base) {
     AttentionWorkspace<T> w(n, n.words, true, base);
     const std::int64_t frames = std::clamp<std::int64_t>(in.lengths[b], 0, n.frames);
     w.count = active_words(n, grads, b, frames, w.active);
     const Motion<T> motion(n, in, b, w);
-    attend(n, in, motion, [&](std::int64_t j) { return w.active[j]; }, w);
+    const auto word_at = [&](std::int64_t j) { return w.active[j]; };
+    ready_words(n, in, motion, word_at, w);
+    if (kept.gamma == nullptr) {
+        score_words(n, in, motion, w);
+    } else {
+        recall_words(n, kept, motion, word_at, w);
+    }
+    weigh_words(n, in, motion, w);
 
     // Eq. 8. From here `weights` is the gradient of the context weights, then that of the spatial scores.
     const std::int64_t pairs = frames * n.parts;

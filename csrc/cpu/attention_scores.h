@@ -1,7 +1,7 @@
 // Additive scores w . tanh(key + query) of eq. 2 and 5 and their gradient: where the time of attention goes.
 //
 // Every key meets every word, so keys are walked once and all words are done on each, from cache. tanh values never
-// leave it. Arrays called padded have rows of whole vectors, with zeros in the excess. Included by kernels: see isa.h.
+// leave it. Arrays called padded have rows of whole vectors. Included by kernels: see isa.h.
 #pragma once
 
 #include "common/vector_math.h"
@@ -13,10 +13,74 @@ namespace M2T_ISA {
 constexpr int kWords = 4;
 // Weight rows multiplied together, when a key is scored by several.
 constexpr int kRows = 3;
+// Weight rows whose gradient is taken in one pass: the six body parts, where 32 registers hold their weights and sums.
+constexpr int kRowsInRegisters = M2T_VECTOR_BYTES == 64 ? 6 : 3;
 // Keys whose contributions to a gradient are summed before they are added to it: bounds the error of long sums.
 constexpr std::int64_t kKeysPerSum = 64;
 
-// A set of keys (count, dim) with the words (words, padded) that are compared to them and the weights (rows, padded).
+// Two ways to tanh(key + query). `ready` is applied once to every key and query, `tanh` to every pair of them.
+//
+// The fast one: tanh(k + q) = (e - 1) / (e + 1) with e = exp(2k) exp(2q), exponentials of keys and queries rather than
+// of pairs. Its error is absolute: as good as any tanh in float where the result is not small, and where it is small no
+// more than its sum with others loses anyway. docs/kernels.md has the measured errors.
+template <typename T>
+struct ByProduct {
+    static Vec<T> ready(Vec<T> x) { return exp_of_twice(x); }
+    static Vec<T> tanh(Vec<T> key, Vec<T> query) { return quotient(key * query - T(1), key * query + T(1)); }
+};
+// The direct one, for keys and queries whose exponentials leave the range of T.
+template <typename T>
+struct BySum {
+    static Vec<T> ready(Vec<T> x) { return x; }
+    static Vec<T> tanh(Vec<T> key, Vec<T> query) { return M2T_ISA::tanh(key + query); }
+};
+
+// What ByProduct takes: the largest sum of the magnitudes of a key and a query, and the largest norm of a weight row.
+// A norm as large as that (trained models have 1 to 3) would make its error visible in the scores.
+template <typename T>
+constexpr T most_by_product() {
+    return sizeof(T) == 4 ? T(43) : T(350);
+}
+constexpr double kMostWeight = 8;
+
+// The largest magnitude among n numbers; NaN does not count.
+template <typename T>
+T largest_magnitude(const T* x, std::int64_t n) {
+    constexpr std::int64_t W = lanes<T>();
+    Vec<T> most = {};
+    for (std::int64_t i = 0; i < n; i += W) {
+        const Vec<T> v = i + W <= n ? load(x + i) : load_first(x + i, n - i);
+        const Vec<T> a = v < T(0) ? -v : v;
+        most = a > most ? a : most;
+    }
+    T values[lanes<T>()];
+    store(values, most);
+    return *std::max_element(values, values + W);
+}
+
+// The largest Euclidean norm among rows of `dim` elements.
+template <typename T>
+double largest_norm(const T* x, std::int64_t rows, std::int64_t dim) {
+    double most = 0;
+    for (std::int64_t r = 0; r < rows; ++r) {
+        double squares = 0;
+        for (std::int64_t d = 0; d < dim; ++d) squares += static_cast<double>(x[r * dim + d]) * x[r * dim + d];
+        most = std::max(most, squares);
+    }
+    return std::sqrt(most);
+}
+
+// Makes a row of `size` elements ready, and its excess as if it were zeros.
+template <typename How, typename T>
+void make_ready(const T* from, std::int64_t size, T* to) {
+    constexpr std::int64_t W = lanes<T>();
+    for (std::int64_t d = 0; d < size; d += W) {
+        store(to + d, How::ready(d + W <= size ? load(from + d) : load_first(from + d, size - d)));
+    }
+}
+
+// A set of keys (count, dim) with the words (words, padded), made ready, that are compared to them and the weights
+// (rows, padded), whose excess is 0.
 template <typename T>
 struct Scoring {
     const T* keys;
@@ -27,22 +91,14 @@ struct Scoring {
     std::int64_t rows;
 };
 
-template <typename T, int Words, typename Out>
-void score_key_by_one_row(const T* key, std::int64_t dim, const T* query, const T* weight, Out* out,
+template <typename How, typename T, int Words, typename Out>
+void score_key_by_one_row(const T* key, std::int64_t step, const T* query, const T* weight, Out* out,
                           std::int64_t out_stride) {
-    constexpr std::int64_t W = lanes<T>();
-    const std::int64_t step = padded<T>(dim);
     Vec<T> total[Words] = {};
-    std::int64_t d = 0;
-    for (; d + W <= dim; d += W) {
+    for (std::int64_t d = 0; d < step; d += lanes<T>()) {
         const Vec<T> k = load(key + d);
         const Vec<T> w = load(weight + d);
-        for (int l = 0; l < Words; ++l) total[l] += w * tanh(k + load(query + l * step + d));
-    }
-    if (d < dim) {
-        const Vec<T> k = load_first(key + d, dim - d);
-        const Vec<T> w = load(weight + d);
-        for (int l = 0; l < Words; ++l) total[l] += w * tanh(k + load(query + l * step + d));
+        for (int l = 0; l < Words; ++l) total[l] += w * How::tanh(k, load(query + l * step + d));
     }
     for (int l = 0; l < Words; ++l) out[l * out_stride] = static_cast<Out>(sum_in_double(total[l]));
 }
@@ -64,14 +120,12 @@ void score_values(const T* values, std::int64_t step, const T* weight, Out* out,
     }
 }
 
-template <typename T, int Words, typename Out>
-void score_key_by_rows(const T* key, std::int64_t dim, const T* query, const T* weight, std::int64_t rows, Out* out,
+template <typename How, typename T, int Words, typename Out>
+void score_key_by_rows(const T* key, std::int64_t step, const T* query, const T* weight, std::int64_t rows, Out* out,
                        std::int64_t out_stride, T* values) {
-    constexpr std::int64_t W = lanes<T>();
-    const std::int64_t step = padded<T>(dim);
-    for (std::int64_t d = 0; d < step; d += W) {
-        const Vec<T> k = d + W <= dim ? load(key + d) : load_first(key + d, dim - d);
-        for (int l = 0; l < Words; ++l) store(values + l * step + d, tanh(k + load(query + l * step + d)));
+    for (std::int64_t d = 0; d < step; d += lanes<T>()) {
+        const Vec<T> k = load(key + d);
+        for (int l = 0; l < Words; ++l) store(values + l * step + d, How::tanh(k, load(query + l * step + d)));
     }
     std::int64_t r = 0;
     for (; r + kRows <= rows; r += kRows) {
@@ -80,57 +134,69 @@ void score_key_by_rows(const T* key, std::int64_t dim, const T* query, const T* 
     for (; r < rows; ++r) score_values<T, Words, 1>(values, step, weight + r * step, out + r, out_stride);
 }
 
-template <typename T, int Words, typename Out>
-void score_key(const Scoring<T>& s, const T* key, std::int64_t word, Out* out, std::int64_t out_stride, T* values) {
-    const T* query = s.query + word * padded<T>(s.dim);
+// `key` is a padded row, ready; `values` lies behind it.
+template <typename How, typename T, int Words, typename Out>
+void score_key(const Scoring<T>& s, T* key, std::int64_t word, Out* out, std::int64_t out_stride) {
+    const std::int64_t step = padded<T>(s.dim);
+    const T* query = s.query + word * step;
+    out += word * out_stride;
     if (s.rows == 1) {
-        score_key_by_one_row<T, Words>(key, s.dim, query, s.weight, out + word * out_stride, out_stride);
+        score_key_by_one_row<How, T, Words>(key, step, query, s.weight, out, out_stride);
     } else {
-        score_key_by_rows<T, Words>(key, s.dim, query, s.weight, s.rows, out + word * out_stride, out_stride, values);
+        score_key_by_rows<How, T, Words>(key, step, query, s.weight, s.rows, out, out_stride, key + step);
     }
 }
 
-// out[l][key * rows + r] for every word l, its rows out_stride apart; Out is T or double. values: workspace, (kWords,
-// padded).
-template <typename T, typename Out>
+// out[l][key * rows + r] for every word l, its rows out_stride apart; Out is T or double. values: workspace, (kWords +
+// 1, padded).
+template <typename How, typename T, typename Out>
 void scores(const Scoring<T>& s, Out* out, std::int64_t out_stride, T* values) {
     for (std::int64_t i = 0; i < s.count; ++i) {
-        const T* key = s.keys + i * s.dim;
+        make_ready<How>(s.keys + i * s.dim, s.dim, values);
         Out* scored = out + i * s.rows;
         std::int64_t l = 0;
-        for (; l + kWords <= s.words; l += kWords) score_key<T, kWords>(s, key, l, scored, out_stride, values);
+        for (; l + kWords <= s.words; l += kWords) score_key<How, T, kWords>(s, values, l, scored, out_stride);
         switch (s.words - l) {
-            case 3: score_key<T, 3>(s, key, l, scored, out_stride, values); break;
-            case 2: score_key<T, 2>(s, key, l, scored, out_stride, values); break;
-            case 1: score_key<T, 1>(s, key, l, scored, out_stride, values); break;
+            case 3: score_key<How, T, 3>(s, values, l, scored, out_stride); break;
+            case 2: score_key<How, T, 2>(s, values, l, scored, out_stride); break;
+            case 1: score_key<How, T, 1>(s, values, l, scored, out_stride); break;
             default: break;
         }
     }
 }
 
-// One vector of one key, one weight row: adds to d_query (words, padded) and d_weight and returns the key's gradient.
-template <typename T>
-Vec<T> gradient_by_one_row(const Scoring<T>& s, Vec<T> key, std::int64_t d, const T* grad, std::int64_t grad_stride,
-                           T* d_query, T* d_weight) {
+// One vector of one key, exactly `Rows` weight rows: adds to d_query (words, padded) and d_weight (rows, padded) and
+// returns the key's gradient.
+template <typename How, typename T, int Rows>
+Vec<T> gradient_by_rows(const Scoring<T>& s, Vec<T> key, std::int64_t d, const T* grad, std::int64_t grad_stride,
+                        T* d_query, T* d_weight) {
     const std::int64_t step = padded<T>(s.dim);
-    const Vec<T> w = load(s.weight + d);
+    Vec<T> w[Rows];
+    Vec<T> d_w[Rows] = {};
+    for (int r = 0; r < Rows; ++r) w[r] = load(s.weight + r * step + d);
     Vec<T> d_key = {};
-    Vec<T> d_w = {};
     for (std::int64_t l = 0; l < s.words; ++l) {
-        const Vec<T> g = all(grad[l * grad_stride]);
-        const Vec<T> t = tanh(key + load(s.query + l * step + d));
-        const Vec<T> gw = g * w;
-        const Vec<T> d_sum = gw - gw * t * t;
-        d_w += g * t;
+        const Vec<T> t = How::tanh(key, load(s.query + l * step + d));
+        Vec<T> d_t = {};
+        for (int r = 0; r < Rows; ++r) {
+            const Vec<T> g = all(grad[l * grad_stride + r]);
+            d_t += g * w[r];
+            d_w[r] += g * t;
+        }
+        const Vec<T> d_sum = d_t - d_t * t * t;
         d_key += d_sum;
         T* dq = d_query + l * step + d;
         store(dq, load(dq) + d_sum);
     }
-    store(d_weight + d, load(d_weight + d) + d_w);
+    for (int r = 0; r < Rows; ++r) {
+        T* sum = d_weight + r * step + d;
+        store(sum, load(sum) + d_w[r]);
+    }
     return d_key;
 }
 
-// `Rows` of several weight rows: adds to d_weight, and for every word to d_values, the gradient of its tanh value.
+// `Rows` of any number of weight rows, starting at `row`: adds to d_weight, and for every word to d_values, the
+// gradient of its tanh value.
 template <typename T, int Rows>
 void gradient_of_values(const Scoring<T>& s, std::int64_t row, std::int64_t d, const T* grad, std::int64_t grad_stride,
                         const T* values, T* d_values, T* d_weight) {
@@ -154,15 +220,15 @@ void gradient_of_values(const Scoring<T>& s, std::int64_t row, std::int64_t d, c
     for (int r = 0; r < Rows; ++r) store(sums + r * step, load(sums + r * step) + d_w[r]);
 }
 
-// gradient_by_one_row for several weight rows. values: workspace, two vectors for each word.
-template <typename T>
-Vec<T> gradient_by_rows(const Scoring<T>& s, Vec<T> key, std::int64_t d, const T* grad, std::int64_t grad_stride,
-                        T* d_query, T* d_weight, T* values) {
+// gradient_by_rows for more weight rows than fit in registers. values: workspace, two vectors for each word.
+template <typename How, typename T>
+Vec<T> gradient_by_many_rows(const Scoring<T>& s, Vec<T> key, std::int64_t d, const T* grad, std::int64_t grad_stride,
+                             T* d_query, T* d_weight, T* values) {
     constexpr std::int64_t W = lanes<T>();
     const std::int64_t step = padded<T>(s.dim);
     T* d_values = values + s.words * W;
     for (std::int64_t l = 0; l < s.words; ++l) {
-        store(values + l * W, tanh(key + load(s.query + l * step + d)));
+        store(values + l * W, How::tanh(key, load(s.query + l * step + d)));
         store(d_values + l * W, Vec<T>{});
     }
     std::int64_t r = 0;
@@ -190,7 +256,7 @@ struct ScoreSums {
 };
 
 // From grad[l][key * rows + r]: d_keys (count, dim), and in sums.total the gradients of query and weight.
-template <typename T>
+template <typename How, typename T>
 void score_gradients(const Scoring<T>& s, const T* grad, std::int64_t grad_stride, T* d_keys,
                      const ScoreSums<T>& sums) {
     constexpr std::int64_t W = lanes<T>();
@@ -206,10 +272,15 @@ void score_gradients(const Scoring<T>& s, const T* grad, std::int64_t grad_strid
             const T* g = grad + i * s.rows;
             for (std::int64_t d = 0; d < step; d += W) {
                 const std::int64_t rest = s.dim - d;
-                const Vec<T> k = rest >= W ? load(key + d) : load_first(key + d, rest);
-                const Vec<T> d_key =
-                    s.rows == 1 ? gradient_by_one_row(s, k, d, g, grad_stride, d_query, d_weight)
-                                : gradient_by_rows(s, k, d, g, grad_stride, d_query, d_weight, sums.values);
+                const Vec<T> k = How::ready(rest >= W ? load(key + d) : load_first(key + d, rest));
+                Vec<T> d_key;
+                if (s.rows == 1) {
+                    d_key = gradient_by_rows<How, T, 1>(s, k, d, g, grad_stride, d_query, d_weight);
+                } else if (s.rows == kRowsInRegisters) {
+                    d_key = gradient_by_rows<How, T, kRowsInRegisters>(s, k, d, g, grad_stride, d_query, d_weight);
+                } else {
+                    d_key = gradient_by_many_rows<How>(s, k, d, g, grad_stride, d_query, d_weight, sums.values);
+                }
                 T* out = d_keys + i * s.dim + d;
                 if (rest >= W) {
                     store(out, d_key);

@@ -25,17 +25,23 @@ T largest(const T* x, std::int64_t n) {
     return most;
 }
 
-// Eq. 3: gamma, the softmax over all frames * slots scores z, and its moments over the frames.
-//
-// z comes in double, because the last bit of a large float score is an error of its exponential. Two passes over the
-// few numbers of one word, in double: the variance is taken about the mean, so that a narrow gamma far into a long
-// motion loses nothing.
+// Eq. 3: gamma, the softmax over all n scores of a word. They come in double, because the last bit of a large float
+// score is an error of its exponential.
 template <typename T>
-void softmax_and_moments(const double* z, std::int64_t frames, std::int64_t slots, T* gamma, double& mean,
-                         double& variance) {
-    const double most = largest(z, frames * slots);
-    for (std::int64_t i = 0; i < frames * slots; ++i) gamma[i] = static_cast<T>(z[i] - most);
-    exp_in_place(gamma, frames * slots);
+void softmax(const double* z, std::int64_t n, T* gamma) {
+    const double most = largest(z, n);
+    for (std::int64_t i = 0; i < n; ++i) gamma[i] = static_cast<T>(z[i] - most);
+    exp_in_place(gamma, n);
+    double total = 0;
+    for (std::int64_t i = 0; i < n; ++i) total += gamma[i];
+    const T scale = static_cast<T>(1 / total);
+    for (std::int64_t i = 0; i < n; ++i) gamma[i] *= scale;
+}
+
+// The moments of gamma (frames, slots) over the frames. Two passes over the few numbers of one word, in double: the
+// variance is taken about the mean, so that a narrow gamma far into a long motion loses nothing.
+template <typename T>
+void moments(const T* gamma, std::int64_t frames, std::int64_t slots, double& mean, double& variance) {
     const auto frame_weight = [=](std::int64_t t) {
         double weight = 0;
         for (std::int64_t s = 0; s < slots; ++s) weight += gamma[t * slots + s];
@@ -54,8 +60,6 @@ void softmax_and_moments(const double* z, std::int64_t frames, std::int64_t slot
         second += offset * offset * frame_weight(t);
     }
     variance = second / total;
-    const T scale = static_cast<T>(1 / total);
-    for (std::int64_t i = 0; i < frames * slots; ++i) gamma[i] *= scale;
 }
 
 inline double clamped_std(double variance, double sigma_min) {

@@ -25,14 +25,6 @@ constexpr T query_limit() {
     return static_cast<T>(kKeyLimit + (sizeof(T) == 4 ? 10 : 19));
 }
 
-// exp(2x) for |x| < 43.
-template <typename T>
-Vec<T> exp_of_twice(Vec<T> x) {
-    Vec<T> power;
-    const Vec<T> p = expm1_small(reduce(x + x, power));
-    return power + power * p;
-}
-
 // 1 / x for normal x > 0, within two units of the last place; NaN stays NaN.
 template <typename T>
 Vec<T> reciprocal(Vec<T> x) {
@@ -63,7 +55,7 @@ void prepare_rows(const T* from, std::int64_t count, std::int64_t dim, std::int6
         for (std::int64_t d = 0; d < step; d += W) {
             const std::int64_t rest = std::clamp<std::int64_t>(dim - d, 0, W);
             const Vec<T> x = load_first(from + i * dim + d, rest);
-            store(to + i * step + d, exponential ? exp_of_twice<T>(within(x, limit)) : x);
+            store(to + i * step + d, exponential ? exp_of_twice(within(x, limit)) : x);
         }
     }
 }
@@ -233,7 +225,8 @@ void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t 
     }
     for (std::int64_t l = 0; l < words; ++l) {
         double mean, variance;
-        softmax_and_moments(rows.z + l * slots, frames, n.slots, rows.gamma, mean, variance);
+        softmax(rows.z + l * slots, slots, rows.gamma);
+        moments(rows.gamma, frames, n.slots, mean, variance);
         const double std = clamped_std(variance, m.sigma_min);
         rows.attention.mean[first + l] = static_cast<T>(mean);
         rows.attention.std[first + l] = static_cast<T>(std);

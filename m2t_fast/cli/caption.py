@@ -5,20 +5,38 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import options
-from m2t_fast.errors import UserError
+from m2t_fast.cli import motion_files, options
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from m2t_fast.cli.motion_files import MotionFile
     from m2t_fast.data.batches import MotionBatch
     from m2t_fast.evaluation.captions import Hypothesis
     from m2t_fast.interpretation.words import WordAttention
     from m2t_fast.training.run_folder import Run
+
+
+SOME_LEFT_OUT = 3
+"""Exit code: captions were made, but not of every file of a folder."""
+
+
+@dataclass(frozen=True)
+class CaptionedMotion:
+    """A motion with its captions and what the model looked at.
+
+    ``file``: the motion at the skeleton's frame rate; ``joints`` (T, J, 3) float32, the kept frames that the model saw,
+    absolute, in metres, Y up; ``captions`` best first; ``words`` of the best one.
+    """
+
+    file: MotionFile
+    joints: np.ndarray
+    captions: list[Hypothesis]
+    words: list[WordAttention]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,11 +44,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "caption",
         help="caption motion files",
-        description="Prints one caption a motion, in the order given. A motion is a .npy file (frames, joints, 3) in "
-        "metres, Y up, at the skeleton's own rate (22 joints: 20 frames per second, 21 joints: 12.5).",
+        description="Prints one caption a motion, in the order given; of a folder a table, a file a line: name, tab, "
+        "caption. A file of a folder that cannot be read is left out and listed on stderr at the end, exit code 3.",
     )
     options.add_run(parser)
-    parser.add_argument("motions", metavar="MOTION.npy", type=Path, nargs="+", help="motion files")
+    motion_files.add_arguments(parser)
     parser.add_argument(
         "--json",
         action="store_true",
@@ -45,49 +63,44 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from m2t_fast.evaluation.captions import generate_batches, hypotheses_of
-    from m2t_fast.interpretation.words import caption_words
     from m2t_fast.training.run_folder import load_run
 
     device = options.device(args.device)
     with options.backend(args.backend, device):
         opened = load_run(args.run_folder, device)
-        motions = [_read(path, opened) for path in args.motions]
-        lines = [""] * len(motions)
-        batches = _batches([_prepare(joints, opened) for joints in motions], args.batch_size)
-        for batch, found in generate_batches(opened.model, batches, **options.search_of(args)):
-            for row, index in enumerate(batch.index.tolist()):
-                captions = hypotheses_of(found, row, opened.vocabulary)
-                if args.json:
-                    words = caption_words(found, row, int(batch.lengths[row]), opened.vocabulary)
-                    content = _describe(args.motions[index], captions, words, opened, len(motions[index]))
-                    lines[index] = json.dumps(content, ensure_ascii=False)
-                else:
-                    lines[index] = captions[0].caption
-    for line in lines:
-        print(line)
-    return 0
+        files, skipped = motion_files.read_all(args, opened)
+        captioned = _caption(files, opened, args)
+    table = any(path.is_dir() for path in args.motions)
+    for motion in captioned:
+        if args.json:
+            print(json.dumps(_describe(motion, opened), ensure_ascii=False))
+        else:
+            caption = motion.captions[0].caption
+            print(f"{motion.file.name}\t{caption}" if table else caption)
+    motion_files.report_skipped(skipped, len(files))
+    return SOME_LEFT_OUT if skipped else 0
 
 
-def _read(path: Path, opened: Run) -> np.ndarray:
-    from m2t_fast.data.folder import read_motion
-
-    joints = read_motion(path)
-    if joints.shape[1] != opened.skeleton.joints:
-        raise UserError(
-            f"{path}: {joints.shape[1]} joints, but {opened.folder} reads {opened.skeleton.joints} "
-            f"({opened.skeleton.name})"
-        )
-    return joints
-
-
-def _prepare(joints: np.ndarray, opened: Run) -> torch.Tensor:
-    """Kept frames (T, J, 3), standardised, of a motion as distributed."""
+def _caption(files: list[MotionFile], opened: Run, args: argparse.Namespace) -> list[CaptionedMotion]:
+    """Captions of all motions, in their order."""
     import torch
 
     from m2t_fast.data.preprocessing import downsample
+    from m2t_fast.evaluation.captions import generate_batches, hypotheses_of
+    from m2t_fast.interpretation.words import caption_words
 
-    return torch.from_numpy(opened.statistics.apply(downsample(joints, opened.settings)))
+    kept = [downsample(file.joints, opened.settings) for file in files]
+    batches = _batches([torch.from_numpy(opened.statistics.apply(joints)) for joints in kept], args.batch_size)
+    captioned: dict[int, CaptionedMotion] = {}
+    for batch, found in generate_batches(opened.model, batches, **options.search_of(args)):
+        for row, index in enumerate(batch.index.tolist()):
+            captioned[index] = CaptionedMotion(
+                files[index],
+                kept[index] / files[index].units_per_metre,
+                hypotheses_of(found, row, opened.vocabulary),
+                caption_words(found, row, int(batch.lengths[row]), opened.vocabulary),
+            )
+    return [captioned[index] for index in range(len(files))]
 
 
 def _batches(motions: list[torch.Tensor], batch_size: int) -> Iterator[MotionBatch]:
@@ -103,18 +116,16 @@ def _batches(motions: list[torch.Tensor], batch_size: int) -> Iterator[MotionBat
         yield MotionBatch(padded, lengths[index], index)
 
 
-def _describe(
-    path: Path, captions: list[Hypothesis], words: list[WordAttention], opened: Run, frames: int
-) -> dict[str, Any]:
-    """What --json prints of a motion of ``frames`` frames."""
+def _describe(motion: CaptionedMotion, opened: Run) -> dict[str, Any]:
+    """What --json prints of a motion."""
     from m2t_fast.interpretation.words import seconds_of
 
-    fps, settings = opened.skeleton.fps, opened.settings
+    fps, settings, frames = opened.skeleton.fps, opened.settings, len(motion.file.joints)
     return {
-        "file": str(path),
-        "caption": captions[0].caption,
-        "score": captions[0].score,
-        "captions": [hypothesis._asdict() for hypothesis in captions],
+        "file": str(motion.file.path),
+        "caption": motion.captions[0].caption,
+        "score": motion.captions[0].score,
+        "captions": [hypothesis._asdict() for hypothesis in motion.captions],
         "words": [
             {
                 "word": word.word,
@@ -123,6 +134,6 @@ def _describe(
                 "std": word.std * settings.downsample / fps,
                 "parts": word.parts,
             }
-            for word in words
+            for word in motion.words
         ],
     }

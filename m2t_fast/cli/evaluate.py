@@ -1,29 +1,57 @@
-"""``m2t-fast evaluate``: scores of a run on a split, and its predictions."""
+"""``m2t-fast evaluate``: scores of runs on a split as the paper's tables, and their predictions."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from m2t_fast.data.dataset import MotionDataset
+    from m2t_fast.evaluation.report import Files, Report
+    from m2t_fast.training.run_folder import Run
 
 
 def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="score a run on a split",
-        description="Captions a split, prints the scores against all references and writes the predictions.",
+        help="score runs on a split",
+        description="Captions a split with one or several runs, prints the paper's scores against all references, and "
+        "writes them (scores.json, scores.md, scores.tex) and the captions (predictions.jsonl).",
     )
-    options.add_run(parser)
+    parser.add_argument(
+        "run_folders", metavar="RUN", type=Path, nargs="+", help="run folders that train or convert wrote"
+    )
     options.add_data(parser)
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="which split (%(default)s)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where predictions go (RUN/predictions.jsonl)")
-    options.add_search(parser, beam_size=1)
+    parser.add_argument(
+        "--text",
+        choices=("raw", "processed"),
+        default="raw",
+        help="compare captions as written, or in the lemmatised tokens of the text files as TM2T does; scores of one "
+        "and of the other cannot be compared (%(default)s)",
+    )
+    parser.add_argument(
+        "--bert-model",
+        type=Path,
+        metavar="FOLDER",
+        help="add BERTScore by the transformers model in this folder (the paper's is roberta-large)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR|NAME.jsonl",
+        help="where the files go: a folder, or the predictions' own file, beside which the others are NAME.scores.json "
+        "and so on (without it each run's files go to its own folder; a table of several runs is then printed only)",
+    )
+    options.add_search(parser, beam_size=1, several=True)
     options.add_device(parser)
     options.add_backend(parser)
     parser.set_defaults(run=run)
@@ -31,35 +59,91 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from m2t_fast.data.dataset import load_data
-    from m2t_fast.evaluation.scores import evaluate, write_predictions
+    from m2t_fast.evaluation.bert import HOW_TO_GET_IT, BertScorer, why_unavailable
+    from m2t_fast.evaluation.lemmas import learn_lemmas
+    from m2t_fast.evaluation.report import Files, Report, evaluate_run
     from m2t_fast.training.run_folder import load_run
 
+    names = _names(args.run_folders)
     device = options.device(args.device)
     with options.backend(args.backend, device):
-        opened = load_run(args.run_folder, device)
-        output = args.output or args.run_folder / "predictions.jsonl"
-        options.require_writable(output)
-        prepared = load_data(
-            args.data,
-            dataclasses.replace(opened.settings, max_frames_train=None),  # a filter of training, not of the split
-            vocabulary=opened.vocabulary,
-            statistics=opened.statistics,
-            splits=(args.split,),
-            joints=opened.skeleton.joints,
-        )
-        if prepared.skeleton != opened.skeleton:
-            raise UserError(
-                f"{args.data}: motions have {prepared.skeleton.joints} joints, but {opened.folder} reads "
-                f"{opened.skeleton.joints} ({opened.skeleton.name})"
+        runs = [load_run(folder, device) for folder in args.run_folders]
+        joint = None if args.output is None else Files.of(args.output)
+        for files in [joint] if joint else [Files(folder) for folder in args.run_folders]:
+            options.require_writable(files.first)
+        without_bert = None if args.bert_model else f"no --bert-model FOLDER; {HOW_TO_GET_IT}"
+        without_bert = without_bert or why_unavailable()
+        bert = None if without_bert else BertScorer(args.bert_model, device)
+        datasets = _load_splits(runs, args.data, args.split)
+        lemmas = None if args.text == "raw" else learn_lemmas(args.data, runs[0].skeleton.joints)
+        search = options.search_of(args)
+        beam_sizes, force_gate = search.pop("beam_size"), search.pop("force_gate")
+        results = [
+            result
+            for opened, dataset, name in zip(runs, datasets, names, strict=True)
+            for result in evaluate_run(
+                opened,
+                dataset,
+                beam_sizes=beam_sizes,
+                force_gate=force_gate,
+                lemmas=lemmas,
+                bert=bert,
+                name=name,
+                batch_size=args.batch_size,
+                progress=sys.stderr.isatty(),
+                **search,
             )
-        dataset = prepared[args.split]
-        scores, records = evaluate(
-            opened, dataset, batch_size=args.batch_size, progress=sys.stderr.isatty(), **options.search_of(args)
-        )
-    write_predictions(output, records)
-    print(f"{args.split} split of {args.data}: {len(dataset.ids):,} motions, {len(dataset):,} references")
-    for name, value in scores.items():
-        print(f"{name:<8}{value:6.2f}")
-    print(f"predictions in {output}")
+        ]
+    left_out = {} if "cider" in results[0].rows[0].scores else {"ROUGE-L and CIDEr": "pip install 'm2t_fast[eval]'"}
+    left_out |= {"BERTScore": without_bert} if without_bert else {}
+    report = Report(str(args.data), args.split, args.text, search, bert.describe() if bert else None, left_out, results)
+    print(report.printed())
+    if joint:
+        _write(report, joint)
+    else:
+        for folder in args.run_folders:
+            _write(report.only(folder), Files(folder))
     return 0
+
+
+def _write(report: Report, files: Files) -> None:
+    predictions, *others = report.write(files)
+    print(f"predictions in {predictions}; {', '.join(path.name for path in others)} beside them")
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """What the table calls each run: the name of its folder, or the whole path where several have that name."""
+    resolved = [folder.resolve() for folder in folders]
+    for place, folder in enumerate(resolved):
+        if folder in resolved[:place]:
+            raise UserError(f"{folders[place]}: this run is there twice, expected each once")
+    count = Counter(folder.name for folder in resolved)
+    return [full.name if count[full.name] == 1 else str(given) for full, given in zip(resolved, folders, strict=True)]
+
+
+def _load_splits(runs: list[Run], data: str, split: str) -> list[MotionDataset]:
+    """The split as each run reads it; runs with the same vocabulary, statistics and settings share one."""
+    from m2t_fast.data.dataset import load_data
+
+    loaded: dict[Any, MotionDataset] = {}
+    datasets = []
+    for opened in runs:
+        settings = dataclasses.replace(opened.settings, max_frames_train=None)  # a filter of training, not of the split
+        key = (settings, opened.vocabulary, opened.statistics, opened.skeleton.joints)
+        if key not in loaded:
+            prepared = load_data(
+                data,
+                settings,
+                vocabulary=opened.vocabulary,
+                statistics=opened.statistics,
+                splits=(split,),
+                joints=opened.skeleton.joints,
+            )
+            if prepared.skeleton != opened.skeleton:
+                raise UserError(
+                    f"{data}: motions have {prepared.skeleton.joints} joints, but {opened.folder} reads "
+                    f"{opened.skeleton.joints} ({opened.skeleton.name})"
+                )
+            loaded[key] = prepared[split]
+        datasets.append(loaded[key])
+    return datasets

@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; None: the process's own.
 
     Returns:
-        0; 2 with one line on stderr when the user made a mistake (:class:`UserError`, or a file that the system does
-        not let through); 130 when interrupted; 141 when nobody reads the output any more. Any other exception is a
-        bug and is not caught.
+        what the command returns, 0 when all is well; 2 with one line on stderr when the user made a mistake
+        (:class:`UserError`, or a file that the system does not let through); 130 when interrupted; 141 when nobody
+        reads the output any more. Any other exception is a bug and is not caught.
     """
     try:
         with warnings.catch_warnings():

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m2t_fast.errors import UserError
 
@@ -33,6 +33,11 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 
 positive_int = whole_number(1)
+
+
+def positive_ints(text: str) -> list[int]:
+    """An argparse type: whole numbers from 1 on, separated by commas, each once."""
+    return list(dict.fromkeys(positive_int(part) for part in text.split(",")))
 
 
 def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
@@ -82,10 +87,14 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_search(parser: argparse.ArgumentParser, beam_size: int) -> None:
-    """The options of caption search; see :func:`search_of`."""
+def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = False) -> None:
+    """The options of caption search; see :func:`search_of`. With ``several`` --beam-size takes a list."""
     parser.add_argument(
-        "--beam-size", type=positive_int, default=beam_size, metavar="K", help="1 is greedy search (%(default)s)"
+        "--beam-size",
+        type=positive_ints if several else positive_int,
+        default=str(beam_size),
+        metavar="K[,K...]" if several else "K",
+        help=f"1 is greedy search{'; with commas, each of several' if several else ''} (%(default)s)",
     )
     parser.add_argument(
         "--max-length", type=positive_int, default=40, metavar="N", help="longest caption in words (%(default)s)"
@@ -108,7 +117,7 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int) -> None:
     )
 
 
-def search_of(args: argparse.Namespace) -> dict[str, int | float | None]:
+def search_of(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``Captioner.generate`` among the options that :func:`add_search` added."""
     return {name: getattr(args, name) for name in ("beam_size", "max_length", "length_penalty", "force_gate")}
 

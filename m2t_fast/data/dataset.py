@@ -16,7 +16,7 @@ from m2t_fast.data.folder import SPLITS, read_folder
 from m2t_fast.data.preprocessing import DataSettings, FilteredMotion, Statistics, filter_motions
 from m2t_fast.data.raw import RawData, Segment
 from m2t_fast.data.supervision import UNSUPERVISED, targets
-from m2t_fast.data.tagging import caption_tags, tagger_name
+from m2t_fast.data.tagging import caption_tags, processed_words, tagger_name
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.skeleton import PART_NAMES, Skeleton, skeleton_of
 
@@ -37,6 +37,7 @@ class MotionDataset:
         caption_motion: (M,) int64, the motion of each sample; ascending.
         ids: N motion ids.
         references: per motion its captions in sample order, raw words joined by spaces (rare words as written).
+        processed: like ``references``, in the lemmatised tokens of the text files; "" for a caption without tokens.
         segments: per motion its action segments in kept frames, None where it has none; None if no motion has any.
     """
 
@@ -50,6 +51,7 @@ class MotionDataset:
     caption_motion: Tensor
     ids: list[str]
     references: list[list[str]]
+    processed: list[list[str]]
     segments: list[list[Segment] | None] | None
     skeleton: Skeleton
     statistics: Statistics
@@ -175,6 +177,7 @@ def _build(
         caption_motion=torch.repeat_interleave(torch.arange(len(motions)), counts),
         ids=[m.id for m in motions],
         references=[[" ".join(words) for _, words in m.captions] for m in motions],
+        processed=[[" ".join(processed_words(caption.tags or ())) for caption, _ in m.captions] for m in motions],
         segments=[m.segments for m in motions] if any(m.segments is not None for m in motions) else None,
         skeleton=skeleton,
         statistics=statistics,
@@ -259,6 +262,7 @@ def _pack(prepared: Prepared, tagger: str | None) -> tuple[dict[str, Tensor], di
             split: {
                 "ids": d.ids,
                 "references": d.references,
+                "processed": d.processed,
                 "segments": None if d.segments is None else [_rows_of(segments) for segments in d.segments],
             }
             for split, d in prepared.splits.items()
@@ -278,6 +282,7 @@ def _unpack(tensors: dict[str, Tensor], content: dict[str, Any], source: str) ->
             **{name: tensors[f"{split}.{name}"] for name in _TENSORS},
             ids=lists["ids"],
             references=lists["references"],
+            processed=lists["processed"],
             segments=lists["segments"] and [_segments_from(rows) for rows in lists["segments"]],
             skeleton=skeleton,
             statistics=statistics,

@@ -15,6 +15,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.skeleton import PART_NAMES, SKELETONS, Skeleton, skeleton_of
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
+_JOINTS_EXPECTED = f"(frames, {' or '.join(str(s.joints) for s in reversed(SKELETONS))}, 3)"
 
 
 def read_folder(path: str | Path, splits: Sequence[str] = SPLITS) -> RawData:
@@ -91,20 +92,37 @@ def read_motion(path: str | Path) -> np.ndarray:
         UserError: the file is missing, truncated or no .npy of floats, has no frames or another shape than
             (frames, 21 or 22, 3), or holds NaN or infinite coordinates (the first bad frame is named).
     """
+    return check_motion(load_array(path, _JOINTS_EXPECTED), path)
+
+
+def load_array(path: str | Path, expected: str) -> np.ndarray:
+    """The array of floats in a .npy file; ``expected`` is the shape that messages name.
+
+    Raises:
+        UserError: the file is missing, truncated or no .npy of floats.
+    """
     try:
-        joints = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
     except Exception as error:  # foreign bytes make NumPy raise nearly anything, from EOFError to MemoryError
         raise UserError(f"{path}: truncated or not a .npy file of numbers ({_one_line(error)})") from None
-    expected = f"(frames, {' or '.join(str(s.joints) for s in reversed(SKELETONS))}, 3)"
-    if not isinstance(joints, np.ndarray):
-        joints.close()
+    if not isinstance(array, np.ndarray):
+        array.close()
         raise UserError(f"{path}: an .npz archive, expected a .npy file of shape {expected}")
-    if joints.dtype.kind != "f" or joints.dtype.itemsize > 8:
-        raise UserError(f"{path}: dtype {joints.dtype}, expected float16, float32 or float64")
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise UserError(f"{path}: dtype {array.dtype}, expected float16, float32 or float64")
+    return array
+
+
+def check_motion(joints: np.ndarray, path: str | Path) -> np.ndarray:
+    """An array of floats as (frames, J, 3) float32; ``path`` is for messages.
+
+    Raises:
+        UserError: no frames, another shape than (frames, 21 or 22, 3), NaN or infinite coordinates.
+    """
     if joints.ndim != 3 or joints.shape[2] != 3 or joints.shape[1] not in [s.joints for s in SKELETONS]:
-        raise UserError(f"{path}: shape {joints.shape}, expected {expected}")
+        raise UserError(f"{path}: shape {joints.shape}, expected {_JOINTS_EXPECTED}")
     if len(joints) == 0:
         raise UserError(f"{path}: no frames (shape {joints.shape}), expected at least one")
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is reported below

@@ -19,6 +19,11 @@ def _words_of(token: str) -> tuple[str, ...]:
     return tuple(tokenise(token))
 
 
+def processed_words(tagged: Sequence[tuple[str, str]]) -> list[str]:
+    """The lower-case words of a caption's tagged tokens, punctuation left out: nouns and verbs are lemmas there."""
+    return [word for token, _ in tagged for word in _words_of(token)]
+
+
 def align_tags(words: Sequence[str], tagged: Sequence[tuple[str, str]]) -> Tags:
     """The tag of each raw word, from the tagged tokens of the text file, which are lemmatised and may lack some words.
 

@@ -1,14 +1,28 @@
 """Captioning whole data sets and scoring the captions."""
 
+from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.captions import Hypothesis, caption_motions, generate_batches, hypotheses_of
-from m2t_fast.evaluation.scores import evaluate, validation_bleu, write_predictions
+from m2t_fast.evaluation.lemmas import Lemmas, learn_lemmas
+from m2t_fast.evaluation.report import Files, Report, Result, evaluate_run
+from m2t_fast.evaluation.scores import evaluate, processed_references, validation_bleu, write_predictions
+from m2t_fast.evaluation.tables import Row, Table
 
 __all__ = [
+    "BertScorer",
+    "Files",
     "Hypothesis",
+    "Lemmas",
+    "Report",
+    "Result",
+    "Row",
+    "Table",
     "caption_motions",
     "evaluate",
+    "evaluate_run",
     "generate_batches",
     "hypotheses_of",
+    "learn_lemmas",
+    "processed_references",
     "validation_bleu",
     "write_predictions",
 ]

@@ -11,29 +11,65 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.files import atomic_path
 from m2t_fast.data.vocabulary import Vocabulary
+from m2t_fast.errors import UserError
+from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.captions import caption_motions
+from m2t_fast.evaluation.lemmas import Lemmas
 from m2t_fast.training.run_folder import Run
 
 
-def evaluate(run: Run, dataset: MotionDataset, **options: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def evaluate(
+    run: Run, dataset: MotionDataset, *, lemmas: Lemmas | None = None, bert: BertScorer | None = None, **options: Any
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Caption a split and score the best caption of every motion against all its references.
 
     The split must be prepared with the run's own vocabulary, statistics and settings. ``options`` are those of
     :func:`~m2t_fast.evaluation.captions.caption_motions`.
 
+    Args:
+        lemmas: None compares captions as written. Else references are the lemmatised tokens of the text files, and
+            predictions are brought into that form by ``lemmas``.
+        bert: adds BERTScore.
+
     Returns:
-        the scores (see :func:`m2t_fast.metrics.score`), and per motion, in the order of ``dataset.ids``, a JSON-ready
-        dictionary with ``id``, ``prediction``, ``score`` (of the search) and ``references``.
+        the scores (see :func:`m2t_fast.metrics.score`; with ``bert`` also ``bert_score``), and per motion, in the
+        order of ``dataset.ids``, a JSON-ready dictionary with ``id``, ``prediction``, ``score`` (of the search),
+        ``references`` and, with ``lemmas``, ``processed``: the prediction as it was compared.
 
     Raises:
+        UserError: with ``lemmas``, a motion none of whose captions has tokens.
         ValueError: an option is out of range, or the motions do not have the model's joints.
     """
+    references = dataset.references if lemmas is None else processed_references(dataset)
     captions = caption_motions(run.model, dataset, run.vocabulary, **options)
+    compared = [best.caption for best, *_ in captions]
+    if lemmas is not None:
+        compared = [" ".join(lemmas.apply(caption.split())) for caption in compared]
     records = [
-        {"id": motion_id, "prediction": best.caption, "score": best.score, "references": references}
-        for motion_id, (best, *_), references in zip(dataset.ids, captions, dataset.references, strict=True)
+        {"id": motion_id, "prediction": best.caption, "score": best.score, "references": group}
+        | ({} if lemmas is None else {"processed": text})
+        for motion_id, (best, *_), group, text in zip(dataset.ids, captions, references, compared, strict=True)
     ]
-    return metrics.score([best.caption for best, *_ in captions], dataset.references), records
+    scores = metrics.score(compared, references)
+    if bert is not None:
+        scores["bert_score"] = bert.score(compared, references)
+    return scores, records
+
+
+def processed_references(dataset: MotionDataset) -> list[list[str]]:
+    """Per motion its captions in the lemmatised tokens of its text file, without captions that have none.
+
+    Raises:
+        UserError: a motion none of whose captions has tokens.
+    """
+    references = [[caption for caption in captions if caption] for captions in dataset.processed]
+    for motion_id, captions in zip(dataset.ids, references, strict=True):
+        if not captions:
+            raise UserError(
+                f"{motion_id}: no caption of this motion has tagged tokens, which processed text compares; expected "
+                "lines caption#token/POS ...#start#end"
+            )
+    return references
 
 
 def validation_bleu(model: Captioner, dataset: MotionDataset, vocabulary: Vocabulary, batch_size: int = 64) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
-from m2t_fast.ops.registry import chosen_backend, implementation
+from m2t_fast.ops.registry import chosen_backend, implementation, supports
 from m2t_fast.reference.attention import AttentionOutput
 
 NAME = "spatio_temporal_attention"
@@ -95,21 +95,24 @@ def unchecked(
     scale: float,
 ) -> AttentionOutput:
     """:func:`spatio_temporal_attention` for callers that have checked their arguments, once for many words."""
-    return AttentionOutput(
-        *torch.ops.m2t_fast.spatio_temporal_attention(
-            parts,
-            temporal_keys,
-            spatial_keys,
-            temporal_query,
-            spatial_query,
-            temporal_weight,
-            spatial_weight,
-            spatial_bias,
-            lengths,
-            scale,
-            chosen_backend(),
-        )
+    tensors = (
+        parts,
+        temporal_keys,
+        spatial_keys,
+        temporal_query,
+        spatial_query,
+        temporal_weight,
+        spatial_weight,
+        spatial_bias,
     )
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    outputs = torch.ops.m2t_fast.spatio_temporal_attention(*tensors, lengths, scale, keep, chosen_backend())
+    return AttentionOutput(*outputs[:5])
+
+
+def _keeps_gamma(backend: str, parts: Tensor) -> bool:
+    """Whether the backend's gradient uses gamma (B, L, T, S); it must be as precise as the arithmetic."""
+    return supports(NAME, backend, parts, "KEEPS_GAMMA") and parts.dtype in (torch.float32, torch.float64)
 
 
 @torch.library.custom_op("m2t_fast::spatio_temporal_attention", mutates_args=())
@@ -124,10 +127,13 @@ def _forward(
     spatial_bias: Tensor,
     lengths: Tensor,
     scale: float,
+    keep: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The five outputs and gamma, which is empty unless a gradient will follow and the backend wants it for that."""
     run = implementation(NAME, backend, parts)
-    return run(
+    kept = {"keep": True} if keep and _keeps_gamma(backend, parts) else {}
+    outputs = run(
         parts,
         temporal_keys,
         spatial_keys,
@@ -138,22 +144,25 @@ def _forward(
         spatial_bias,
         lengths,
         scale,
+        **kept,
     )
+    return outputs if kept else (*outputs, parts.new_empty(0))
 
 
 @_forward.register_fake
 def _(
     parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight, spatial_bias,
-    lengths, scale, backend,
+    lengths, scale, keep, backend,
 ):  # fmt: skip
     batch, frames, part_count, part_dim = parts.shape
-    words = temporal_query.shape[1]
+    words, slots = temporal_query.shape[1], temporal_keys.shape[2]
     return (
         parts.new_empty(batch, words, part_dim),
         parts.new_empty(batch, words, frames),
         parts.new_empty(batch, words, frames, part_count),
         parts.new_empty(batch, words),
         parts.new_empty(batch, words),
+        parts.new_empty((batch, words, frames, slots) if keep and _keeps_gamma(backend, parts) else 0),
     )
 
 
@@ -175,10 +184,13 @@ def _backward(
     lengths: Tensor,
     mean: Tensor,
     std: Tensor,
+    spatial: Tensor | None,
+    gamma: Tensor | None,
     scale: float,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     run = implementation(NAME, backend, parts, "_backward")
+    kept = {} if gamma is None else {"spatial": spatial, "gamma": gamma}
     return run(
         (grad_context, grad_window, grad_spatial, grad_mean, grad_std),
         parts,
@@ -193,13 +205,14 @@ def _backward(
         mean,
         std,
         scale,
+        **kept,
     )
 
 
 @_backward.register_fake
 def _(
     grad_context, grad_window, grad_spatial, grad_mean, grad_std, parts, temporal_keys, spatial_keys, temporal_query,
-    spatial_query, temporal_weight, spatial_weight, spatial_bias, lengths, mean, std, scale, backend,
+    spatial_query, temporal_weight, spatial_weight, spatial_bias, lengths, mean, std, spatial, gamma, scale, backend,
 ):  # fmt: skip
     inputs = (
         parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight,
@@ -209,17 +222,18 @@ def _(
 
 
 def _setup_context(ctx, inputs, output):
-    *tensors, lengths, scale, backend = inputs
-    _, _, _, mean, std = output
-    ctx.save_for_backward(*tensors, lengths, mean, std)
+    *tensors, lengths, scale, _, backend = inputs
+    _, _, spatial, mean, std, gamma = output
+    # An empty gamma was not kept: nor need spatial be.
+    ctx.save_for_backward(*tensors, lengths, mean, std, *((spatial, gamma) if gamma.dim() > 1 else (None, None)))
     ctx.scale, ctx.backend = scale, backend
     ctx.set_materialize_grads(False)  # an output nobody used costs its gradient nothing
 
 
 def _autograd_backward(ctx, *grads):
     saved = ctx.saved_tensors
-    result = torch.ops.m2t_fast.spatio_temporal_attention_backward(*grads, *saved, ctx.scale, ctx.backend)
-    return *result, None, None, None
+    result = torch.ops.m2t_fast.spatio_temporal_attention_backward(*grads[:5], *saved, ctx.scale, ctx.backend)
+    return *result, None, None, None, None
 
 
 _forward.register_autograd(_autograd_backward, setup_context=_setup_context)

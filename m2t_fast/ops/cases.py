@@ -135,3 +135,70 @@ ENCODER_CASES = {
     "one-part": EncoderCase(parts=((0, 1, 2, 3, 4),)),
     "no-batch": EncoderCase(B=0),
 }
+
+
+@dataclass(frozen=True)
+class KeysCase:
+    """Sizes of one ``attention_keys`` call; S is 1 or P."""
+
+    B: int = 3
+    T: int = 6
+    P: int = 6
+    S: int = 1
+    H: int = 5
+    D: int = 7
+
+    def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
+        """parts, lengths, and weight and bias of the temporal and of the spatial keys."""
+        g = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
+
+        inputs = self.H * self.P // self.S
+        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
+        lengths[:1] = self.T
+        layer = [normal(self.D, inputs), normal(self.D), normal(self.D, inputs), normal(self.D)]
+        return [torch.tanh(normal(self.B, self.T, self.P, self.H)), lengths, *layer]
+
+
+KEYS_CASES = {
+    "frame": KeysCase(),
+    "part": KeysCase(S=6),
+    "one-frame": KeysCase(T=1, S=6),
+    "width-1": KeysCase(H=1, D=1),
+    "odd": KeysCase(T=13, S=6, H=59, D=111),
+    "no-batch": KeysCase(B=0),
+}
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """Sizes of one ``spatial_loss`` call; ``supervised`` is the share of words with targets."""
+
+    B: int = 3
+    L: int = 5
+    T: int = 7
+    P: int = 6
+    supervised: float = 0.5
+
+    def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
+        """spatial, target and lengths."""
+        g = torch.Generator().manual_seed(seed)
+        spatial = torch.randn(self.B, self.L, self.T, self.P, generator=g, dtype=torch.float64).mul(3).softmax(-1)
+        target = torch.randint(0, 2, (self.B, self.L, self.P), generator=g)
+        target[torch.rand(self.B, self.L, generator=g) >= self.supervised] = -1
+        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
+        lengths[:1] = self.T
+        return [spatial.to(dtype), target, lengths]
+
+
+LOSS_CASES = {
+    "plain": LossCase(),
+    "every-word": LossCase(supervised=1.0),
+    "no-supervised-word": LossCase(supervised=0.0),
+    "one-frame": LossCase(T=1),
+    "one-part": LossCase(P=1),
+    "no-batch": LossCase(B=0),
+    "no-words": LossCase(L=0),
+}

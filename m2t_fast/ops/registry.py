@@ -111,6 +111,11 @@ def resolve(op: str, choice: str, device_type: str) -> str:
     return choice if hasattr(_module(choice), op) else "reference"
 
 
+def supports(op: str, choice: str, tensor: torch.Tensor, feature: str) -> bool:
+    """Whether the backend that runs ``op`` on the device of ``tensor`` has ``feature``, a constant of its module."""
+    return getattr(_module(resolve(op, choice, tensor.device.type)), feature, False)
+
+
 def implementation(op: str, choice: str, tensor: torch.Tensor, suffix: str = "") -> Callable:
     """The function that runs ``op`` (or its gradient, suffix "_backward") on the device of ``tensor``."""
     return getattr(_module(resolve(op, choice, tensor.device.type)), op + suffix)

@@ -1,7 +1,16 @@
 """The ops in plain PyTorch, line by line with the paper's equations, in any float dtype; no kernel is imported here."""
 
-from m2t_fast.reference.attention import AttentionOutput, spatio_temporal_attention
+from m2t_fast.reference.attention import AttentionOutput, attention_keys, spatio_temporal_attention
 from m2t_fast.reference.encoder import part_encoder
 from m2t_fast.reference.gate import GateOutput, gated_decoder_step
+from m2t_fast.reference.loss import spatial_loss
 
-__all__ = ["AttentionOutput", "GateOutput", "gated_decoder_step", "part_encoder", "spatio_temporal_attention"]
+__all__ = [
+    "AttentionOutput",
+    "GateOutput",
+    "attention_keys",
+    "gated_decoder_step",
+    "part_encoder",
+    "spatial_loss",
+    "spatio_temporal_attention",
+]

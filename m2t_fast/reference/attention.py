@@ -109,3 +109,26 @@ def spatio_temporal_attention(
     weights = (window[..., None] * spatial).flatten(2)
     context = scale * (weights @ parts.flatten(1, 2))
     return AttentionOutput(context, window, spatial, mean, std)
+
+
+def attention_keys(
+    parts: Tensor,
+    lengths: Tensor,
+    temporal_weight: Tensor,
+    temporal_bias: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Temporal and spatial keys (B, T, S, D) of eq. 2 and 5, whatever the words; 0 beyond a length.
+
+    Args:
+        parts: (B, T, P, H) body-part features; lengths: (B,) int64 valid frames.
+        temporal_weight, spatial_weight: (D, H) for a key a part (S = P), (D, P*H) for a key a frame (S = 1), whose
+            input is the frame's parts one after the other. temporal_bias, spatial_bias: (D,).
+    """
+    mask = valid_frames(lengths, parts.shape[1])[:, :, None, None]
+    inputs = temporal_weight.shape[1]
+    per_key = torch.where(mask, parts, 0).flatten(2).unflatten(2, (-1, inputs))
+    temporal = per_key @ temporal_weight.T + temporal_bias
+    spatial = per_key @ spatial_weight.T + spatial_bias
+    return torch.where(mask, temporal, 0), torch.where(mask, spatial, 0)

@@ -42,6 +42,10 @@ def stepwise(
     zeros = motion.new_zeros(batch, model.config.hidden_size)
     bottom = top = (zeros, zeros)
     word = tokens[:, 0]
+    keys = (
+        *(attention.temporal_key.weight, attention.temporal_key.bias),
+        *(attention.spatial_key.weight, attention.spatial_key.bias),
+    )
     columns = []
     for j in range(steps):
         if j and (draws.coins is None or bool(draws.coins[j])):
@@ -55,7 +59,7 @@ def stepwise(
         hidden = bottom[0][:, None]
         seen = reference.spatio_temporal_attention(
             parts,
-            *attention.keys(parts),
+            *reference.attention_keys(parts, lengths, *keys),
             attention.temporal_query(hidden),
             attention.spatial_query(hidden),
             attention.temporal_weight,

@@ -1,4 +1,4 @@
-"""``m2t-fast caption``: order, JSON, one-frame motions, and every file it refuses."""
+"""``m2t-fast caption``: order, JSON, one-frame motions, folders, kinds of files, and every file it refuses."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ def test_one_line_a_motion_in_the_order_given(
 ) -> None:
     expected = [alone(tiny_run, file, beam_size=2, max_length=6)[0] for file in files]
     result = call("caption", tiny_run, *files, "--max-length", 6, "--batch-size", batch_size)
-    assert (result.code, result.err) == (0, "")
+    assert result.code == 0
     assert result.out.splitlines() == expected
+    assert result.err == (
+        f"m2t-fast: {files[0]} and 5 more files: 22 joints; 20 frames per second assumed (--fps); unit m; Y up\n"
+    )
     assert len(set(expected)) > 1
     backwards = call("caption", tiny_run, *files[::-1], "--max-length", 6, "--batch-size", batch_size)
     assert backwards.out.splitlines() == expected[::-1]
@@ -112,7 +115,7 @@ def _nan(motion: np.ndarray) -> np.ndarray:
         (lambda m: m[:, :21], "21 joints, but"),
         (lambda m: m[:, :20], "shape (20, 20, 3), expected (frames, 22 or 21, 3)"),
         (lambda m: m[:0], "no frames"),
-        (lambda m: m[0], "shape (22, 3)"),
+        (lambda m: m[0], "shape (22, 3), expected (frames, 22, 3) joints or (frames, 263) features"),
         (lambda m: m[..., :2], "shape (20, 22, 2)"),
         (lambda m: m.astype(np.int64), "dtype int64"),
         (lambda m: np.array([None, "text"]), "not a .npy file of numbers"),
@@ -145,9 +148,150 @@ def test_a_bad_file(refused: Callable, tiny_run: Path, files: list[Path], tmp_pa
     assert f"{text}: truncated or not a .npy file" in refused("caption", tiny_run, text)
     missing = tmp_path / "missing.npy"
     assert f"{missing}: cannot read: No such file" in refused("caption", tiny_run, missing)
-    assert f"{tmp_path}: cannot read" in refused("caption", tiny_run, tmp_path)
 
 
 def test_a_bad_run(refused: Callable, files: list[Path], tmp_path: Path) -> None:
     assert f"{tmp_path / 'none'}: no such run folder" in refused("caption", tmp_path / "none", files[0])
     assert f"{tmp_path}: not a run folder" in refused("caption", tmp_path, files[0])
+
+
+def test_a_folder_becomes_a_table(call: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "motions"
+    (folder / "deeper").mkdir(parents=True)
+    names = ["a b.npy", "deeper/c.npy", "z.npy"]
+    for name, file in zip(names, files[:3], strict=True):
+        file.rename(folder / name)
+    captions = [alone(tiny_run, folder / name, beam_size=2, max_length=6)[0] for name in names]
+    result = call("caption", tiny_run, folder, files[3], "--max-length", 6)
+    last = alone(tiny_run, files[3], beam_size=2, max_length=6)[0]
+    assert result.code == 0
+    rows = [line.split("\t") for line in result.out.splitlines()]
+    assert rows == [list(row) for row in zip([*names, str(files[3])], [*captions, last], strict=True)]
+    described = [json.loads(line) for line in call("caption", tiny_run, folder, "--json").out.splitlines()]
+    assert [motion["file"] for motion in described] == [str(folder / name) for name in names]
+
+
+def test_bad_files_of_a_folder_are_left_out(
+    call: Callable, refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "m1.npy").write_bytes(b"no motion")
+    (tmp_path / "n.bvh").write_text("HIERARCHY")
+    result = call("caption", tiny_run, tmp_path, "--max-length", 4)
+    assert result.code == 3
+    assert [line.split("\t")[0] for line in result.out.splitlines()] == [
+        file.name for file in files if "m1" not in file.name
+    ]
+    assert f"left out: {tmp_path / 'm1.npy'}: truncated or not a .npy file" in result.err
+    assert f"left out: {tmp_path / 'n.bvh'}: truncated: no MOTION" in result.err
+    assert result.err.endswith("m2t-fast: 2 of 7 motions were left out\n")
+    assert f"{tmp_path / 'n.bvh'}: truncated" in refused("caption", tiny_run, tmp_path, tmp_path / "n.bvh")
+    for file in files:
+        file.write_bytes(b"no motion")
+    assert f"{tmp_path}: none of its 7 motion files can be read" in refused("caption", tiny_run, tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "no motion files in it" in refused("caption", tiny_run, tmp_path / "empty")
+
+
+def test_another_frame_rate(call: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
+    twice = tmp_path / "twice.npy"
+    np.save(twice, np.repeat(np.load(files[0]), 3, axis=0)[::1])
+    result = call("caption", tiny_run, twice, "--fps", 60, "--json", "--max-length", 6)
+    plain = json.loads(call("caption", tiny_run, files[0], "--json", "--max-length", 6).out)
+    described = json.loads(result.out)
+    assert {**described, "file": ""} == {**plain, "file": ""}
+    assert "60 frames per second; unit m; Y up; resampled to 20 (171 frames to 57)" in result.err
+
+
+BVH = """HIERARCHY
+ROOT {0}
+{{
+  OFFSET 0 0 0
+  CHANNELS 3 Xposition Yposition Zposition
+{1}
+}}
+MOTION
+Frames: {2}
+Frame Time: 0.05
+{3}
+"""
+
+
+def test_bvh(call: Callable, refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
+    from m2t_fast.motion import JOINT_NAMES
+
+    names = JOINT_NAMES["humanml3d"]
+    joints = np.load(files[0]).astype(np.float64)
+    joints[:, [4, 5]] = joints[:, [1, 2]] - [0.0, 0.4, 0.0]
+    joints[:, [7, 8]] = joints[:, [4, 5]] - [0.0, 0.42, 0.0]
+    joints[:, 15] = joints[:, 7] + [0.0, 1.5, 0.0]
+    local = joints.copy()
+    local[:, 1:] -= joints[:, :1]
+    nodes = "\n".join(
+        f"JOINT {name} {{\nOFFSET {' '.join(map(str, local[0, index]))}\nCHANNELS 3 Xposition Yposition Zposition\n}}"
+        for index, name in enumerate(names)
+        if index
+    )
+    rows = "\n".join(" ".join(map(str, frame.ravel())) for frame in local)
+    file, joint_map = tmp_path / "motion.bvh", tmp_path / "map.json"
+    file.write_text(BVH.format("pelvis", nodes, len(local), rows))
+    joint_map.write_text(json.dumps({name: name for name in names}))
+    result = call("caption", tiny_run, file, "--joint-map", joint_map, "--units", "m", "--up", "y", "--max-length", 6)
+    same = tmp_path / "same.npy"
+    np.save(same, joints.astype(np.float32))
+    aligned = call("caption", tiny_run, same, "--align", "--max-length", 6)
+    assert (result.code, result.out) == (0, aligned.out)
+    for said in (f"{file}: .bvh of 22 joints", "by the joint map", "20 frames per second", "unit m", "Y up", "placed"):
+        assert said in result.err
+    assert f"{file}: a skeleton that is not known by name" in refused("caption", tiny_run, file)
+    assert "'tail'" in refused("caption", tiny_run, file, "--joint-map", _text(tmp_path / "x.json", '{"tail": "x"}'))
+
+
+def _text(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path
+
+
+def test_features(call: Callable, refused: Callable, tiny_run: Path, tmp_path: Path) -> None:
+    features = np.zeros((30, 263))
+    features[:, 3] = 0.9  # a body that stands: hips, knees and ankles below the root, shoulders, elbows, wrists
+    heights = {1: (0.1, 0.8), 4: (0.1, 0.4), 7: (0.1, 0.0), 16: (0.2, 1.4), 18: (0.2, 1.1), 20: (0.2, 0.8)}
+    for joint, (x, y) in heights.items():
+        features[:, 1 + 3 * joint : 3 + 3 * joint] = x, y
+        features[:, 4 + 3 * joint : 6 + 3 * joint] = -x, y
+    file, mean, std = tmp_path / "features.npy", tmp_path / "Mean.npy", tmp_path / "Std.npy"
+    np.save(file, features)
+    result = call("caption", tiny_run, file, "--max-length", 4)
+    assert result.code == 0 and f"{file}: 263 features; 20 frames per second assumed (--fps); unit m" in result.err
+    np.save(mean, features[0] + 1)
+    np.save(std, np.full(263, 2.0))
+    np.save(file, (features - np.load(mean)) / 2.0)
+    assert "--mean FILE --std FILE" in refused("caption", tiny_run, file)
+    told = call("caption", tiny_run, file, "--mean", mean, "--std", std, "--max-length", 4)
+    assert told.out == result.out and "denormalised" in told.err
+    assert "--mean and --std: got one of them" in refused("caption", tiny_run, file, "--mean", mean)
+    np.save(std, -np.ones(263))
+    assert f"{std}: negative" in refused("caption", tiny_run, file, "--mean", mean, "--std", std)
+    np.save(std, np.ones(251))
+    assert f"{std}: shape (251,)" in refused("caption", tiny_run, file, "--mean", mean, "--std", std)
+
+
+@pytest.mark.parametrize("fps", ["0", "-5", "nan", "fast"])
+def test_a_mistaken_frame_rate(refused: Callable, tiny_run: Path, files: list[Path], fps: str) -> None:
+    assert "--fps" in refused("caption", tiny_run, files[0], f"--fps={fps}")
+
+
+def test_options_that_no_file_needs(refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
+    joint_map = _text(tmp_path / "map.json", "{}")
+    error = refused("caption", tiny_run, files[0], "--joint-map", joint_map)
+    assert "--joint-map: none of the motions is a .bvh file" in error
+    np.save(tmp_path / "vector.npy", np.ones(263))
+    error = refused("caption", tiny_run, files[0], "--mean", tmp_path / "vector.npy", "--std", tmp_path / "vector.npy")
+    assert "--mean and --std: none of the motions is a feature file" in error
+
+
+def test_longer_than_the_training_motions(call: Callable, run_of: Callable, files: list[Path]) -> None:
+    run = run_of(22, max_frames=80, max_frames_train=29)  # 29 kept frames are at most 59
+    lines = call("caption", run, *files, "--max-length", 3).err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].endswith("longer than any motion the run was trained on (59 frames)")
+    assert lines[1].startswith(f"m2t-fast: {files[3]}: ") and f"{files[0]} and 4 more files" in lines[0]

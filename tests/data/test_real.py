@@ -75,3 +75,12 @@ def test_humanml3d_clips(shared_data: Path) -> None:
         pytest.skip(f"no real data: {folder} is missing")
     clips = [read_motion(file) for file in sorted(folder.glob("*.npy"))]
     assert len(clips) == 6 and all(clip.shape[1:] == (22, 3) for clip in clips)
+
+
+def test_lemmas_of_unseen_captions(bandai: Path) -> None:
+    from m2t_fast.evaluation import learn_lemmas
+
+    lemmas, dataset = learn_lemmas(bandai), load_data(bandai)["test"]
+    pairs = [p for rows in zip(dataset.references, dataset.processed, strict=True) for p in zip(*rows, strict=True)]
+    assert len(pairs) == 987
+    assert [" ".join(lemmas.apply(raw.split())) for raw, _ in pairs] == [processed for _, processed in pairs]

@@ -128,10 +128,47 @@ def test_equal_bits_for_any_number_of_threads_in_every_run(S: int, B: int) -> No
         expected = on_cpu(inputs)
         for threads in (2, 3, 8):
             torch.set_num_threads(threads)
-            for _ in range(50):
+            for _ in range(70):
                 assert all(torch.equal(a, b) for a, b in zip(on_cpu(inputs), expected, strict=True))
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("S", [1, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradient_without_what_the_forward_pass_kept(S: int, dtype: torch.dtype, instruction_set: str) -> None:
+    case = AttentionCase(S=S, T=40, D=33, sharp=0.3)
+    inputs = case.inputs(dtype)
+    *outputs, gamma = cpu.spatio_temporal_attention(*inputs, 0.5, keep=True)
+    assert gamma.shape == (case.B, case.L, case.T, S)
+    torch.testing.assert_close(gamma.sum((2, 3)), torch.ones(case.B, case.L, dtype=dtype))
+    grads = tuple(torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).to(x) for x in outputs)
+    arguments = (grads, *inputs, *outputs[3:], 0.5)
+    kept = cpu.spatio_temporal_attention_backward(*arguments, spatial=outputs[2], gamma=gamma)
+    again = cpu.spatio_temporal_attention_backward(*arguments)
+    for a, b in zip(kept, again, strict=True):
+        torch.testing.assert_close(
+            a, b, rtol=0, atol=float(b.abs().max()) * (1e-5 if dtype == torch.float32 else 1e-13)
+        )
+
+
+@pytest.mark.parametrize("S", [1, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_keys_and_queries_beyond_every_exponential(S: int, dtype: torch.dtype, instruction_set: str) -> None:
+    """One motion's keys are huge and its queries cancel them, another's are infinite, the third's are ordinary."""
+    case = AttentionCase(S=S, B=3, D=33, sharp=0.3)
+    inputs = case.inputs(dtype)
+    for keys, query in ((1, 3), (2, 4)):
+        inputs[keys][0] += 800
+        inputs[query][0] -= 800
+        inputs[keys][1, 0] = torch.inf
+    expected = results(
+        reference.spatio_temporal_attention, [x.double() if i < 8 else x for i, x in enumerate(inputs)], 1.0
+    )
+    for name, ours, exact in zip(NAMES, on_cpu(inputs), expected, strict=True):
+        scale = max(float(exact.detach().abs().max()), 1e-3)
+        tolerance = scale * (3e-4 if dtype == torch.float32 else 1e-11)
+        torch.testing.assert_close(ours.double(), exact, rtol=0, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("S", [1, 2])

@@ -93,9 +93,11 @@ def test_attention_of_larger_shapes(S: int, sizes: dict) -> None:
 
 
 @pytest.mark.parametrize("S", [1, 6])
-@pytest.mark.parametrize("magnitude", [1e-3, 3.0, 10.0, 40.0])
-def test_attention_with_small_and_saturated_keys(S: int, magnitude: float) -> None:
-    draws = drawn(AttentionCase(S=S, T=30, L=9, D=64))
+@pytest.mark.parametrize("magnitude", [1e-3, 3.0, 8.0, 40.0])
+@pytest.mark.parametrize("sharp", [0.1, 0.4, 1.0])
+def test_attention_with_small_and_saturated_keys(S: int, magnitude: float, sharp: float) -> None:
+    """Both ways to tanh(key + query), which the size of keys and weights decides between."""
+    draws = drawn(AttentionCase(S=S, T=30, L=9, D=64, sharp=sharp))
     scaled = [[x * magnitude if i in (1, 2) else x for i, x in enumerate(inputs)] for inputs in draws]
     assert_within_policy("spatio_temporal_attention", scaled)
 

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2t_fast import ops, reference, use_backend
-from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, AttentionCase, EncoderCase, GateCase
+from m2t_fast.ops.cases import (
+    ATTENTION_CASES,
+    ENCODER_CASES,
+    GATE_CASES,
+    KEYS_CASES,
+    LOSS_CASES,
+    AttentionCase,
+    EncoderCase,
+    GateCase,
+    KeysCase,
+    LossCase,
+)
 
 
 def floats(inputs):
@@ -132,6 +143,40 @@ def test_encoder_ignores_what_lies_in_the_padding(backend):
     assert_same(actual[1], expected[1])
 
 
+@pytest.mark.parametrize("case", KEYS_CASES.values(), ids=KEYS_CASES.keys())
+def test_keys(case: KeysCase, backend):
+    check_against_reference(ops.attention_keys, reference.attention_keys, case.inputs(), backend)
+
+
+def test_keys_ignore_what_lies_in_the_padding(backend):
+    clean = KeysCase(S=6).inputs()
+    dirty = [x.clone() for x in clean]
+    for n, length in enumerate(clean[1].tolist()):
+        dirty[0][n, length:] = torch.nan
+    with use_backend(backend):
+        expected, actual = (values_and_gradients(ops.attention_keys, x) for x in (clean, dirty))
+    assert_same(actual[0], expected[0])
+    assert_same(actual[1], expected[1])
+
+
+@pytest.mark.parametrize("case", LOSS_CASES.values(), ids=LOSS_CASES.keys())
+def test_spatial_loss(case: LossCase, backend):
+    check_against_reference(ops.spatial_loss, reference.spatial_loss, case.inputs(), backend)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_spatial_loss_where_weights_underflow(dtype, backend):
+    """The log is cut off at -100 (or where the weight is no normal number), its gradient with it."""
+    spatial = torch.tensor([1.0, 1e-30, 1e-40, 0.0]).to(dtype).expand(1, 2, 1, 4)
+    target = torch.tensor([[[0, 1, 1, 1], [1, 0, 0, 0]]])
+    inputs = [spatial, target, torch.tensor([1])]
+    expected = values_and_gradients(reference.spatial_loss, inputs)
+    with use_backend(backend):
+        actual = values_and_gradients(ops.spatial_loss, inputs)
+    assert_same(actual[0], expected[0], tolerance=1e-6)
+    assert_same(actual[1], expected[1], tolerance=1e-6)
+
+
 def test_gradcheck_of_every_op():
     small = AttentionCase(B=2, T=3, L=2, P=2, S=2, H=2, D=2)
     inputs = floats(small.inputs())
@@ -144,12 +189,16 @@ def test_gradcheck_of_every_op():
     assert torch.autograd.gradcheck(
         lambda m, *w: ops.part_encoder(m, lengths, *w, parts=case.parts), [motion, *weights]
     )
+    parts, lengths, *layers = floats(KeysCase(B=2, T=3, P=2, H=2, D=2).inputs())
+    assert torch.autograd.gradcheck(lambda p, *w: ops.attention_keys(p, lengths, *w), [parts, *layers])
+    spatial, target, lengths = floats(LossCase(B=2, L=2, T=2, P=3).inputs())
+    assert torch.autograd.gradcheck(lambda s: ops.spatial_loss(s, target, lengths), [spatial])
 
 
 @pytest.mark.parametrize("S", [1, 6])
 def test_opcheck_of_attention(S, backend):
     inputs = floats(AttentionCase(S=S).inputs())
-    torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, 1.0, backend))
+    torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, 1.0, True, backend))
 
 
 def test_opcheck_of_the_gate(backend):
@@ -160,6 +209,15 @@ def test_opcheck_of_the_encoder(backend):
     case = EncoderCase()
     joints, sizes = [j for part in case.parts for j in part], [len(part) for part in case.parts]
     torch.library.opcheck(torch.ops.m2t_fast.part_encoder, (*floats(case.inputs()), joints, sizes, backend))
+
+
+@pytest.mark.parametrize("S", [1, 6])
+def test_opcheck_of_keys(S, backend):
+    torch.library.opcheck(torch.ops.m2t_fast.attention_keys, (*floats(KeysCase(S=S).inputs()), backend))
+
+
+def test_opcheck_of_the_spatial_loss(backend):
+    torch.library.opcheck(torch.ops.m2t_fast.spatial_loss, (*floats(LossCase().inputs()), backend))
 
 
 def test_opcheck_of_the_range_check():

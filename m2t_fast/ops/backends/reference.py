@@ -17,6 +17,7 @@ from m2t_fast import reference
 from m2t_fast.config import SIGMA_MIN
 from m2t_fast.decoding.words import sample_words as sample_words
 from m2t_fast.decoding.words import search as search
+from m2t_fast.ops.backends import reference_gradients
 from m2t_fast.reference.attention import additive_scores, spatial_weights, temporal_scores
 from m2t_fast.reference.encoder import root_relative, valid_frames, velocity
 
@@ -307,3 +308,9 @@ def part_encoder_backward(
     # Every joint but the root had the root subtracted.
     d_positions[:, :, 0] -= d_positions[:, :, 1:].sum(dim=2)
     return torch.where(mask, d_positions, 0), d_weight1, d_bias1, d_weight2, d_bias2
+
+
+attention_keys = reference.attention_keys
+attention_keys_backward = _in_float32(reference_gradients.attention_keys_backward)
+spatial_loss = reference.spatial_loss
+spatial_loss_backward = reference_gradients.spatial_loss_backward

@@ -22,8 +22,9 @@ def spatio_temporal_attention(
     spatial_bias: Tensor,
     lengths: Tensor,
     scale: float,
+    keep: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Context, window, spatial, mean and std of ``ops.spatio_temporal_attention``."""
+    """Context, window, spatial, mean and std of ``ops.spatio_temporal_attention``; with ``keep`` gamma (B, L, T, S)."""
     inputs = [
         ready(x)
         for x in (
@@ -48,8 +49,12 @@ def spatio_temporal_attention(
         (batch, words),
     )
     outputs = [torch.empty(shape, dtype=inputs[0].dtype) for shape in shapes]
-    kernel("attention_forward", parts.dtype)(outputs=addresses(outputs), **_attention_arguments(inputs, lengths, scale))
-    return tuple(x.to(parts.dtype) for x in outputs)
+    gamma = inputs[0].new_empty(batch, words, frames, temporal_keys.shape[2]) if keep else None
+    kernel("attention_forward", parts.dtype)(
+        outputs=addresses((*outputs, gamma)), **_attention_arguments(inputs, lengths, scale)
+    )
+    outputs = [x.to(parts.dtype) for x in outputs]
+    return tuple(outputs) if gamma is None else (*outputs, gamma)
 
 
 def spatio_temporal_attention_backward(
@@ -66,11 +71,13 @@ def spatio_temporal_attention_backward(
     mean: Tensor,
     std: Tensor,
     scale: float,
+    spatial: Tensor | None = None,
+    gamma: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Gradients of the eight float inputs, from the gradients of the five outputs (None: the output was not used).
 
-    ``mean`` and ``std`` are not read: the kernel recomputes them in double, because in float32 those of a long motion
-    are not precise enough.
+    ``spatial`` and ``gamma``, if kept, save computing the scores again. ``mean`` and ``std`` are not read: the kernel
+    takes them from gamma in double, because in float32 those of a long motion are not precise enough.
     """
     inputs = [
         ready(x)
@@ -89,6 +96,7 @@ def spatio_temporal_attention_backward(
     ready_grads = [x if x is None else ready(x) for x in grads]
     outputs = [torch.empty_like(x) for x in inputs]
     kernel("attention_backward", parts.dtype)(
+        kept=addresses((spatial, gamma)),
         grads=addresses(ready_grads),
         outputs=addresses(outputs),
         **_attention_arguments(inputs, lengths, scale),

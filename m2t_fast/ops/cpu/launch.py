@@ -13,6 +13,9 @@ from torch import Tensor
 
 from m2t_fast import native
 
+INTERFACE = 3
+"""The extension's own number for the functions it offers; ``csrc/bindings.cpp`` must agree."""
+
 INSTRUCTION_SETS = {"best": -1, "baseline": 0, "avx2": 1, "avx512": 2}
 instruction_set = "best"
 """The copy of the kernels to run, a key of INSTRUCTION_SETS; where the processor lacks it, the best that it has."""
@@ -20,7 +23,7 @@ instruction_set = "best"
 
 def why_unavailable() -> str | None:
     """Why the kernels cannot run here, or None if they can."""
-    if native.available() and not hasattr(native._native, "decode_search_float32"):
+    if native.available() and getattr(native._native, "INTERFACE", 0) != INTERFACE:
         return "m2t_fast._native was built from an older version: install m2t_fast again"
     return native.why_unavailable()
 

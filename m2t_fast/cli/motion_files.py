@@ -1,0 +1,151 @@
+"""The motion files of a command line: their options, reading all of them, and what is said about them on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2t_fast.cli import options
+from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from m2t_fast.data.preprocessing import DataSettings
+    from m2t_fast.motion import MotionOptions
+    from m2t_fast.training.run_folder import Run
+
+_PROGRAM = "m2t-fast"
+UNITS = ("m", "cm", "mm", "in", "ft", "cmu", "kit")
+
+
+@dataclass(frozen=True)
+class MotionFile:
+    """A motion as the run reads it.
+
+    ``name`` is the path as given, or from the folder that was given; ``joints`` (T, J, 3) float32 at the skeleton's
+    frame rate, before downsampling, ``units_per_metre`` units in a metre, Y up.
+    """
+
+    path: Path
+    name: str
+    joints: np.ndarray
+    units_per_metre: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The motion files and the options that tell what they are."""
+    parser.add_argument(
+        "motions",
+        metavar="MOTION.npy|MOTION.bvh|FOLDER",
+        type=Path,
+        nargs="+",
+        help=".npy or .bvh files, or folders of them: joints (frames, joints, 3), HumanML3D's 263 or KIT-ML's 251 "
+        "features, or .bvh",
+    )
+    group = parser.add_argument_group("what the files are (found out and printed on stderr; docs/your-motion.md)")
+    group.add_argument(
+        "--fps",
+        type=options.number(0.0, above=True),
+        metavar="N",
+        help="frames per second of the files (.npy: 20 for 22 joints, 12.5 for 21; .bvh: its frame time)",
+    )
+    group.add_argument(
+        "--joint-map", type=Path, metavar="FILE", help="JSON {our joint: joint or joints of the .bvh files}"
+    )
+    group.add_argument("--mean", type=Path, metavar="FILE", help=".npy, with --std: what features were normalised with")
+    group.add_argument("--std", type=Path, metavar="FILE", help="see --mean")
+    group.add_argument("--units", choices=UNITS, help="unit of positions (by the body's size)")
+    group.add_argument("--up", choices=("y", "z"), help="axis that points up (.npy: y; .bvh: by the body)")
+    group.add_argument(
+        "--align",
+        action="store_true",
+        help="place joint files on the floor, at the origin, facing +Z, as training data are and .bvh always is",
+    )
+
+
+def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], list[str]]:
+    """Reads all motions, in the order given, and prints on stderr what was assumed.
+
+    Returns:
+        the motions, and for every file of a folder that cannot be read the reason.
+
+    Raises:
+        UserError: a file that was named cannot be read, a folder has no motion that can be, or a mistaken option.
+    """
+    from m2t_fast.motion import motion_files, read_motion, units_of
+    from m2t_fast.motion.read import DENORMALISED
+
+    known = _options(args, opened)
+    units = units_of(opened.statistics, opened.skeleton)
+    longest = _longest(opened.settings)
+    motions: list[MotionFile] = []
+    skipped: list[str] = []
+    said: dict[str, list[str]] = {}
+    for given in args.motions:
+        before, errors = len(motions), []
+        for path in motion_files(given) if given.is_dir() else [given]:
+            try:
+                joints, notes = read_motion(path, opened.skeleton, known, units)
+            except UserError as error:
+                if path is given:
+                    raise
+                errors.append(str(error))
+                continue
+            name = str(path) if path is given else path.relative_to(given).as_posix()
+            if longest is not None and len(joints) > longest:
+                notes.append(f"longer than any motion the run was trained on ({longest} frames)")
+            motions.append(MotionFile(path, name, joints, units))
+            said.setdefault("; ".join(notes), []).append(name)
+        if errors and len(motions) == before:
+            raise UserError(f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}")
+        skipped += errors
+    if args.joint_map is not None and not any(motion.path.suffix.lower() == ".bvh" for motion in motions):
+        raise UserError("--joint-map: none of the motions is a .bvh file")
+    if args.mean is not None and not any(DENORMALISED in notes for notes in said):
+        raise UserError("--mean and --std: none of the motions is a feature file")
+    for notes_of_many, names in said.items():
+        more = len(names) - 1
+        files = names[0] + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
+        print(f"{_PROGRAM}: {files}: {notes_of_many}", file=sys.stderr)
+    return motions, skipped
+
+
+def report_skipped(skipped: list[str], read: int) -> None:
+    """Lists on stderr the files that could not be read."""
+    for reason in skipped:
+        print(f"{_PROGRAM}: left out: {' '.join(reason.split())}", file=sys.stderr)
+    if skipped:
+        print(f"{_PROGRAM}: {len(skipped)} of {read + len(skipped)} motions were left out", file=sys.stderr)
+
+
+def _longest(settings: DataSettings) -> int | None:
+    """Frames, before downsampling, of the longest motion that training kept; None where it kept all."""
+    limits = [settings.max_frames]
+    if settings.max_frames_train is not None:
+        limits.append(settings.first_frame + settings.max_frames_train * settings.downsample)
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
+
+
+def _options(args: argparse.Namespace, opened: Run) -> MotionOptions:
+    from m2t_fast.motion import MotionOptions, read_joint_map, read_vector
+
+    skeleton = opened.skeleton
+    if (args.mean is None) != (args.std is None):
+        raise UserError("--mean and --std: got one of them, expected both")
+    mean, std = (None if path is None else read_vector(path, skeleton) for path in (args.mean, args.std))
+    if std is not None and (std < 0).any():
+        raise UserError(f"{args.std}: negative standard deviations (are --mean and --std swapped?)")
+    return MotionOptions(
+        fps=args.fps,
+        joint_map=None if args.joint_map is None else read_joint_map(args.joint_map, skeleton),
+        mean=mean,
+        std=std,
+        unit=args.units,
+        up=args.up,
+        align=args.align,
+    )

@@ -1,0 +1,224 @@
+"""Runs scored on one split by one protocol: what is printed, and the files it is written to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m2t_fast._version import __version__
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.files import atomic_path
+from m2t_fast.errors import UserError
+from m2t_fast.evaluation.bert import BertScorer
+from m2t_fast.evaluation.gates import compare_gates, format_gates, gates_markdown
+from m2t_fast.evaluation.lemmas import Lemmas
+from m2t_fast.evaluation.scores import evaluate, write_predictions
+from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table
+from m2t_fast.training.run_folder import Run
+
+FORMAT = "m2t_fast scores"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a report goes: into ``folder``, each file's name behind ``prefix``."""
+
+    folder: Path
+    prefix: str = ""
+
+    @classmethod
+    def of(cls, output: Path) -> Files:
+        """A folder, or the predictions' own file, ``NAME.jsonl``, beside which the others are ``NAME.scores.json`` and
+        so on.
+
+        Raises:
+            UserError: a file of another kind.
+        """
+        if output.suffix == ".jsonl" and not output.is_dir():
+            return cls(output.parent, f"{output.stem}.")
+        if output.is_file():
+            raise UserError(f"{output}: a file, expected a folder or a name ending in .jsonl")
+        return cls(output)
+
+    @property
+    def first(self) -> Path:
+        """What is made first: a missing folder, unless only a file was named, else the predictions."""
+        return self.path("predictions.jsonl") if self.prefix or self.folder.exists() else self.folder
+
+    def path(self, name: str) -> Path:
+        """The place of the file that is usually called ``name``."""
+        own = self.prefix and name == "predictions.jsonl"
+        return self.folder / (f"{self.prefix}jsonl" if own else f"{self.prefix}{name}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run with one beam size: its row (two where a gate is forced, the forced one first), the records of the
+    captions (see :func:`m2t_fast.evaluation.evaluate`), and the comparison of gates."""
+
+    run: Path
+    rows: list[Row]
+    records: list[dict[str, Any]]
+    comparison: list[dict[str, Any]]
+
+    @property
+    def title(self) -> str:
+        """The run's name and its beam size."""
+        return f"{self.rows[0].model}, beam size {self.rows[0].beam_size}"
+
+
+def evaluate_run(
+    run: Run,
+    dataset: MotionDataset,
+    *,
+    beam_sizes: Sequence[int] = (1,),
+    force_gate: float | None = None,
+    lemmas: Lemmas | None = None,
+    bert: BertScorer | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> list[Result]:
+    """Scores of a run with each beam size and, where a gate is forced, with the model's own gate as well.
+
+    ``name`` is what the table calls the run (None: the name of its folder); the rest as in
+    :func:`m2t_fast.evaluation.evaluate`.
+    """
+    settings = run.training if isinstance(run.training, dict) else {}
+    results = []
+    for beam_size in beam_sizes:
+        rows: list[Row] = []
+        found: list[list[dict[str, Any]]] = []
+        for gate in (force_gate,) if force_gate is None else (force_gate, None):
+            scores, records = evaluate(
+                run, dataset, lemmas=lemmas, bert=bert, beam_size=beam_size, force_gate=gate, **options
+            )
+            found.append(records)
+            rows.append(
+                Row(
+                    model=name or run.folder.resolve().name,
+                    lambda_spat=settings.get("lambda_spat"),
+                    lambda_adapt=settings.get("lambda_adapt"),
+                    beam_size=beam_size,
+                    force_gate=gate,
+                    motions=dataset.motions,
+                    references=sum(len(record["references"]) for record in records),
+                    scores=scores,
+                )
+            )
+        comparison = [] if force_gate is None else compare_gates(found[0], found[1], force_gate)
+
+        results.append(Result(run.folder, rows, found[0], comparison))
+    return results
+
+
+@dataclass(frozen=True)
+class Report:
+    """Results on one split.
+
+    ``text`` is a key of ``TEXTS``; ``search`` the options that all results share; ``bert`` describes the model behind
+    BERTScore, None without; ``left_out`` says by score why it is missing and how to get it.
+    """
+
+    data: str
+    split: str
+    text: str
+    search: dict[str, Any]
+    bert: str | None
+    left_out: dict[str, str]
+    results: list[Result]
+
+    def only(self, run: Path) -> Report:
+        """The results of one run."""
+        return dataclasses.replace(self, results=[result for result in self.results if result.run == run])
+
+    @property
+    def table(self) -> Table:
+        """All rows."""
+        name = self.data if self.data == "synthetic" else Path(self.data).resolve().name
+        return Table(
+            name, self.split, self.text, self.protocol, [row for result in self.results for row in result.rows]
+        )
+
+    @property
+    def protocol(self) -> str:
+        """What was compared, in one sentence: scores by different protocols cannot be compared."""
+        counts = sorted({(row.motions, row.references) for result in self.results for row in result.rows})
+        numbers = " or ".join(f"{motions:,} motions, {references:,} references" for motions, references in counts)
+        sentence = f"{self.split} split of {self.data}: {numbers}; text {self.text}: {TEXTS[self.text]}"
+        if len(counts) > 1:
+            sentence += "; rows differ in motions because the filters of their runs do, so they cannot be compared"
+        return sentence if self.bert is None else f"{sentence}; BERTScore by {self.bert}"
+
+    def printed(self) -> str:
+        """For a terminal: the protocol, the scores (one row: a line a score), comparisons of gates, what is missing."""
+        rows = self.table.rows
+        lines = [self.protocol]
+        if len(rows) == 1:
+            row = rows[0]
+            weights = {"lambda_spat": row.lambda_spat, "lambda_adapt": row.lambda_adapt}
+            known = [f"{name} {value:g}" for name, value in weights.items() if value is not None]
+            search = "greedy search" if row.beam_size == 1 else f"beam size {row.beam_size}"
+            lines.append(", ".join([f"model {row.model}", *known, search]))
+            lines += [f"{name:<12}{row.scores[name]:6.2f}" for name in COLUMNS if name in row.scores]
+        else:
+            lines.append(self.table.plain())
+        for result in self.results:
+            if result.comparison:
+                lines.append(f"{result.title}: {format_gates(result.comparison)}")
+        return "\n".join([*lines, *(f"{name} left out: {reason}" for name, reason in self.left_out.items())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``scores.json``."""
+        return {
+            "format": FORMAT,
+            "version": __version__,
+            "data": self.data,
+            "split": self.split,
+            "text": self.text,
+            "protocol": self.protocol,
+            **self.search,
+            "bert_model": self.bert,
+            "left_out": self.left_out,
+            "rows": [{"run": str(result.run), **row.to_dict()} for result in self.results for row in result.rows],
+        }
+
+    def write(self, files: Files) -> list[Path]:
+        """Writes every file, each as a whole, and returns them; the folder is made if it is missing.
+
+        Where there are several results, each record of ``predictions.jsonl`` and of ``gate_comparison.jsonl`` also
+        names its ``run`` and ``beam_size``.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        try:
+            files.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{files.folder}: cannot write: {error.strerror or error}") from None
+        texts = {"scores.md": self.table.markdown(), "scores.tex": self.table.latex()}
+        if any(result.comparison for result in self.results):
+            sections = [f"## {result.title}\n\n{gates_markdown(result.comparison)}" for result in self.results]
+            texts["gate_comparison.md"] = "\n".join(sections)
+        texts["scores.json"] = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        lists = {
+            "predictions.jsonl": [{**self._source(r), **record} for r in self.results for record in r.records],
+            "gate_comparison.jsonl": [{**self._source(r), **entry} for r in self.results for entry in r.comparison],
+        }
+        written = []
+        for name, records in lists.items():
+            if records:
+                write_predictions(files.path(name), records)
+                written.append(files.path(name))
+        for name, text in texts.items():
+            with atomic_path(files.path(name)) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            written.append(files.path(name))
+        return written
+
+    def _source(self, result: Result) -> dict[str, Any]:
+        several = len(self.results) > 1
+        return {"run": str(result.run), "beam_size": result.rows[0].beam_size} if several else {}

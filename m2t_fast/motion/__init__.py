@@ -1,0 +1,25 @@
+"""Motions of any origin: joint files, feature vectors, .bvh; frame rates, units, axes and joint names."""
+
+from m2t_fast.motion.bvh import Bvh, read_bvh
+from m2t_fast.motion.features import recover_joints
+from m2t_fast.motion.joint_maps import map_joints, read_joint_map
+from m2t_fast.motion.joint_names import JOINT_NAMES
+from m2t_fast.motion.placement import place
+from m2t_fast.motion.read import MotionOptions, motion_files, read_motion, read_vector, units_of
+from m2t_fast.motion.resample import resample
+
+__all__ = [
+    "JOINT_NAMES",
+    "Bvh",
+    "MotionOptions",
+    "map_joints",
+    "motion_files",
+    "place",
+    "read_bvh",
+    "read_joint_map",
+    "read_motion",
+    "read_vector",
+    "recover_joints",
+    "resample",
+    "units_of",
+]
