@@ -10,13 +10,14 @@
 #include "cpu/attention_words.h"
 #include "cpu/decode.h"
 #include "cpu/packed_product.h"
-#include "cpu/small_product.h"
 
 namespace m2t {
 namespace M2T_ISA {
 
 // Keys between the one that is scored and the one that is asked for: there are too many for the second cache.
 constexpr std::int64_t kKeysAhead = 4;
+// Rows of parts that are summed together: they stay in the first cache while the next ones are asked for.
+constexpr std::int64_t kMixedTogether = 32;
 // Keys up to this size are kept as exp(2k). Then a query may be cut at kKeyLimit + kSaturated without a change in tanh,
 // and exp(2k) exp(2q) <= exp(2 * (16 + 16 + 10)) is a normal number. Motions with larger keys, if any, are scored by tanh.
 constexpr double kKeyLimit = 16;
@@ -141,6 +142,8 @@ struct PreparedScoring {
     const T* weight;
     std::int64_t rows;
     const double* weight_sums;
+    const char* ahead;  // what is read next: cache lines to ask for meanwhile, some for every key
+    std::int64_t lines;
 };
 
 template <typename T, int Words, bool Exponential, typename Out>
@@ -150,6 +153,7 @@ void score_words(const PreparedScoring<T>& s, std::int64_t word, Out* out, std::
     for (std::int64_t i = 0; i < s.count; ++i) {
         const T* key = s.keys + i * s.step;
         Out* to = out + word * out_stride + i * s.rows;
+        for (std::int64_t j = i * s.lines; j < (i + 1) * s.lines; ++j) prefetch(s.ahead + 64 * j);
         std::int64_t r = 0;
         for (; r + some <= s.rows; r += some) {
             score_prepared<T, Words, some, Exponential>(key, query, s.step, s.weight + r * s.step, s.weight_sums + r,
@@ -175,26 +179,49 @@ void score_all(const PreparedScoring<T>& s, Out* out, std::int64_t out_stride) {
     }
 }
 
-// Eq. 8 for Words words from `l` on: sums of the parts' features (pairs, H) with the words' weights, tile by tile.
+// Adds weights (Words, stride) times `count` rows of parts, `size` apart, to Words rows of the context, likewise;
+// Vectors vectors of each, or the first `rest` lanes of one if Partial.
+template <typename T, int Words, int Vectors, bool Partial>
+void mix_block(const T* weights, std::int64_t stride, const T* parts, std::int64_t size, std::int64_t count, T* context,
+               std::int64_t rest, bool add) {
+    constexpr std::int64_t W = lanes<T>();
+    Vec<T> total[Words][Vectors] = {};
+    for (std::int64_t k = 0; k < count; ++k) {
+        const T* row = parts + k * size;
+        for (int v = 0; v < Vectors; ++v) {
+            prefetch(row + kMixedTogether * size + v * W);
+            const Vec<T> x = Partial ? load_first(row, rest) : load(row + v * W);
+            for (int l = 0; l < Words; ++l) total[l][v] += weights[l * stride + k] * x;
+        }
+    }
+    for (int l = 0; l < Words; ++l) {
+        for (int v = 0; v < Vectors; ++v) {
+            T* to = context + l * size + v * W;
+            store_first(to, add ? load_first(to, rest) + total[l][v] : total[l][v], rest);
+        }
+    }
+}
+
+// Eq. 8 for Words words from `l` on: sums of the parts' features (pairs, H) with the words' weights, some rows at a time.
 template <typename T, int Words>
 void mix_parts(const DecodeSizes& n, const DecodeRows<T>& rows, const PreparedKeys<T>& keys, std::int64_t first,
                std::int64_t l) {
-    constexpr std::int64_t wide = kBlockVectors * lanes<T>();
+    constexpr int some = 4;  // vectors
+    constexpr std::int64_t W = lanes<T>();
     const std::int64_t pairs = keys.frames * n.parts, size = n.part_dim;
     T* context = rows.context + (first + l) * size;
     if (pairs == 0) std::fill_n(context, Words * size, T(0));
-    for (std::int64_t k = 0; k < pairs; k += kTile) {
-        const std::int64_t count = std::min(kTile, pairs - k);
+    for (std::int64_t k = 0; k < pairs; k += kMixedTogether) {
+        const std::int64_t count = std::min(kMixedTogether, pairs - k);
         const T* weights = rows.weights + l * pairs + k;
         const T* parts = keys.parts + k * size;
         std::int64_t j = 0;
-        for (; j + wide <= size; j += wide) {
-            product_block<T, Words, kBlockVectors, false>(weights, pairs, 1, parts + j, size, count, context + j, size,
-                                                          0, k > 0);
+        for (; j + some * W <= size; j += some * W) {
+            mix_block<T, Words, some, false>(weights, pairs, parts + j, size, count, context + j, W, k > 0);
         }
-        for (; j < size; j += lanes<T>()) {
-            product_block<T, Words, 1, true>(weights, pairs, 1, parts + j, size, count, context + j, size,
-                                             std::min(lanes<T>(), size - j), k > 0);
+        for (; j < size; j += W) {
+            mix_block<T, Words, 1, true>(weights, pairs, parts + j, size, count, context + j, std::min(W, size - j),
+                                         k > 0);
         }
     }
 }
@@ -211,10 +238,15 @@ void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t 
         prepare_rows(query, 1, dim, step, keys.exponential, query_limit<T>(), rows.temporal_query + l * step);
         prepare_rows(query + dim, 1, dim, step, keys.exponential, query_limit<T>(), rows.spatial_query + l * step);
     }
+    // Scores take longer than fetching their keys. The parts, which are fetched faster than mixed, come along.
+    const auto* ahead = reinterpret_cast<const char*>(keys.parts);
+    const std::int64_t lines = pairs * n.part_dim * static_cast<std::int64_t>(sizeof(T)) / 64;
+    const std::int64_t every = lines / std::max<std::int64_t>(1, 2 * slots);
     const PreparedScoring<T> temporal = {keys.temporal, slots, rows.temporal_query, words, step,
-                                         rows.temporal_weight, 1, rows.weight_sums};
+                                         rows.temporal_weight, 1, rows.weight_sums, ahead, every};
     const PreparedScoring<T> spatial = {keys.spatial, slots, rows.spatial_query, words, step,
-                                        rows.spatial_weight, n.rows(), rows.weight_sums + 1};
+                                        rows.spatial_weight, n.rows(), rows.weight_sums + 1,
+                                        ahead + 64 * slots * every, every};
     T* alpha = rows.attention.alpha + first * n.frames * n.parts;
     if (keys.exponential) {
         score_all<T, true>(temporal, rows.z, slots);
