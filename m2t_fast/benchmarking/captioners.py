@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from m2t_fast import losses, reference
-from m2t_fast.captioner import Captioner, CaptionerOutput, Draws, Memory
+from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
 from m2t_fast.config import CaptionerConfig
+from m2t_fast.decoding.decoder import Decoder, Memory
 from m2t_fast.ops import attention, encoder, gate, keys
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.reference.stepwise import stepwise
@@ -65,19 +66,14 @@ class CompiledCaptioner(Captioner):
         return self.compiled_decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
 
-class UncachedCaptioner(Captioner):
-    """Searches with keys anew for every word, as the released code does."""
+@contextlib.contextmanager
+def keys_anew(model: Captioner) -> Iterator[None]:
+    """Inside the block a search in Python makes the keys anew for every word, as the released code does."""
+    next_word = Decoder.next_word
 
-    def next_word(
-        self,
-        memory: Memory,
-        hidden: Tensor,
-        top: Tensor,
-        word: Tensor,
-        mixed_word: Tensor,
-        force_gate: float | None = None,
-    ) -> Tensor:
-        """See :meth:`Captioner.next_word`."""
-        temporal, spatial = self.attention.keys(memory.parts, memory.lengths)
-        memory = memory._replace(temporal_keys=temporal, spatial_keys=spatial)
-        return super().next_word(memory, hidden, top, word, mixed_word, force_gate)
+    def uncached(decoder: Decoder, memory: Memory, *rest: Any) -> Tensor:
+        temporal, spatial = model.attention.keys(memory.parts, memory.lengths)
+        return next_word(decoder, memory._replace(temporal_keys=temporal, spatial_keys=spatial), *rest)
+
+    with mock.patch.object(Decoder, "next_word", uncached):
+        yield

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from m2t_fast import reference
-from m2t_fast.benchmarking.captioners import CompiledCaptioner, StepwiseCaptioner, UncachedCaptioner, plain_pytorch
+from m2t_fast.benchmarking.captioners import CompiledCaptioner, StepwiseCaptioner, keys_anew, plain_pytorch
 from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, Case, Run
 from m2t_fast.benchmarking.results import TOLERANCE, Results, why_wrong
 from m2t_fast.benchmarking.sizes import Size, model_of, motions_to_caption, training_batch, training_settings
 from m2t_fast.captioner import Captioner
-from m2t_fast.config import EOS, PAD, SOS
-from m2t_fast.decoding.attention import caption_lengths
+from m2t_fast.config import EOS, SOS
+from m2t_fast.ops.decode import hypothesis_lengths
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.training.loop import step_generator, training_step
 
@@ -86,12 +86,12 @@ class DecodingCase(Case):
         return "a search is a loop that ends when it ends" if way == COMPILE else None
 
     def prepare(self, way: str) -> Run:
-        model = self._model(UncachedCaptioner if way == LOOP else Captioner)
+        model = self._model()
         context = plain_pytorch if way in BASELINES else lambda: use_backend(way)
         find = self._one_by_one if way == LOOP else self._generate
 
         def run() -> Results:
-            with context():
+            with context(), keys_anew(model) if way == LOOP else contextlib.nullcontext():
                 return Results(find(model, self.motion, self.lengths), {})
 
         return run
@@ -116,8 +116,8 @@ class DecodingCase(Case):
         same = Results({name: x[~other] for name, x in found.outputs.items()}, {})
         return why_wrong(same, Results({name: x[~other] for name, x in truth.outputs.items()}, {}))
 
-    def _model(self, kind: type[Captioner]) -> Captioner:
-        model = model_of(self.size, self.scoring, kind).to(self.device).eval()
+    def _model(self) -> Captioner:
+        model = model_of(self.size, self.scoring).to(self.device).eval()
         with torch.no_grad():
             model.output.bias[EOS] = -1e4
         return model
@@ -140,12 +140,14 @@ class DecodingCase(Case):
     @torch.no_grad()
     def _scores(self, motions: Tensor, tokens: Tensor) -> Tensor:
         """Log-probability a word (A, K) of captions (A, K, W) of the selected motions, by the equations."""
-        model, scores = self._model(Captioner), []
+        model, scores = self._model(), []
         with plain_pytorch():
             memory = model.encode(self.motion[motions], self.lengths[motions])
             for caption in tokens.unbind(1):
                 previous = torch.cat([torch.full_like(caption[:, :1], SOS), caption[:, :-1]], dim=1)
                 logits = model.decode(memory, previous).logits.log_softmax(-1)
                 each = logits.gather(-1, caption[..., None])[..., 0]
-                scores.append(torch.where(caption != PAD, each, 0).sum(-1) / caption_lengths(caption))
+                words = hypothesis_lengths(caption[:, None], each.new_zeros(len(caption), 1))
+                inside = torch.arange(caption.shape[1], device=caption.device) < words
+                scores.append(torch.where(inside, each, 0).sum(-1) / words[:, 0])
         return torch.stack(scores, dim=1)
