@@ -1,4 +1,5 @@
-# Everything a checkout needs: `make demo`, `make test`, `make lint`, `make sanitize`, `make bench`, `make clean`.
+# Everything a checkout needs: `make demo`, `make test`, `make lint`, `make sanitize`, `make bench`, `make docs`,
+# `make clean`.
 #
 # Each target makes the environment it needs first, from Python 3.11+, pip and a C++ compiler; a second run installs
 # nothing again. The package is installed in place (pip install -e), so edits in m2t_fast/ and kernels/ take effect at
@@ -9,7 +10,7 @@ VENV ?= .venv
 # Pinned, so that the demo learns the same everywhere; TORCH=torch takes the newest. On Linux pip's usual index holds the
 # CUDA build (gigabytes); with PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels pip takes the CPU build instead.
 TORCH ?= torch==2.13.0
-# Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'".
+# Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'", or "-k 'kit and not compile'" for a short `make bench`.
 PYTEST_ARGS ?=
 
 # A thread that waits for another must not keep the core busy: where cores are shared it would slow everything down.
@@ -18,7 +19,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h)
 
-.PHONY: demo test lint sanitize bench clean
+.PHONY: demo test lint sanitize bench docs clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -39,7 +40,19 @@ sanitize: $(VENV)/.installed-dev
 	@.ci/sanitize $(VENV)
 
 bench: $(VENV)/.installed-dev
-	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only
+	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
+
+# The gallery and the tables of docs/, from two runs that differ in their guidance; one thread, so that sums are the same.
+docs: export OMP_NUM_THREADS = 1
+docs: TRAIN = --data synthetic --preset kit --epochs 15 --learning-rate 0.002 --teacher-forcing 0.9 --batch-size 32 --seed 0
+docs: RUNS = build/docs/guided build/docs/unguided --data synthetic
+docs: $(VENV)/.installed-plot
+	@rm -rf build/docs
+	@$(VENV)/bin/m2t-fast train $(TRAIN) --output build/docs/guided
+	@$(VENV)/bin/m2t-fast train $(TRAIN) --output build/docs/unguided --lambda-spat 0 --lambda-adapt 0
+	@$(VENV)/bin/m2t-fast interpret $(RUNS) --words reference --figures none --output build/docs/reference
+	@$(VENV)/bin/m2t-fast interpret $(RUNS) --beam-size 2 --samples test_00072 test_00091 --output build/docs/generated
+	@$(VENV)/bin/python docs/gallery.py build/docs docs
 
 # Not the run folders: what was trained stays.
 clean:

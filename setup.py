@@ -67,7 +67,7 @@ setup(
         *(f"m2t_fast.kernels.{package}" for package in find_packages("kernels")),
     ],
     package_dir={"m2t_fast.kernels": "kernels"},
-    package_data={"": ["py.typed", "*.json", "*.txt"]},
+    package_data={"": ["py.typed", "*.json", "*.txt", "*.html", "*.css", "*.js"]},
     ext_modules=[
         Pybind11Extension(
             "m2t_fast._native",

@@ -22,6 +22,22 @@ class Skeleton:
     bones: tuple[tuple[int, int], ...]
     fps: float
 
+    @property
+    def part_of(self) -> tuple[int, ...]:
+        """The part of every joint; of a joint in two parts the first."""
+        return tuple(next(i for i, part in enumerate(self.parts) if j in part) for j in range(self.joints))
+
+    @property
+    def head(self) -> int:
+        """The joint that is drawn as the head: the last one of the torso."""
+        return self.parts[PART_NAMES.index("torso")][-1]
+
+    @property
+    def hips(self) -> tuple[int, int]:
+        """The first joints of the left and the right leg."""
+        left, right = (self.parts[PART_NAMES.index(name)] for name in ("left_leg", "right_leg"))
+        return left[0], right[0]
+
 
 def _bones(text: str) -> tuple[tuple[int, int], ...]:
     pairs = (pair.split("-") for pair in text.split())

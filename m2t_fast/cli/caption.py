@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import motion_files, options
+from m2t_fast.cli import motion_files, options, pictures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
         help="print a JSON object a motion: the K captions with their scores, and for each word of the best one its "
         "gate, when (mean and std in seconds of the file) and the weights of the body parts",
     )
+    pictures.add_arguments(parser)
     options.add_search(parser, beam_size=2)
     options.add_device(parser)
     options.add_backend(parser)
@@ -65,11 +66,13 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.training.run_folder import load_run
 
+    pictures.check(args, args.motions)
     device = options.device(args.device)
     with options.backend(args.backend, device):
         opened = load_run(args.run_folder, device)
         files, skipped = motion_files.read_all(args, opened)
         captioned = _caption(files, opened, args)
+    pictures.write(args, [pictures.item(m.file.path, m.joints, m.words, opened, len(m.file.joints)) for m in captioned])
     table = any(path.is_dir() for path in args.motions)
     for motion in captioned:
         if args.json:

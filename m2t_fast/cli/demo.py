@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import torch
 
     from m2t_fast.data.dataset import MotionDataset, Prepared
+    from m2t_fast.interpretation.words import WordAttention
     from m2t_fast.training.run_folder import Run
 
 EPOCHS, MOTIONS, SHOWN = 10, 2500, 8
-PICTURE, PREDICTIONS = "attention.png", "predictions.jsonl"
+PICTURE, PREDICTIONS, PAGE = "attention.png", "predictions.jsonl", "captions.html"
+ON_THE_PAGE = 24
 
 
 def add_parser(subparsers: Any) -> None:
@@ -75,10 +77,12 @@ def run(args: argparse.Namespace) -> int:
             print(f"  reference  {record['references'][0]}\n")
         print(f"All {test.motions} test motions: BLEU-1 {scores['bleu_1']:.1f}, BLEU-4 {scores['bleu_4']:.1f}\n")
         number = _choose(test, records)
+        _write_page(args.output / PAGE, opened, test, number)
         if number is not None:
             _draw(args.output / PICTURE, opened, test, number)
     print(f"Run folder     {args.output}")
     print(f"Predictions    {args.output / PREDICTIONS}")
+    print(f"Page           {args.output / PAGE}: the captions on moving skeletons, for any browser")
     if number is None:
         print("Attention map  none: every caption is empty, train for more epochs")
         return 0
@@ -135,18 +139,40 @@ def _choose(test: MotionDataset, records: list[dict[str, Any]]) -> int | None:
     return max(several or captioned, key=agreement, default=None)
 
 
-def _draw(path: Path, opened: Run, test: MotionDataset, number: int) -> None:
+def _explain(opened: Run, test: MotionDataset, number: int) -> list[WordAttention]:
+    """The words of a motion's caption, with what the model looked at."""
     import torch
 
     from m2t_fast.data.batches import MotionBatch
     from m2t_fast.evaluation.captions import generate_batches
-    from m2t_fast.interpretation.attention_map import save_attention_map
     from m2t_fast.interpretation.words import caption_words
 
     motion = test.motion(number)
     batch = MotionBatch(motion[None], torch.tensor([len(motion)]), torch.tensor([number]))
     _, found = next(generate_batches(opened.model, [batch], beam_size=1))
-    words = caption_words(found, 0, len(motion), opened.vocabulary)
+    return caption_words(found, 0, len(motion), opened.vocabulary)
+
+
+def _write_page(path: Path, opened: Run, test: MotionDataset, first: int | None) -> None:
+    """The motion to draw, if any, and those after it in the split."""
+    from m2t_fast.interpretation.captioned import CaptionedMotion
+    from m2t_fast.interpretation.page import save_page
+
+    start = first or 0
+    motions = []
+    for number in [place % test.motions for place in range(start, start + min(ON_THE_PAGE, test.motions))]:
+        joints = opened.statistics.invert(test.motion(number)).numpy()
+        words, reference = _explain(opened, test, number), test.references[number][0]
+        motions.append(CaptionedMotion.of(test.ids[number], joints, words, test.fps, reference=reference))
+    save_page(path, motions)
+
+
+def _draw(path: Path, opened: Run, test: MotionDataset, number: int) -> None:
+    import torch
+
+    from m2t_fast.interpretation.attention_map import save_attention_map
+
+    words = _explain(opened, test, number)
     save_attention_map(
         path,
         [word.word for word in words],

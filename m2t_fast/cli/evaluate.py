@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,9 +12,7 @@ from m2t_fast.cli import options
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
-    from m2t_fast.data.dataset import MotionDataset
     from m2t_fast.evaluation.report import Files, Report
-    from m2t_fast.training.run_folder import Run
 
 
 def add_parser(subparsers: Any) -> None:
@@ -74,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         without_bert = None if args.bert_model else f"no --bert-model FOLDER; {HOW_TO_GET_IT}"
         without_bert = without_bert or why_unavailable()
         bert = None if without_bert else BertScorer(args.bert_model, device)
-        datasets = _load_splits(runs, args.data, args.split)
+        datasets = options.load_splits(runs, args.data, args.split)
         lemmas = None if args.text == "raw" else learn_lemmas(args.data, runs[0].skeleton.joints)
         search = options.search_of(args)
         beam_sizes, force_gate = search.pop("beam_size"), search.pop("force_gate")
@@ -119,31 +116,3 @@ def _names(folders: list[Path]) -> list[str]:
             raise UserError(f"{folders[place]}: this run is there twice, expected each once")
     count = Counter(folder.name for folder in resolved)
     return [full.name if count[full.name] == 1 else str(given) for full, given in zip(resolved, folders, strict=True)]
-
-
-def _load_splits(runs: list[Run], data: str, split: str) -> list[MotionDataset]:
-    """The split as each run reads it; runs with the same vocabulary, statistics and settings share one."""
-    from m2t_fast.data.dataset import load_data
-
-    loaded: dict[Any, MotionDataset] = {}
-    datasets = []
-    for opened in runs:
-        settings = dataclasses.replace(opened.settings, max_frames_train=None)  # a filter of training, not of the split
-        key = (settings, opened.vocabulary, opened.statistics, opened.skeleton.joints)
-        if key not in loaded:
-            prepared = load_data(
-                data,
-                settings,
-                vocabulary=opened.vocabulary,
-                statistics=opened.statistics,
-                splits=(split,),
-                joints=opened.skeleton.joints,
-            )
-            if prepared.skeleton != opened.skeleton:
-                raise UserError(
-                    f"{data}: motions have {prepared.skeleton.joints} joints, but {opened.folder} reads "
-                    f"{opened.skeleton.joints} ({opened.skeleton.name})"
-                )
-            loaded[key] = prepared[split]
-        datasets.append(loaded[key])
-    return datasets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import re
 import tempfile
@@ -15,6 +16,9 @@ from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from m2t_fast.data.dataset import MotionDataset
+    from m2t_fast.training.run_folder import Run
 
 
 def whole_number(least: int) -> Callable[[str], int]:
@@ -163,6 +167,38 @@ def backend(name: str | None, device: torch.device | None = None) -> Iterator[No
             raise UserError(f"{source}: backend {name!r} does not run on {device.type} tensors")
     with registry.use_backend(name):
         yield
+
+
+def load_splits(runs: list[Run], data: str, split: str) -> list[MotionDataset]:
+    """The split as each run reads it, without the filters of training alone; runs that read it alike share one.
+
+    Raises:
+        UserError: a mistake in the folder, or its motions do not have a run's joints.
+    """
+    from m2t_fast.data.dataset import load_data
+
+    loaded: dict[Any, MotionDataset] = {}
+    datasets = []
+    for opened in runs:
+        settings = dataclasses.replace(opened.settings, max_frames_train=None)  # a filter of training, not of the split
+        key = (settings, opened.vocabulary, opened.statistics, opened.skeleton.joints)
+        if key not in loaded:
+            prepared = load_data(
+                data,
+                settings,
+                vocabulary=opened.vocabulary,
+                statistics=opened.statistics,
+                splits=(split,),
+                joints=opened.skeleton.joints,
+            )
+            if prepared.skeleton != opened.skeleton:
+                raise UserError(
+                    f"{data}: motions have {prepared.skeleton.joints} joints, but {opened.folder} reads "
+                    f"{opened.skeleton.joints} ({opened.skeleton.name})"
+                )
+            loaded[key] = prepared[split]
+        datasets.append(loaded[key])
+    return datasets
 
 
 def refuse_existing(folder: Path) -> None:

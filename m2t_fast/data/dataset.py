@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -292,9 +293,14 @@ def _unpack(tensors: dict[str, Tensor], content: dict[str, Any], source: str) ->
     return Prepared(vocabulary, statistics, settings, skeleton, splits, content["report"], source)
 
 
-def _rows_of(segments: list[Segment] | None) -> list[list[Any]] | None:
-    return None if segments is None else [[s.action, s.start, s.end, list(s.parts)] for s in segments]
+def _rows_of(segments: list[Segment] | None) -> list[tuple[Any, ...]] | None:
+    return None if segments is None else [dataclasses.astuple(s) for s in segments]
 
 
-def _segments_from(rows: list[list[Any]] | None) -> list[Segment] | None:
-    return None if rows is None else [Segment(action, start, end, tuple(parts)) for action, start, end, parts in rows]
+def _segments_from(rows: list[tuple[Any, ...]] | None) -> list[Segment] | None:
+    if rows is None:
+        return None
+    return [
+        Segment(action, start, end, tuple(parts), active and tuple(active), tuple(words))
+        for action, start, end, parts, active, words in rows
+    ]

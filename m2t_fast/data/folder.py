@@ -24,8 +24,9 @@ def read_folder(path: str | Path, splits: Sequence[str] = SPLITS) -> RawData:
     ``new_joints/ID.npy`` holds (frames, J, 3) floats in metres (22 joints: HumanML3D, 21: KIT-ML; the same for all);
     ``texts/ID.txt`` a caption a line, ``caption#token/POS token/POS ...#start#end`` (start and end in seconds) or the
     caption alone; ``train.txt``, ``val.txt`` and ``test.txt`` an id a line; ``segments.json``, which may be missing,
-    ``{id: {"segments": [{"content", "start", "end", "parts"}, ...]}}`` in frames, end exclusive. val and test may be
-    empty, train may not.
+    ``{id: {"segments": [{"content", "start", "end", "parts"}, ...]}}`` in frames, end exclusive; a segment may also
+    have ``"active": [start, end]`` and ``"caption_verbs"``, for each caption the verb that names it or null. val and
+    test may be empty, train may not.
 
     Raises:
         UserError: anything above is missing, unreadable or malformed; the message names the file and the id.
@@ -191,10 +192,12 @@ def _read_one(folder: Path, split: str, motion_id: str, segments: dict[str, Any]
                 "(add the file or take the id out of the split file)"
             )
     joints = read_motion(motion_file)
+    captions = read_captions(text_file)
     found = None
     if motion_id in segments:
-        found = _parse_segments(segments[motion_id], len(joints), f"{folder / 'segments.json'}: id {motion_id!r}")
-    return RawMotion(id=motion_id, joints=joints, captions=read_captions(text_file), segments=found)
+        where = f"{folder / 'segments.json'}: id {motion_id!r}"
+        found = _parse_segments(segments[motion_id], len(joints), len(captions), where)
+    return RawMotion(id=motion_id, joints=joints, captions=captions, segments=found)
 
 
 def _read_segments(path: Path) -> dict[str, Any]:
@@ -209,7 +212,7 @@ def _read_segments(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_segments(entry: Any, frames: int, where: str) -> list[Segment]:
+def _parse_segments(entry: Any, frames: int, captions: int, where: str) -> list[Segment]:
     listed = entry.get("segments") if isinstance(entry, dict) else None
     if not isinstance(listed, list):
         raise UserError(f'{where}: expected {{"segments": [...]}}')
@@ -226,7 +229,22 @@ def _parse_segments(entry: Any, frames: int, where: str) -> list[Segment]:
         for part in parts:
             if part not in PART_NAMES:
                 raise UserError(f"{where}: segment {number}: part {part!r}, expected some of {', '.join(PART_NAMES)}")
-        segments.append(Segment(action=action, start=start, end=end, parts=parts))
+        active, words = item.get("active"), item.get("caption_verbs") or []
+        if active is not None:
+            if not (isinstance(active, list) and len(active) == 2 and all(type(frame) is int for frame in active)):
+                raise UserError(f"{where}: segment {number}: active {active!r}, expected [start, end] in frames")
+            if not 0 <= active[0] < active[1] <= frames:
+                raise UserError(
+                    f"{where}: segment {number}: active frames {active[0]} to {active[1]}, expected a range in "
+                    f"0 to {frames}"
+                )
+        if not isinstance(words, list) or not all(word is None or isinstance(word, str) for word in words):
+            raise UserError(f"{where}: segment {number}: caption_verbs {words!r}, expected a word or null a caption")
+        if words and len(words) != captions:
+            raise UserError(
+                f"{where}: segment {number}: {len(words)} caption_verbs, expected one for each of {captions} captions"
+            )
+        segments.append(Segment(action, start, end, parts, tuple(active) if active else None, tuple(words)))
     return segments
 
 

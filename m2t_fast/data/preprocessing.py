@@ -167,10 +167,15 @@ def downsample_segments(segments: list[Segment], frames: int, settings: DataSett
     def kept_before(frame: int) -> int:
         return len(range(first, frame, step))
 
+    def range_of(start: int, end: int) -> tuple[int, int]:
+        first_kept = min(kept_before(start), kept - 1)
+        return first_kept, max(kept_before(end), first_kept + 1)
+
     converted = []
     for segment in segments:
-        start = min(kept_before(segment.start), kept - 1)
-        converted.append(dataclasses.replace(segment, start=start, end=max(kept_before(segment.end), start + 1)))
+        start, end = range_of(segment.start, segment.end)
+        active = segment.active and range_of(*segment.active)
+        converted.append(dataclasses.replace(segment, start=start, end=end, active=active))
     return converted
 
 
@@ -213,7 +218,8 @@ def filter_motions(
             dropped["max_frames_train"] += 1
         else:
             captions = []
-            for caption in motion.captions:
+            numbers = []
+            for number, caption in enumerate(motion.captions):
                 words = tokenise(caption.text)
                 if not words:
                     dropped["no_words"] += 1
@@ -221,12 +227,16 @@ def filter_motions(
                     dropped["max_tokens"] += 1
                 else:
                     captions.append((caption, words))
+                    numbers.append(number)
             if len(captions) < settings.min_captions:
                 dropped["min_captions"] += 1
                 continue
             segments = None
             if motion.segments is not None:
-                segments = downsample_segments(motion.segments, frames, settings)
+                segments = [
+                    dataclasses.replace(segment, words=tuple(segment.words[n] for n in numbers if segment.words))
+                    for segment in downsample_segments(motion.segments, frames, settings)
+                ]
             kept.append(FilteredMotion(motion.id, joints, captions, segments))
     if motions and not kept:
         by = ", ".join(

@@ -43,6 +43,11 @@ for _row, _parts in enumerate(_PARTS_OF.values()):
     _SPATIAL[_row] = [name in _parts for name in PART_NAMES]
 
 
+def base_form(word: str) -> str:
+    """The verb of an irregular past form ("threw" gives "throw"); any other word as it is."""
+    return _IRREGULAR.get(word, word)
+
+
 @lru_cache(maxsize=1)
 def _by_stem() -> dict[str, str]:
     lists = {"connection": SUBJECTS, "torso": TORSO, "legs": LEGS, "arms": ARMS, "trajectory": TRAJECTORY}
@@ -59,7 +64,7 @@ def category(word: str, tag: str | None) -> str:
     """
     if word in CONNECTIONS:
         return "connection"
-    listed = _by_stem().get(stem(_IRREGULAR.get(word, word)))
+    listed = _by_stem().get(stem(base_form(word)))
     if listed is not None and not (tag == "NOUN" and word in ("box", "boxes")):
         return listed
     return "motion" if tag in ("VERB", "ADV") else "other"

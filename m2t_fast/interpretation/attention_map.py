@@ -39,6 +39,7 @@ def attention_map(
     reference: str | None = None,
     segments: Sequence[Segment] | None = None,
     max_words: int = 5,
+    gates_in_title: bool = False,
 ) -> Figure:
     """Draw when and where the model looked to say each motion word of a caption.
 
@@ -53,6 +54,7 @@ def attention_map(
         reference: a caption by a person, written below the model's.
         segments: what really happens, in kept frames; drawn as a strip above the panels.
         max_words: at most so many panels.
+        gates_in_title: write the gate of every word behind it in the caption, as the paper's titles do.
 
     Raises:
         ValueError: no words, shapes that do not fit, or a size that is not positive.
@@ -67,7 +69,12 @@ def attention_map(
     heat = (window[..., None] * spatial)[shown]  # (panels, T, P)
     frames = window.shape[1]
 
-    caption = textwrap.wrap(" ".join(words), 72)
+    spoken = (
+        [f"{word}\N{NO-BREAK SPACE}({value:.2f})" for word, value in zip(words, gate, strict=True)]
+        if gates_in_title
+        else words
+    )
+    caption = textwrap.wrap(" ".join(spoken), 72)
     human = textwrap.wrap(f"reference: {reference}", 96) if reference else []
     head = _INCHES["head"] + _INCHES["line"] * (1.3 * len(caption) + len(human))
     rows = [_INCHES["action"]] * bool(segments) + [_INCHES["panel"]] * len(shown)
@@ -204,7 +211,9 @@ def _draw_actions(axis: Axes, panels: Sequence[Axes], segments: Sequence[Segment
         colour = _ACTION_COLOURS[number % len(_ACTION_COLOURS)]
         axis.axvspan(segment.start - 0.5, segment.end - 0.5, color=colour, alpha=0.85, linewidth=0)
         middle = (segment.start + segment.end - 1) / 2
-        axis.text(middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True)
+        axis.text(
+            middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True
+        ).set_parse_math(False)
         for panel in panels if segment.start > 0 else ():
             panel.axvline(segment.start - 0.5, color="white", linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.7)
     axis.set_xlim(-0.5, frames - 0.5)

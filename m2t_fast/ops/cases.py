@@ -9,6 +9,26 @@ import torch
 from torch import Tensor
 
 
+def arranged(inputs: list[Tensor], layout: str) -> list[Tensor]:
+    """The inputs as they may lie in memory; floats of ``layout``
+
+    - "contiguous": as they are;
+    - "strided": the same values, every dimension with a stride of its own, nothing contiguous;
+    - "expanded": the first row repeated with a stride of 0.
+    """
+    if layout == "contiguous":
+        return inputs
+
+    def arrange(x: Tensor) -> Tensor:
+        if not x.dtype.is_floating_point or x.dim() == 0:
+            return x
+        if layout == "expanded":
+            return x[:1].expand(x.shape)
+        return torch.stack([x.mT.contiguous().mT if x.dim() > 1 else x, torch.full_like(x, torch.nan)], dim=-1)[..., 0]
+
+    return [arrange(x) for x in inputs]
+
+
 @dataclass(frozen=True)
 class AttentionCase:
     """Sizes of one ``spatio_temporal_attention`` call; ``sharp`` multiplies the temporal weight."""
@@ -22,6 +42,7 @@ class AttentionCase:
     D: int = 7
     sharp: float = 1.0
     scale: float = 1.0
+    layout: str = "contiguous"
 
     def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """The eight float inputs and the lengths, in the op's order; one length is T, the others are ragged."""
@@ -33,7 +54,7 @@ class AttentionCase:
         rows = self.P if self.S == 1 else 1
         lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
         lengths[:1] = self.T
-        return [
+        inputs = [
             torch.tanh(normal(self.B, self.T, self.P, self.H)),
             normal(self.B, self.T, self.S, self.D),
             normal(self.B, self.T, self.S, self.D),
@@ -44,6 +65,7 @@ class AttentionCase:
             normal(rows),
             lengths,
         ]
+        return arranged(inputs, self.layout)
 
 
 _SHAPES: dict[str, dict[str, Any]] = {
@@ -52,11 +74,15 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "one-word": dict(L=1),
     "width-1": dict(D=1, H=1),
     "odd": dict(B=3, T=13, L=3, H=59, D=111),
+    "prime": dict(B=3, T=97, L=3, H=31, D=59),
     "long-sharp": dict(B=1, T=2000, L=2, D=5, sharp=30.0),
     "one-hot": dict(T=17, sharp=3000.0),
     "no-batch": dict(B=0),
     "no-words": dict(L=0),
     "scaled": dict(scale=1 / 6),
+    "gentle": dict(B=3, T=30, L=9, D=64, sharp=0.1),
+    "strided": dict(layout="strided"),
+    "expanded": dict(layout="expanded"),
 }
 ATTENTION_CASES = {
     f"{mode}-{name}": AttentionCase(S=slots, **sizes)
@@ -75,6 +101,7 @@ class GateCase:
     C: int = 6
     E: int = 4
     D: int = 7
+    layout: str = "contiguous"
 
     def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """The fourteen float inputs, in the op's order."""
@@ -85,7 +112,9 @@ class GateCase:
             (self.B, self.L, self.E), (self.C,), (self.E,), (), (self.D, self.H), (self.D,), (self.D, self.C),
             (self.D,), (m, self.E + self.D + self.C), (m,),
         ]  # fmt: skip
-        return [torch.randn(shape, generator=g, dtype=torch.float64).to(dtype) for shape in shapes]
+        return arranged(
+            [torch.randn(shape, generator=g, dtype=torch.float64).to(dtype) for shape in shapes], self.layout
+        )
 
 
 GATE_CASES = {
@@ -94,6 +123,8 @@ GATE_CASES = {
     "odd": GateCase(B=3, L=7, H=59, C=31, E=13, D=111),
     "no-batch": GateCase(B=0),
     "no-words": GateCase(L=0),
+    "strided": GateCase(layout="strided"),
+    "expanded": GateCase(layout="expanded"),
 }
 
 
@@ -107,6 +138,7 @@ class EncoderCase:
     D: int = 7
     half: int = 3
     parts: tuple[tuple[int, ...], ...] = ((0,), (0, 3), (1, 2, 4))
+    layout: str = "contiguous"
 
     def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """motion, lengths, weight1, bias1, weight2, bias2."""
@@ -118,7 +150,7 @@ class EncoderCase:
         rows, count = 3 * sum(map(len, self.parts)), len(self.parts)
         lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
         lengths[:1] = self.T
-        return [
+        inputs = [
             normal(self.B, self.T, self.J, 3),
             lengths,
             normal(2, rows, self.D) / 2,
@@ -126,6 +158,7 @@ class EncoderCase:
             normal(2, count, self.D, self.half) / 2,
             normal(2, count, self.half),
         ]
+        return arranged(inputs, self.layout)
 
 
 ENCODER_CASES = {
@@ -134,6 +167,8 @@ ENCODER_CASES = {
     "width-1": EncoderCase(D=1, half=1),
     "one-part": EncoderCase(parts=((0, 1, 2, 3, 4),)),
     "no-batch": EncoderCase(B=0),
+    "strided": EncoderCase(layout="strided"),
+    "expanded": EncoderCase(layout="expanded"),
 }
 
 
@@ -147,6 +182,7 @@ class KeysCase:
     S: int = 1
     H: int = 5
     D: int = 7
+    layout: str = "contiguous"
 
     def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """parts, lengths, and weight and bias of the temporal and of the spatial keys."""
@@ -159,7 +195,7 @@ class KeysCase:
         lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
         lengths[:1] = self.T
         layer = [normal(self.D, inputs), normal(self.D), normal(self.D, inputs), normal(self.D)]
-        return [torch.tanh(normal(self.B, self.T, self.P, self.H)), lengths, *layer]
+        return arranged([torch.tanh(normal(self.B, self.T, self.P, self.H)), lengths, *layer], self.layout)
 
 
 KEYS_CASES = {
@@ -169,6 +205,8 @@ KEYS_CASES = {
     "width-1": KeysCase(H=1, D=1),
     "odd": KeysCase(T=13, S=6, H=59, D=111),
     "no-batch": KeysCase(B=0),
+    "strided": KeysCase(S=6, layout="strided"),
+    "expanded": KeysCase(S=6, layout="expanded"),
 }
 
 
@@ -181,6 +219,7 @@ class LossCase:
     T: int = 7
     P: int = 6
     supervised: float = 0.5
+    layout: str = "contiguous"
 
     def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """spatial, target and lengths."""
@@ -190,7 +229,7 @@ class LossCase:
         target[torch.rand(self.B, self.L, generator=g) >= self.supervised] = -1
         lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
         lengths[:1] = self.T
-        return [spatial.to(dtype), target, lengths]
+        return arranged([spatial.to(dtype), target, lengths], self.layout)
 
 
 LOSS_CASES = {
@@ -201,4 +240,6 @@ LOSS_CASES = {
     "one-part": LossCase(P=1),
     "no-batch": LossCase(B=0),
     "no-words": LossCase(L=0),
+    "strided": LossCase(layout="strided"),
+    "expanded": LossCase(layout="expanded"),
 }

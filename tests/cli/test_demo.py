@@ -32,6 +32,10 @@ def test_from_nothing_to_a_picture(call: Callable, motion: Callable, tmp_path: P
     assert "BLEU-1 " in result.out and "BLEU-4 " in result.out
     picture = output / "attention.png"
     assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in result.out
+    page = output / "captions.html"
+    text = page.read_text("utf-8")
+    assert str(page) in result.out and text.count('"reference":') == min(24, len(records))
+    assert all(json.dumps(record["references"][0]) in text for record in records[:1])
     file = tmp_path / "motion.npy"
     np.save(file, motion(40))
     assert call("caption", output, file).code == 0

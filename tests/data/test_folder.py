@@ -17,6 +17,11 @@ from m2t_fast.errors import UserError
 Folder = Callable[..., Path]
 
 
+def _segment(more: str) -> str:
+    """A segments.json with one segment of motion m0 that has ``more`` fields."""
+    return '{"m0": {"segments": [{"content": "a", "start": 0, "end": 2, "parts": [], ' + more + "}]}}"
+
+
 def test_reads_everything(make_folder: Folder) -> None:
     folder = make_folder([5, 1, 3], joints=21, texts="A man; waves #2#a/DET man/NOUN wave/VERB#0.5#nan\r\n\n Runs.\n")
     entry = {"content": "wave", "start": 1, "end": 5, "parts": ["left_arm"], "style": "active"}
@@ -35,6 +40,15 @@ def test_reads_everything(make_folder: Folder) -> None:
     assert motion.captions == [Caption("A man; waves #2", tags, 0.5, 0.0), Caption("Runs.", None)]
     assert motion.segments == [Segment("wave", 1, 5, ("left_arm",))]
     assert raw.splits["val"][0].segments is None
+
+
+def test_segments_may_say_more(make_folder: Folder) -> None:
+    folder = make_folder([9, 1, 1], texts="he waves\nhe stands\n")
+    entry = {"content": "wave", "start": 1, "end": 8, "parts": [], "active": [2, 5], "caption_verbs": ["wave", None]}
+    (folder / "segments.json").write_text(json.dumps({"m0": {"segments": [entry, {**entry, "active": None}]}}))
+    first, second = read_folder(folder).splits["train"][0].segments or ()
+    assert first == Segment("wave", 1, 8, (), active=(2, 5), words=("wave", None))
+    assert second.active is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
@@ -210,6 +224,13 @@ def test_caption_forms(tmp_path: Path) -> None:
         ('{"m0": {"segments": [{"content": "a", "start": 0, "end": 4, "parts": []}]}}', "frames 0 to 4, expected"),
         ('{"m0": {"segments": [{"content": "a", "start": 2, "end": 2, "parts": []}]}}', "frames 2 to 2, expected"),
         ('{"m0": {"segments": [{"content": "a", "start": 0, "end": 2, "parts": ["tail"]}]}}', "part 'tail'"),
+        (_segment('"active": [1]'), "active [1], expected [start, end] in frames"),
+        (_segment('"active": [0, 1.5]'), "active [0, 1.5], expected [start, end] in frames"),
+        (_segment('"active": [1, 4]'), "active frames 1 to 4, expected a range in 0 to 3"),
+        (_segment('"active": [2, 2]'), "active frames 2 to 2, expected a range in 0 to 3"),
+        (_segment('"caption_verbs": "walk"'), "caption_verbs 'walk', expected a word or null a caption"),
+        (_segment('"caption_verbs": [3]'), "caption_verbs [3], expected a word or null a caption"),
+        (_segment('"caption_verbs": [null, "go", "go"]'), "3 caption_verbs, expected one for each of"),
     ],
 )
 def test_malformed_segments(make_folder: Folder, content: str, expected: str) -> None:

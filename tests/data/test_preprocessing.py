@@ -73,6 +73,15 @@ def test_segments_follow_their_frames(frames: int, step: int, first: int, data: 
             assert converted.end == converted.start + 1
 
 
+def test_active_frames_and_words_follow() -> None:
+    """Frames 1, 3, 5 are kept; the caption of too many words takes its naming word with it."""
+    segment = Segment("wave", 0, 6, (), active=(2, 6), words=("wave", "lift", None))
+    captions = [Caption(text, None) for text in ("he waves", "he lifts one arm", "he stands")]
+    motion = RawMotion("m", np.zeros((6, 22, 3), np.float32), captions, [segment, Segment("walk", 0, 6, ())])
+    (kept,), _ = filter_motions([motion], "test", DataSettings(max_tokens=3))
+    assert kept.segments == [Segment("wave", 0, 3, (), active=(1, 3), words=("wave", None)), Segment("walk", 0, 3, ())]
+
+
 def test_statistics_by_hand() -> None:
     a = np.zeros((1, 2, 3), np.float32)
     b = np.zeros((2, 2, 3), np.float32)

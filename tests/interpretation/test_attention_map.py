@@ -59,6 +59,13 @@ def test_labels(heat: tuple) -> None:
     assert "15\n1.5 s" in [label.get_text() for label in last.get_xticklabels()]
 
 
+def test_gates_in_the_title(heat: tuple) -> None:
+    (caption,) = attention_map(WORDS, GATE, *heat, gates_in_title=True).texts[:1]
+    assert (
+        caption.get_text().replace("\N{NO-BREAK SPACE}", " ").startswith("a (0.10) person (0.20) walks (0.90) then (")
+    )
+
+
 def test_what_happens(heat: tuple) -> None:
     segments = [Segment("walk", 0, 18, ("root",)), Segment("wave", 18, 30, ("left_arm",))]
     figure = attention_map(WORDS, GATE, *heat, segments=segments)

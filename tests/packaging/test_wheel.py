@@ -89,6 +89,9 @@ def test_a_wheel_holds_the_package_and_imports_elsewhere(
     modules = {path.relative_to(ROOT / "m2t_fast") for path in (ROOT / "m2t_fast").rglob("*.py")}
     modules |= {"kernels" / path.relative_to(ROOT / "kernels") for path in (ROOT / "kernels").rglob("*.py")}
     assert {path.relative_to(site / "m2t_fast") for path in site.rglob("*.py")} == modules
+    page = {path.name for path in (ROOT / "m2t_fast" / "interpretation" / "page").iterdir() if path.is_file()}
+    assert {path.name for path in (site / "m2t_fast" / "interpretation" / "page").iterdir()} == page
+    assert {"page.html", "page.css", "main.js"} < page
     printed = imported(
         site,
         "import m2t_fast.kernels; from m2t_fast import native, _native; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 
 from m2t_fast.data.raw import Caption
 from m2t_fast.data.synthetic.track import Step
@@ -95,6 +96,33 @@ _AFTER_CHANCE = 0.12
 _BEFORE_CHANCE = 0.18
 _CAPITAL_CHANCE = 0.1
 _STOP_CHANCE = 0.4
+
+
+_LIGHT_VERBS = ("take", "make", "do")
+
+
+def _naming_word(phrase: str) -> str:
+    """The lemma that names the action in a template: its last verb, or the noun of "take a bow" and the like."""
+    words = phrase.format(side="left", the="the").split()
+    last = max(place for place, word in enumerate(words) if word.startswith("*"))
+    if words[last][1:] not in _LIGHT_VERBS:
+        return words[last][1:]
+    nouns = (lemma for _, lemma, tag in (token(word, "third") for word in words[last + 1 :]) if tag == "NOUN")
+    return next(nouns)
+
+
+_NAMES: dict[str, set[str]] = {}
+for _key, _options in _PHRASES.items():
+    _NAMES.setdefault(_key.split()[0], set()).update(_naming_word(phrase) for phrase in _options)
+
+
+def naming_words(caption: Caption, steps: Sequence[Step]) -> tuple[str, ...]:
+    """For each step the lemma in a caption of these steps that names it: "turn" in "makes a left turn".
+
+    Captions tell the steps in order, so a step's word is the first of its action's words behind the last step's.
+    """
+    lemmas = iter(lemma for lemma, _ in caption.tags or ())
+    return tuple(next(lemma for lemma in lemmas if lemma in _NAMES[step.action]) for step in steps)
 
 
 def _usual(options: tuple[str, ...], dice: random.Random) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from m2t_fast.data.raw import RawMotion, Segment
 from m2t_fast.data.synthetic.actions import ACTIONS, plan
 from m2t_fast.data.synthetic.body import CHANNEL, CHANNELS, Rig, animate, leg_length, subject_offsets
-from m2t_fast.data.synthetic.captions import captions_of
+from m2t_fast.data.synthetic.captions import captions_of, naming_words
 from m2t_fast.data.synthetic.track import Step, Track
 
 MIN_SECONDS, MAX_SECONDS = 2.05, 9.85
@@ -71,8 +72,8 @@ def draft(name: str, seed: int, place: tuple[int, ...], rig: Rig, fps: float) ->
     # An action's segment reaches to the middle of the pauses around it.
     cuts = [0, *((end + begin) // 2 for end, begin in zip(ends[:-1], begins[1:], strict=True)), frames]
     segments = [
-        Segment(step.action, start, stop, ACTIONS[step.action].parts(step.variant))
-        for step, start, stop in zip(steps, cuts[:-1], cuts[1:], strict=True)
+        Segment(step.action, start, stop, ACTIONS[step.action].parts(step.variant), active=(begin, end))
+        for step, start, stop, begin, end in zip(steps, cuts[:-1], cuts[1:], begins, ends, strict=True)
     ]
     return Draft(name, channels, bones, steps, segments, dice)
 
@@ -115,7 +116,10 @@ def finish(drafts: Sequence[Draft], rig: Rig, fps: float) -> list[RawMotion]:
     starts = np.cumsum([0, *(item.channels.shape[1] for item in drafts)])
     tracks = np.concatenate([item.channels for item in drafts], axis=1)
     joints = animate(rig, np.stack([item.bones for item in drafts]), tracks, starts, fps)
-    return [
-        RawMotion(item.id, joints[begin:end].copy(), captions_of(item.steps, item.dice), item.segments)
-        for item, begin, end in zip(drafts, starts[:-1], starts[1:], strict=True)
-    ]
+    motions = []
+    for item, begin, end in zip(drafts, starts[:-1], starts[1:], strict=True):
+        captions = captions_of(item.steps, item.dice)
+        words = zip(*(naming_words(caption, item.steps) for caption in captions), strict=True)
+        segments = [dataclasses.replace(s, words=named) for s, named in zip(item.segments, words, strict=True)]
+        motions.append(RawMotion(item.id, joints[begin:end].copy(), captions, segments))
+    return motions

@@ -12,7 +12,7 @@ import pytest
 from m2t_fast.data.raw import Caption
 from m2t_fast.data.synthetic import generate
 from m2t_fast.data.synthetic.actions import ACTIONS
-from m2t_fast.data.synthetic.captions import MAX_WORDS, captions_of
+from m2t_fast.data.synthetic.captions import MAX_WORDS, captions_of, naming_words
 from m2t_fast.data.synthetic.track import Step
 
 UNIVERSAL = {"NOUN", "VERB", "ADV", "DET", "PRON", "ADJ", "ADP", "CCONJ", "SCONJ", "PART", "NUM", "AUX"}
@@ -155,3 +155,29 @@ def test_the_wordiest_actions_still_fit_together() -> None:
         captions = captions_of(list(steps), random.Random(seed))
         assert len({tuple(words(caption)) for caption in captions}) in (3, 4)
         assert max(len(words(caption)) for caption in captions) <= MAX_WORDS
+
+
+@pytest.mark.parametrize(
+    ("actions", "lemmas", "expected"),
+    [
+        (["turn"], "a person make a left turn", ("turn",)),
+        (["walk", "bow"], "a man take several step forward then take a bow", ("step", "bow")),
+        (["stumble", "pick"], "a man lose his balance and stumble and bend down and pick", ("stumble", "pick")),
+        (["hop", "jump"], "a man jump on the left leg and jump up", ("jump", "jump")),
+        (["march", "circle"], "a man walk in place then walk in a circle", ("walk", "walk")),
+    ],
+)
+def test_the_word_that_names_an_action(actions: list[str], lemmas: str, expected: tuple[str, ...]) -> None:
+    caption = Caption(lemmas, tuple((lemma, "X") for lemma in lemmas.split()))
+    steps = [Step(action, "", "", 1, 1.0, 1.0, 1.0, 0.0) for action in actions]
+    assert naming_words(caption, steps) == expected
+
+
+def test_segments_carry_the_naming_words() -> None:
+    for motion in generate({"train": 40}, seed=2).splits["train"]:
+        assert motion.segments is not None
+        for segment in motion.segments:
+            assert len(segment.words) == len(motion.captions) and segment.active is not None
+            assert segment.start <= segment.active[0] < segment.active[1] <= segment.end
+            for word, caption in zip(segment.words, motion.captions, strict=True):
+                assert word in [lemma for lemma, _ in caption.tags or ()]

@@ -1,0 +1,99 @@
+"""The options --html, --gif and --mp4: captioned motions as a page or as an animation."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2t_fast.cli import options
+from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from m2t_fast.interpretation.captioned import CaptionedMotion
+    from m2t_fast.interpretation.words import WordAttention
+    from m2t_fast.training.run_folder import Run
+
+FORMATS = ("html", "gif", "mp4")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options --html, --gif, --mp4 and --gate-threshold; an existing file is replaced as a whole."""
+    group = parser.add_argument_group("pictures that move")
+    group.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write one self-contained page: the motion in 3D, its caption, and when and where the model looked to say "
+        "each word; several motions make a gallery",
+    )
+    group.add_argument("--gif", type=Path, metavar="FILE", help="write the same as an animation (needs matplotlib)")
+    group.add_argument("--mp4", type=Path, metavar="FILE", help="write the same as a film (needs ffmpeg, too)")
+    group.add_argument(
+        "--gate-threshold",
+        type=options.number(0.0, 1.0),
+        default=0.5,
+        metavar="X",
+        help="motion words, in the pictures, are those with at least this gate (%(default)s)",
+    )
+
+
+def asked(args: argparse.Namespace) -> dict[str, Path]:
+    """The files to write, by format."""
+    return {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
+
+
+def check(args: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
+    """Raise now what would else be found out after the work.
+
+    Raises:
+        UserError: a file cannot be written or is one of the inputs or written twice, or what writes it is missing.
+    """
+    taken = {path.resolve(): str(path) for path in inputs}
+    for name, path in asked(args).items():
+        if path.resolve() in taken:
+            raise UserError(f"--{name} {path}: is {taken[path.resolve()]} already, expected another file")
+        taken[path.resolve()] = f"the file of --{name}"
+        if name != "html":
+            from m2t_fast.interpretation.animation import require_writer
+
+            require_writer(name)
+        options.require_writable(path)
+
+
+def item(path: Path, joints: np.ndarray, words: list[WordAttention], opened: Run, frames: int) -> CaptionedMotion:
+    """One motion for :func:`write`: ``joints`` (T, J, 3) in metres are what the model kept of the file's ``frames``."""
+    from m2t_fast.interpretation.captioned import CaptionedMotion
+    from m2t_fast.interpretation.words import seconds_of
+
+    fps, settings = opened.skeleton.fps, opened.settings
+    start = seconds_of(0, settings, fps, frames)
+    return CaptionedMotion.of(str(path), joints, words, fps / settings.downsample, start)
+
+
+def write(args: argparse.Namespace, items: Sequence[CaptionedMotion]) -> None:
+    """Writes what was asked for; motions are called by their files' names, without the folder they share.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    paths = asked(args)
+    if not paths:
+        return
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(motion.name)) for motion in items])
+    items = [dataclasses.replace(m, name=os.path.relpath(os.path.abspath(m.name), shared)) for m in items]
+    if "html" in paths:
+        from m2t_fast.interpretation.page import save_page
+
+        save_page(paths["html"], items, args.gate_threshold)
+    for name in ("gif", "mp4"):
+        if name in paths:
+            from m2t_fast.interpretation.animation import save_animation
+
+            save_animation(paths[name], items, name, args.gate_threshold, progress=sys.stderr.isatty())

@@ -1,0 +1,163 @@
+"""Captioned motions as an animation, GIF or MP4: the gold box, the disks of the joints, and the word being said."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from m2t_fast.data.files import atomic_path
+from m2t_fast.errors import UserError
+from m2t_fast.interpretation.attention_map import MOTION_WORD, require_matplotlib
+from m2t_fast.interpretation.canvas import SIZE, MotionCanvas
+from m2t_fast.interpretation.captioned import CaptionedMotion
+
+FORMATS: tuple[str, ...] = ("gif", "mp4")
+STEPS = 2
+"""Pictures drawn for each frame of a motion: 20 a second of motions at 10 Hz."""
+MOST_GIF_PICTURES = 900
+"""A GIF is built in memory; one with more pictures shows fewer a second, at the same speed."""
+HOLD = 0.8
+"""Seconds that the last frame of a motion stays."""
+
+
+def require_writer(name: str) -> None:
+    """Raise now what writing an animation in this format would raise.
+
+    Raises:
+        UserError: matplotlib is not installed, or for mp4 ffmpeg is not.
+    """
+    require_matplotlib()
+    if name == "gif" and importlib.util.find_spec("PIL") is None:
+        raise UserError("a GIF needs pillow, which is not installed: pip install 'm2t_fast[plot]'")
+    if name == "mp4" and shutil.which("ffmpeg") is None:
+        raise UserError("an MP4 needs the program ffmpeg, which is not installed (apt-get install ffmpeg)")
+
+
+def save_animation(
+    path: str | Path,
+    motions: Sequence[CaptionedMotion],
+    name: str,
+    threshold: float = MOTION_WORD,
+    progress: bool = False,
+) -> Path:
+    """Write motions, one after the other, as an animation; an existing file is replaced as a whole.
+
+    Every picture shows the skeleton with its joints' disks as big as window * spatial weight of the current word in
+    that frame, and a gold box as opaque as the window (:meth:`CaptionedMotion.current_words` says which word).
+
+    Args:
+        path: the file to write.
+        motions: at least one.
+        name: ``gif`` or ``mp4``.
+        threshold: motion words are those with at least this gate.
+        progress: show a bar on stderr.
+
+    Raises:
+        ValueError: no motions, another format, or a threshold out of range.
+        UserError: matplotlib or ffmpeg is missing or fails, or the file cannot be written.
+    """
+    if len(motions) == 0:
+        raise ValueError("motions: got none, expected at least one motion")
+    if name not in FORMATS:
+        raise ValueError(f"name: got {name!r}, expected one of {', '.join(FORMATS)}")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: got {threshold!r}, expected a number from 0 to 1")
+    require_writer(name)
+    path = Path(path)
+    # All motions of a run have one rate; of motions at several the fastest rules, so that none loses frames.
+    rate = STEPS * max(motion.fps for motion in motions)
+    total = sum(len(times_of(motion, rate)) for motion in motions)
+    if name == "gif":
+        rate = gif_rate(rate * min(1.0, MOST_GIF_PICTURES / total))
+        total = sum(len(times_of(motion, rate)) for motion in motions)
+    pictures = tqdm(
+        _pictures(motions, rate, threshold), total=total, unit="picture", disable=not progress, leave=False, desc=name
+    )
+    with atomic_path(path) as temporary:
+        if name == "mp4":
+            _write_mp4(temporary, pictures, rate)
+        else:
+            _write_gif(temporary, pictures, rate, _sample(motions, threshold))
+    return path
+
+
+def times_of(motion: CaptionedMotion, rate: float) -> np.ndarray:
+    """The frames (fractional) of a motion at ``rate`` pictures a second; the last frame stays for HOLD seconds."""
+    last = len(motion.joints) - 1
+    count = int(np.floor(last * rate / motion.fps + 1e-9)) + 1
+    moving = np.arange(count) * motion.fps / rate
+    return np.concatenate([moving, np.full(max(1, round(HOLD * rate)), float(last))])
+
+
+def gif_rate(rate: float) -> float:
+    """The nearest rate whose pictures last whole hundredths of a second, as GIF has it; at most 50 a second."""
+    return 100.0 / max(2, round(100.0 / rate))
+
+
+def _sample(motions: Sequence[CaptionedMotion], threshold: float) -> list[np.ndarray]:
+    """Eight pictures, spread over motions and frames."""
+    chosen = np.linspace(0, len(motions) - 1, 8).round().astype(int).tolist()
+    canvases = {number: MotionCanvas(motions[number], threshold) for number in set(chosen)}
+    parts = np.linspace(0, 1, 8).tolist()
+    return [
+        canvases[number].draw(part * (len(motions[number].joints) - 1))
+        for number, part in zip(chosen, parts, strict=True)
+    ]
+
+
+def _pictures(motions: Sequence[CaptionedMotion], rate: float, threshold: float) -> Iterator[np.ndarray]:
+    """Every picture (height, width, 3) uint8 of the animation, in order."""
+    for motion in motions:
+        canvas = MotionCanvas(motion, threshold)
+        last = None
+        for frame in times_of(motion, rate):
+            if frame != last:
+                last, picture = frame, canvas.draw(float(frame))
+            yield picture
+
+
+def _write_gif(path: Path, pictures: Iterable[np.ndarray], rate: float, sample: list[np.ndarray]) -> None:
+    """One palette for all pictures, of the colours in a sample of them, so that colours do not flicker."""
+    from PIL import Image
+
+    palette = Image.fromarray(np.concatenate(sample)).quantize(255, method=Image.Quantize.MEDIANCUT)
+    shades = (Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures)
+    first = next(shades)
+    duration = round(1000 / rate)
+    first.save(path, "GIF", save_all=True, append_images=shades, duration=duration, loop=0, optimize=False)
+
+
+def _write_mp4(path: Path, pictures: Iterable[np.ndarray], rate: float) -> None:
+    """Pictures through a pipe to ffmpeg, which takes its best encoder."""
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{SIZE[0]}x{SIZE[1]}", "-framerate", f"{rate:.6f}", "-i", "-"]
+    command += ["-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", os.path.abspath(path)]
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
+        except OSError as error:
+            raise UserError(f"ffmpeg: cannot run: {error.strerror or error}") from error
+        assert process.stdin is not None
+        try:
+            with suppress(BrokenPipeError), process.stdin:
+                for picture in pictures:
+                    process.stdin.write(picture.tobytes())
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+        if process.returncode != 0:
+            complaints.seek(0)
+            lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
+            reason = lines[-1] if lines else f"exit code {process.returncode}"
+            raise UserError(f"ffmpeg: cannot write the MP4: {reason}")

@@ -1,0 +1,107 @@
+"""What the figures share: colours, text, the strip of what happens, and their files (PNG, PDF and the data)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m2t_fast.data.raw import Segment
+from m2t_fast.skeleton import PART_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which people with any kind of colour vision can tell apart; limbs of a kind are related.
+PART_COLOURS: dict[str, str] = dict(
+    zip(PART_NAMES, ("#4d4d4d", "#009e73", "#56b4e9", "#0072b2", "#e69f00", "#d55e00"), strict=True)
+)
+WORD_COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
+GREY = "#555555"
+DPI = 130
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of so many inches. Not pyplot's: no window and no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), facecolor="white")
+
+
+def part_label(part: str) -> str:
+    """A body part as people write it."""
+    return part.replace("_", " ")
+
+
+def bare(axis: Axes, *keep: str) -> None:
+    """Take away the frame of an axis but for the sides in ``keep``."""
+    for side, spine in axis.spines.items():
+        spine.set_visible(side in keep)
+
+
+def frame_axis(axis: Axes, frames: int, fps: float, label: bool = True) -> None:
+    """The x axis of a motion: its frames, with seconds below."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_xlim(-0.5, frames - 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    axis.xaxis.set_major_formatter(lambda frame, _: f"{frame:.0f}\n{frame / fps:.1f} s")
+    axis.tick_params(axis="x", labelsize=8, labelbottom=label)
+    if label:
+        axis.set_xlabel("frame, time", fontsize=9)
+
+
+def draw_actions(axis: Axes, segments: Sequence[Segment], frames: int) -> None:
+    """A strip that says what really happens when; the lighter ends are not yet or no more the action itself."""
+    for number, segment in enumerate(segments):
+        shade = "#8c8c8c" if number % 2 else "#5f5f5f"
+        axis.axvspan(segment.start - 0.5, segment.end - 0.5, color=shade, alpha=0.45 if segment.active else 1, lw=0)
+        if segment.active:
+            axis.axvspan(segment.active[0] - 0.5, segment.active[1] - 0.5, color=shade, lw=0)
+        middle = (segment.start + segment.end - 1) / 2
+        axis.text(
+            middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True
+        ).set_parse_math(False)
+    axis.set_xlim(-0.5, frames - 0.5)
+    axis.set_ylim(0, 1)
+    axis.set_yticks([0.5], ["what happens"], fontsize=8)
+    axis.tick_params(length=0, labelbottom=False)
+    bare(axis)
+
+
+def segments_data(segments: Sequence[Segment] | None) -> list[dict[str, Any]] | None:
+    """Segments as they are written beside a figure; frames are kept frames, end exclusive."""
+    if segments is None:
+        return None
+    return [
+        {
+            "action": segment.action,
+            "start": segment.start,
+            "end": segment.end,
+            "active": list(segment.active) if segment.active else None,
+            "parts": list(segment.parts),
+        }
+        for segment in segments
+    ]
+
+
+def save_figure(path: Path, figure: Figure, data: dict[str, Any]) -> list[Path]:
+    """Write ``path``.png, ``path``.pdf and the data: .npz where it holds arrays, else .json. Returns the files.
+
+    Equal figures give equal bytes: no date is written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [path.parent / f"{path.name}.{suffix}" for suffix in ("png", "pdf")]
+    figure.savefig(files[0], dpi=DPI, metadata={"Software": None})
+    figure.savefig(files[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    if any(isinstance(value, np.ndarray) for value in data.values()):
+        files.append(path.parent / f"{path.name}.npz")
+        np.savez_compressed(files[-1], allow_pickle=False, **data)
+    else:
+        files.append(path.parent / f"{path.name}.json")
+        files[-1].write_text(json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    return files

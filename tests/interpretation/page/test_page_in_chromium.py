@@ -1,0 +1,435 @@
+"""The page in a real browser, headless Chromium: it plays, words change the picture, mouse, keys, fingers, phones."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m2t_fast.interpretation import CaptionedMotion, save_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP, PHONE = (1280, 860), (390, 844)
+
+pytestmark = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("selenium") is None, reason="selenium is not installed (the dev extra)"
+    ),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(
+        DRIVER is None, reason="no chromedriver on this machine (Debian: apt-get install chromium-driver)"
+    ),
+]
+
+
+class Browser:
+    """One Chromium for all tests of this file."""
+
+    def __init__(self, profile: Path) -> None:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.options import Options
+        from selenium.webdriver.chrome.service import Service
+
+        options = Options()
+        options.binary_location = CHROMIUM
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+
+    def open(self, page: Path, size: tuple[int, int] = DESKTOP, still: bool = True, dark: bool = False) -> None:
+        """``still``: the reader's system asks for reduced motion, so that nothing plays by itself."""
+        phone = size == PHONE
+        screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 2 if phone else 1, "mobile": phone}
+        wishes = {"prefers-color-scheme": "dark" if dark else "light"}
+        wishes["prefers-reduced-motion"] = "reduce" if still else "no-preference"
+        media = {"features": [{"name": name, "value": value} for name, value in wishes.items()]}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": phone})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        self.driver.get(page.as_uri())
+        self.settle()
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(f"return {script}", *arguments)
+
+    def settle(self) -> None:
+        """Until what was asked for is drawn: the page draws at the next frame of the screen."""
+        self.driver.execute_async_script(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
+        )
+
+    def picture(self, canvas: str = "view") -> str:
+        self.settle()
+        return self.run("document.getElementById(arguments[0]).toDataURL()", canvas)
+
+    def all(self, selector: str) -> list[Any]:
+        return self.driver.find_elements("css selector", selector)
+
+    def one(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def frame(self) -> float:
+        self.settle()
+        return float(self.one("#scrub").get_property("value"))
+
+    def seek(self, frame: float) -> None:
+        self.run("(arguments[0].value = arguments[1], arguments[0].dispatchEvent(new Event('input')))",
+                 self.one("#scrub"), frame)  # fmt: skip
+        self.settle()
+
+    def press(self, *keys: str) -> None:
+        from selenium.webdriver import ActionChains
+
+        chain = ActionChains(self.driver)
+        for key in keys:
+            chain.send_keys(key)
+        chain.perform()
+        self.settle()
+
+    def until(self, happens: Callable[[], bool]) -> None:
+        """Waits; a test's own time limit is far above what a busy machine needs."""
+        end = time.monotonic() + 20
+        while not happens():
+            assert time.monotonic() < end, "did not happen within 20 seconds"
+            time.sleep(0.05)
+
+    def shown(self) -> str:
+        self.settle()
+        return self.one("#word").text
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """The browser; a test fails in the end if the console has a message or the page asked for anything."""
+    chromium.driver.get("about:blank")
+    chromium.driver.get_log("browser")
+    yield chromium
+    assert chromium.driver.get_log("browser") == []
+    assert chromium.run("performance.getEntriesByType('resource').map((entry) => entry.name)") == []
+
+
+@pytest.fixture
+def page(captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> Path:
+    return save_page(tmp_path / "page.html", [captioned(start=0.05)])
+
+
+@pytest.fixture
+def gallery(captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> Path:
+    captions = ("a person walks", "a man waves the left hand", "a person waves and walks", "")
+    motions = [captioned(words=c.split(), name=f"m{n}.npy", seed=n, joints=21 + n % 2) for n, c in enumerate(captions)]
+    return save_page(tmp_path / "gallery.html", motions, threshold=0.3)
+
+
+def test_loads_and_plays_by_itself(browser: Browser, page: Path) -> None:
+    browser.open(page, still=False)
+    assert browser.driver.title == "a person walks then waves"
+    assert [word.text for word in browser.all(".word .text")] == ["a", "person", "walks", "then", "waves"]
+    assert browser.one("#name").text == "motion.npy" and not browser.one("#gallery").is_displayed()
+    before, picture, clock = browser.frame(), browser.picture(), browser.one("#clock").text
+    browser.until(lambda: browser.frame() > before + 0.5)
+    assert browser.picture() != picture and browser.one("#clock").text != clock
+    browser.one("#play").click()
+    assert browser.one("#play").get_attribute("aria-label") == "Play"
+    before = browser.frame()
+    time.sleep(0.2)
+    assert browser.frame() == before
+
+
+def test_starts_over_at_the_end(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.run("(document.querySelector('#speed').value = '2', "
+                "document.querySelector('#speed').dispatchEvent(new Event('change')))")  # fmt: skip
+    browser.one("#play").click()
+    browser.seek(38.5)
+    browser.until(lambda: browser.frame() == 39)
+    browser.until(lambda: browser.frame() < 20)
+
+
+def test_stands_still_where_motion_is_not_wanted(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    time.sleep(0.2)
+    assert browser.frame() == 0 and browser.one("#play").get_attribute("aria-label") == "Play"
+    browser.one("#play").click()
+    browser.until(lambda: browser.frame() > 0)
+    assert browser.one("#play").get_attribute("aria-label") == "Pause"
+
+
+def test_picking_a_word_changes_the_picture(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.seek(24)
+    words = browser.all(".word")
+    seen, windows = {}, {}
+    for number in (2, 4):
+        words[number].click()
+        browser.driver.execute_script("document.activeElement.blur()")
+        seen[number], windows[number] = browser.picture(), browser.picture("windows")
+        assert [word.get_attribute("aria-pressed") for word in words].count("true") == 1
+        assert words[number].get_attribute("aria-pressed") == "true"
+        assert browser.shown() == words[number].find_element("css selector", ".text").text
+    assert seen[2] != seen[4] and windows[2] != windows[4]
+    words[2].click()
+    assert browser.picture() == seen[2] and browser.picture("windows") == windows[2]
+    # "walks" looks at part 3, around frame 19.5: 2 s of the file, which begins 0.05 s before frame 0.
+    assert browser.one("#when").text == "gate 0.90 \u00b7 2.0 s \u00b1 0.4 s"
+    values = [value.text for value in browser.all("#parts .value")]
+    assert values == ["0.02", "0.02", "0.02", "0.90", "0.02", "0.02"]
+    assert "walks: gate 0.90" in browser.one("#live").text and "right arm" in browser.one("#live").text
+    words[2].click()
+    assert browser.all(".word[aria-pressed=true]") == []
+
+
+def test_without_a_pick_the_current_word_is_shown(
+    browser: Browser, page: Path, captioned: Callable[..., CaptionedMotion]
+) -> None:
+    browser.open(page)
+    motion = captioned()
+    for frame, number in enumerate(motion.current_words(0.5)):
+        browser.seek(frame)
+        assert browser.shown() == (motion.words[number] if number >= 0 else "No word here"), frame
+        assert len(browser.all(".word.current")) == (number >= 0)
+
+
+def test_gates_and_threshold(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    bars = browser.all(".word .gate")
+    fills = browser.all(".word .fill")
+    shares = [fill.rect["width"] / bar.rect["width"] for bar, fill in zip(bars, fills, strict=True)]
+    assert shares == pytest.approx([0.02, 0.1, 0.9, 0.4, 0.97], abs=0.02)
+    motion_words = [word.text for word in browser.all(".word.motion .text")]
+    assert motion_words == ["walks", "waves"] and browser.one("#least").text == "0.50"
+    before = browser.picture("windows")
+    browser.run("(arguments[0].value = 0.3, arguments[0].dispatchEvent(new Event('input')))", browser.one("#threshold"))
+    assert [word.text for word in browser.all(".word.motion .text")] == ["walks", "then", "waves"]
+    assert browser.one("#least").text == "0.30" and browser.picture("windows") != before
+    assert browser.all(".word")[3].get_attribute("aria-label") == "then, motion word, gate 0.40"
+
+
+def test_the_mouse(browser: Browser, page: Path) -> None:
+    from selenium.webdriver import ActionChains
+
+    browser.open(page)
+    words = browser.all(".word")
+    ActionChains(browser.driver).move_to_element(words[4]).perform()
+    assert browser.shown() == "waves"
+    ActionChains(browser.driver).move_to_element(browser.one("#when")).perform()
+    assert browser.shown() == "No word here" and browser.all(".word[aria-pressed=true]") == []
+    ActionChains(browser.driver).move_to_element(browser.one("#scrub")).click().perform()
+    assert browser.frame() == pytest.approx(19.5, abs=0.3)
+    before = browser.picture()
+    ActionChains(browser.driver).drag_and_drop_by_offset(browser.one("#view"), 150, 40).perform()
+    turned = browser.picture()
+    assert turned != before
+    browser.one("#nearer").click()
+    assert browser.picture() not in (turned, before)
+    browser.one("#reset").click()
+    assert browser.picture() == before
+
+
+def test_the_keyboard(browser: Browser, page: Path) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open(page)
+    browser.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    assert browser.frame() == 2
+    ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
+    assert browser.frame() == 12
+    browser.press(Keys.END)
+    assert browser.frame() == 39
+    browser.press(Keys.HOME)
+    assert browser.frame() == 0
+    browser.press(Keys.SPACE)
+    browser.until(lambda: browser.frame() > 0)
+    browser.press(Keys.SPACE)
+    before = browser.frame()
+    time.sleep(0.15)
+    assert browser.frame() == before
+
+    browser.driver.execute_script("document.activeElement.blur(); document.querySelector('#reset').focus()")
+    browser.press(Keys.TAB)
+    assert browser.shown() == "a"  # focus shows a word, enter picks it
+    browser.press(Keys.TAB, Keys.TAB)
+    assert browser.shown() == "walks" and browser.all(".word[aria-pressed=true]") == []
+    browser.press(Keys.ENTER)
+    (picked,) = browser.all(".word[aria-pressed=true] .text")
+    assert picked.text == "walks"
+    browser.press(Keys.SPACE)  # on a word, too, space plays
+    assert browser.one("#play").get_attribute("aria-label") == "Pause"
+    assert len(browser.all(".word[aria-pressed=true]")) == 1
+    browser.press(Keys.SPACE, Keys.ESCAPE)
+    assert browser.one("#play").get_attribute("aria-label") == "Play"
+    assert browser.all(".word[aria-pressed=true]") == []
+
+    browser.driver.execute_script("document.querySelector('#view').focus()")
+    before, frame = browser.picture(), browser.frame()
+    browser.press(Keys.ARROW_LEFT)
+    assert browser.picture() != before and browser.frame() == frame
+    browser.press(Keys.ARROW_RIGHT)
+    browser.driver.execute_script("document.querySelector('#threshold').focus()")
+    browser.press(Keys.ARROW_RIGHT)
+    assert browser.one("#least").text == "0.51" and browser.frame() == frame
+
+
+def tap(browser: Browser, element: Any) -> None:
+    """A finger on the middle of an element."""
+    browser.run("arguments[0].scrollIntoView({block: 'center'})", element)
+    box = browser.run("JSON.parse(JSON.stringify(arguments[0].getBoundingClientRect()))", element)
+    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    for kind, points in (("touchStart", [point]), ("touchEnd", [])):
+        browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    browser.settle()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_phone(browser: Browser, page: Path, gallery: Path, many: bool) -> None:
+    browser.open(gallery if many else page, PHONE)
+    assert browser.run("document.documentElement.scrollWidth") <= PHONE[0]
+    assert browser.one("#view").rect["width"] > 0.9 * PHONE[0]
+    for selector in (".word", "#play", ".camera button"):
+        assert all(element.rect["height"] >= 40 for element in browser.all(selector))
+    before = browser.picture()
+    tap(browser, browser.all(".word")[-1])
+    assert browser.shown() == browser.all(".word .text")[-1].text
+    assert browser.all(".word")[-1].get_attribute("aria-pressed") == "true"
+    tap(browser, browser.all(".word")[-1])
+    assert browser.all(".word[aria-pressed=true]") == [] and browser.picture() == before
+    box = browser.one("#view").rect
+    for kind, right in (("touchStart", 0), ("touchMove", 40), ("touchMove", 90), ("touchEnd", None)):
+        points = [] if right is None else [{"x": 150 + right, "y": box["height"] / 2}]
+        browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert browser.picture() != before  # a finger across the stage turns it
+    before = browser.picture()
+    tap(browser, browser.one("#scrub"))
+    assert 15 < browser.frame() < 25 and browser.picture() != before
+    tap(browser, browser.one("#play"))
+    assert browser.one("#play").get_attribute("aria-label") == "Pause"
+
+
+def test_dark_and_light(browser: Browser, page: Path) -> None:
+    def brightness() -> int:
+        colour = browser.run("getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in colour.strip("rgb()").split(","))
+
+    browser.open(page, dark=True)
+    dark, picture = brightness(), browser.picture()
+    light = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", light)  # the page follows without being loaded again
+    assert dark < 150 and brightness() > 600 and browser.picture() != picture
+
+
+def test_gallery(browser: Browser, gallery: Path) -> None:
+    browser.open(gallery)
+    cards = browser.all(".card")
+
+    def visible() -> list[str]:
+        return [card.find_element("css selector", ".file").text for card in cards if card.is_displayed()]
+
+    def type_in(text: str) -> None:
+        browser.one("#filter").clear()
+        browser.one("#filter").send_keys(text)
+
+    assert visible() == ["m0.npy", "m1.npy", "m2.npy", "m3.npy"] and browser.one("#count").text == "4 motions"
+    for text, expected in {
+        "wav": ["m1.npy", "m2.npy"],
+        "WALKS": ["m0.npy", "m2.npy"],
+        "hand waves": ["m1.npy"],
+        "alks": [],
+    }.items():
+        type_in(text)
+        assert visible() == expected and browser.one("#count").text == f"{len(expected)} of 4 motions"
+    type_in("wav")
+    assert [hit.text for hit in browser.all(".hit") if hit.is_displayed()] == ["waves", "waves"]
+    type_in("waves\n")
+    assert browser.one("#name").text == "m1.npy"
+    assert [word.text for word in browser.all(".word .text")] == ["a", "man", "waves", "the", "left", "hand"]
+    assert [card.get_attribute("aria-current") for card in cards] == ["false", "true", "false", "false"]
+    before = browser.picture()
+    cards[2].click()
+    assert browser.picture() != before and browser.one("#name").text == "m2.npy"
+    chip = browser.one(".chip[data-word=walks]")
+    chip.click()
+    assert visible() == ["m0.npy", "m2.npy"] and chip.get_attribute("aria-pressed") == "true"
+    chip.click()
+    assert len(visible()) == 4 and chip.get_attribute("aria-pressed") == "false"
+    poses = browser.run("[...document.querySelectorAll('.poses')].map((canvas) => canvas.toDataURL())")
+    assert len(set(poses)) == 4
+
+
+def test_another_motion_brings_its_own_word(
+    browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path
+) -> None:
+    motions = [captioned(words=(first, "b", "c", "d"), gate=(0.9, 0, 0, 0)) for first in ("walks", "bows")]
+    browser.open(save_page(tmp_path / "page.html", motions))
+    for number in (0, 1, 0):
+        browser.all(".card")[number].click()
+        assert browser.shown() == motions[number].words[0]  # the same place in both captions, at the same frame
+
+
+def test_any_words(browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:
+    words = [
+        "</script><script>window.hacked=1</script>",
+        "<img src=x onerror=hacked=1>",
+        "&amp;",
+        "\"'",
+        "日本",
+        "w" * 300,
+    ]
+    motions = [captioned(words=words, name=words[0], reference=words[1]), captioned(words=words[::-1])]
+    for size in (DESKTOP, PHONE):
+        browser.open(save_page(tmp_path / "page.html", motions), size)
+        assert [word.get_property("textContent") for word in browser.all(".word .text")] == words
+        assert browser.one("#name").text == words[0] and words[1] in browser.one("#reference").text
+        assert browser.run("window.hacked") is None
+        assert browser.run("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_without_words(browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:
+    browser.open(save_page(tmp_path / "page.html", [captioned(words=())]), still=False)
+    browser.until(lambda: browser.frame() > 0)
+    assert browser.all(".word") == [] and browser.shown() == "No word here"
+
+
+def test_a_motion_of_one_frame(browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:
+    browser.open(save_page(tmp_path / "page.html", [captioned(frames=1, start=0.05)]), still=False)
+    time.sleep(0.1)
+    assert browser.frame() == 0 and not browser.one("#play").is_enabled()
+    assert browser.one("#clock").text == "0.05 s / 0.05 s"
+    before, windows = browser.picture(), browser.picture("windows")
+    browser.all(".word")[0].click()
+    assert browser.picture() != before and browser.picture("windows") != windows
+
+
+@pytest.mark.parametrize("joints", [21, 22])
+def test_a_long_motion(browser: Browser, captioned: Callable, tmp_path: Path, joints: int) -> None:
+    browser.open(save_page(tmp_path / "page.html", [captioned(frames=2500, joints=joints)]), still=False)
+    browser.until(lambda: browser.frame() > 2)
+    browser.seek(2499)
+    assert browser.one("#clock").text == "249.90 s / 249.90 s"
+    before = browser.picture()
+    browser.seek(1800)
+    assert browser.picture() != before
