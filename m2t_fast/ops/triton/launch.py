@@ -42,7 +42,7 @@ def configuration(kernel: str, tensor: Tensor) -> dict[str, Any]:
     """Block sizes, warps and stages of ``kernel`` for a tensor's device and dtype."""
     from m2t_fast.kernels import devices
 
-    name = _device_name(tensor.device.index) if tensor.is_cuda else devices.DEFAULT
+    name = _device_name(tensor.device.index) if tensor.is_cuda else "interpreter"
     return dict(devices.configuration(name, kernel, kind(tensor.dtype)))
 
 
