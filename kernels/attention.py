@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from m2t_fast.kernels.functions import add_to_moments, scores, softmax_over_parts
+from m2t_fast.kernels.functions import add_to_moments, exact_bound, scores, softmax_over_parts
 
 
 @triton.jit
@@ -35,6 +35,7 @@ def attention_forward(  # type: ignore[no-untyped-def]
     slot = tl.arange(0, BLOCK_S)
     part = tl.arange(0, BLOCK_P)
 
+    bound = exact_bound(temporal_weight, D, BLOCK_D)
     top = tl.full([BLOCK_L], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_L], tl.float32)
     anchor = tl.zeros([BLOCK_L], tl.float32)
@@ -43,8 +44,8 @@ def attention_forward(  # type: ignore[no-untyped-def]
     for first in range(0, length, BLOCK_T):
         frame = first + inside
         frame_ok = frame < length
-        z = scores(temporal_keys, temporal_query, temporal_weight, frame.to(tl.int64), frame_ok, word, word_ok,
-                   S, 1, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_S, APPROXIMATE)  # fmt: skip
+        z = scores(temporal_keys, temporal_query, temporal_weight, bound, frame.to(tl.int64), frame_ok, word, word_ok,
+                   S, 1, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_S, APPROXIMATE, not APPROXIMATE)  # fmt: skip
         z = tl.where(frame_ok[None, :, None] & (slot < S), z, float("-inf"))
         top, total, anchor, delta, squares = add_to_moments(z, first, top, total, anchor, delta, squares, BLOCK_T)
     variance = squares / total
@@ -64,8 +65,8 @@ def attention_forward(  # type: ignore[no-untyped-def]
     for first in range(begin, end, BLOCK_T):
         frame = first + inside
         frame_ok = frame < length
-        score = scores(spatial_keys, spatial_query, spatial_weight, frame.to(tl.int64), frame_ok, word, word_ok,
-                       S, R, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_P, APPROXIMATE)  # fmt: skip
+        score = scores(spatial_keys, spatial_query, spatial_weight, 0.0, frame.to(tl.int64), frame_ok, word, word_ok,
+                       S, R, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_P, APPROXIMATE, False)  # fmt: skip
         alpha = softmax_over_parts(score, spatial_bias, R, P, BLOCK_P)
         u = (frame.to(tl.float32)[None, :] - anchor[:, None] - delta[:, None]) / sigma[:, None]
         gaussian = tl.where(frame_ok, tl.exp(-0.5 * u * u), 0.0)

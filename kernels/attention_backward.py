@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from m2t_fast.kernels.functions import add_to_moments, scores, softmax_over_parts, tanh
+from m2t_fast.kernels.functions import add_to_moments, exact_bound, scores, softmax_over_parts, tanh
 
 
 @triton.jit
@@ -18,7 +18,7 @@ def score_tiles(  # type: ignore[no-untyped-def]
     keys, query, weight, lengths, out, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
-    APPROXIMATE: tl.constexpr,
+    APPROXIMATE: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     """Program (b, word tile and frame tile): scores of eq. 2 or 5 into ``out`` (B, L, T, S * R) float32."""
     word_tiles, frame_tiles = tl.cdiv(L, BLOCK_L), tl.cdiv(T, BLOCK_T)
@@ -30,8 +30,11 @@ def score_tiles(  # type: ignore[no-untyped-def]
     word_ok = word < L
     frame_ok = frame < tl.minimum(tl.load(lengths + b), T)
     if tl.max(frame_ok.to(tl.int32), axis=0) > 0:
-        score = scores(keys + b * T * S * D, query + b * L * D, weight, frame, frame_ok, word, word_ok,
-                       S, R, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_R, APPROXIMATE)  # fmt: skip
+        bound = 0.0
+        if EXACT:
+            bound = exact_bound(weight, D, BLOCK_D)
+        score = scores(keys + b * T * S * D, query + b * L * D, weight, bound, frame, frame_ok, word, word_ok,
+                       S, R, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_R, APPROXIMATE, EXACT)  # fmt: skip
         at = ((b * L + word) * T)[:, None] + frame
         fits = word_ok[:, None] & frame_ok
         tl.store(out + at[:, :, None] * (S * R) + row, score, mask=fits[:, :, None] & (row < S * R))

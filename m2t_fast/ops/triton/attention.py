@@ -106,8 +106,8 @@ def spatio_temporal_attention_backward(
     d_context, *others = (x if x is None else ready(x) for x in grads)
     rows = parts.flatten(1, 2)
     with on_device(parts):
-        temporal = _scores(temporal_keys, temporal_query, temporal_weight[None], lengths)
-        spatial = _scores(spatial_keys, spatial_query, spatial_weight, lengths)
+        temporal = _scores(temporal_keys, temporal_query, temporal_weight[None], lengths, exact=not approximate(parts))
+        spatial = _scores(spatial_keys, spatial_query, spatial_weight, lengths, exact=False)
         d_weights = None if d_context is None else torch.bmm(d_context, rows.transpose(1, 2))
         weights = None if d_weights is None else torch.empty_like(d_weights)
         d_temporal, d_spatial = torch.empty_like(temporal), torch.empty_like(spatial)
@@ -145,14 +145,14 @@ def spatio_temporal_attention_backward(
     return tuple(x.to(dtype) for x in gradients)
 
 
-def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor) -> Tensor:
+def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> Tensor:
     """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); padding is not written."""
     batch, frames, slots, _ = keys.shape
     words, count = query.shape[1], weight.shape[0]
     out = keys.new_empty(batch, words, frames * slots * count, dtype=torch.float32)
     blocks = score_blocks("score_tiles", keys, words, count)
     grid = (batch * -(-words // blocks["BLOCK_L"]) * -(-frames // blocks["BLOCK_T"]),)
-    score_tiles[grid](keys, query, weight, lengths, out, frames, words, **blocks)
+    score_tiles[grid](keys, query, weight, lengths, out, frames, words, EXACT=exact, **blocks)
     return out
 
 
