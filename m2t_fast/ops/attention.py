@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
+from m2t_fast.ops.checks import autocast, check_same_float, check_shape, checked_indices
 from m2t_fast.ops.registry import chosen_backend, implementation
 from m2t_fast.reference.attention import AttentionOutput
 
@@ -38,7 +38,8 @@ def spatio_temporal_attention(
 
     Returns:
         AttentionOutput(context (B, L, H), window (B, L, T), spatial (B, L, T, P), mean (B, L), std (B, L)); mean and
-        std in frames. Differentiable in every float input and through every output.
+        std in frames. Differentiable in every float input and through every output. Under ``torch.autocast`` in its
+        dtype, whatever the inputs' are.
 
     Raises:
         ValueError: a shape or device does not fit, or a length is out of range. TypeError: a dtype does not fit.
@@ -56,8 +57,7 @@ def spatio_temporal_attention(
     check_shape(NAME, "spatial_weight", spatial_weight, (rows, "D"), sizes)
     check_shape(NAME, "spatial_bias", spatial_bias, (rows,), sizes)
     check_shape(NAME, "lengths", lengths, ("B",), sizes)
-    check_same_float(
-        NAME,
+    tensors = dict(
         parts=parts,
         temporal_keys=temporal_keys,
         spatial_keys=spatial_keys,
@@ -67,19 +67,10 @@ def spatio_temporal_attention(
         spatial_weight=spatial_weight,
         spatial_bias=spatial_bias,
     )
+    tensors = dict(zip(tensors, autocast(*tensors.values()), strict=True))
+    check_same_float(NAME, **tensors)
     lengths = checked_indices(f"{NAME}: lengths", lengths, 1, sizes["T"])
-    return unchecked(
-        parts,
-        temporal_keys,
-        spatial_keys,
-        temporal_query,
-        spatial_query,
-        temporal_weight,
-        spatial_weight,
-        spatial_bias,
-        lengths,
-        scale,
-    )
+    return unchecked(**tensors, lengths=lengths, scale=scale)
 
 
 def unchecked(
@@ -95,21 +86,18 @@ def unchecked(
     scale: float,
 ) -> AttentionOutput:
     """:func:`spatio_temporal_attention` for callers that have checked their arguments, once for many words."""
-    return AttentionOutput(
-        *torch.ops.m2t_fast.spatio_temporal_attention(
-            parts,
-            temporal_keys,
-            spatial_keys,
-            temporal_query,
-            spatial_query,
-            temporal_weight,
-            spatial_weight,
-            spatial_bias,
-            lengths,
-            scale,
-            chosen_backend(),
-        )
+    tensors = autocast(
+        parts,
+        temporal_keys,
+        spatial_keys,
+        temporal_query,
+        spatial_query,
+        temporal_weight,
+        spatial_weight,
+        spatial_bias,
     )
+    run = torch.ops.m2t_fast.spatio_temporal_attention
+    return AttentionOutput(*run(*tensors, lengths, scale, chosen_backend()))
 
 
 @torch.library.custom_op("m2t_fast::spatio_temporal_attention", mutates_args=())

@@ -115,5 +115,12 @@ def resolve(op: str, choice: str, device_type: str) -> str:
 
 
 def implementation(op: str, choice: str, tensor: torch.Tensor, suffix: str = "") -> Callable:
-    """The function that runs ``op`` (or its gradient, suffix "_backward") on the device of ``tensor``."""
-    return getattr(_module(resolve(op, choice, tensor.device.type)), op + suffix)
+    """The function that runs ``op`` (or its gradient, suffix "_backward") on the device of ``tensor``.
+
+    It runs without autocast: its inputs have the dtype that was asked for, and what it widens must stay wide.
+    """
+    device_type = tensor.device.type
+    function = getattr(_module(resolve(op, choice, device_type)), op + suffix)
+    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+        return function
+    return torch.autocast(device_type, enabled=False)(function)
