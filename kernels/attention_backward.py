@@ -1,7 +1,7 @@
 """Gradient kernels of ``spatio_temporal_attention``; every sum has one owner, which adds in a fixed order.
 
-``score_tiles`` makes the scores of both attentions again. ``word_gradient`` turns them into the scores' gradients, a few
-numbers for each (word, frame, part). ``query_gradient`` and ``key_gradient`` make every tanh again and carry those
+``score_tiles`` makes the scores of both attentions again. ``word_gradient`` turns them into the scores' gradients, a
+few numbers for each (word, frame, part). ``query_gradient`` and ``key_gradient`` make every tanh again and carry those
 gradients to the queries and weights (summed over the frames) and to the keys (summed over the words).
 """
 

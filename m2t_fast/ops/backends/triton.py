@@ -29,16 +29,12 @@ def _or_reference(kernel: Callable[..., Any], plain: Callable[..., Any]) -> Call
 if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
     from m2t_fast.ops.triton import attention, gate
 
-    spatio_temporal_attention = _or_reference(
-        attention.spatio_temporal_attention, reference.spatio_temporal_attention
-    )
+    spatio_temporal_attention = _or_reference(attention.spatio_temporal_attention, reference.spatio_temporal_attention)
     spatio_temporal_attention_backward = _or_reference(
         attention.spatio_temporal_attention_backward, reference.spatio_temporal_attention_backward
     )
     gated_decoder_step = _or_reference(gate.gated_decoder_step, reference.gated_decoder_step)
-    gated_decoder_step_backward = _or_reference(
-        gate.gated_decoder_step_backward, reference.gated_decoder_step_backward
-    )
+    gated_decoder_step_backward = _or_reference(gate.gated_decoder_step_backward, reference.gated_decoder_step_backward)
     __all__ += [
         "gated_decoder_step",
         "gated_decoder_step_backward",

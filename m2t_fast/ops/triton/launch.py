@@ -28,6 +28,10 @@ def why_unavailable() -> str | None:
     return None
 
 
+assumed: str | None = None
+"""The device whose kernels a launcher asks for, whatever the tensors' is; set while compiling ahead of time."""
+
+
 def kind(dtype: torch.dtype) -> str:
     """``float32`` or ``short``: which of a kernel's two configurations, and which tanh."""
     return "float32" if dtype == torch.float32 else "short"
@@ -39,16 +43,18 @@ def _device_name(index: int) -> str:
 
 
 def configuration(kernel: str, tensor: Tensor) -> dict[str, Any]:
-    """Block sizes, warps and stages of ``kernel`` for a tensor's device and dtype."""
+    """Block sizes and launch options of ``kernel`` for a tensor's device and dtype."""
     from m2t_fast.kernels import devices
 
-    name = _device_name(tensor.device.index) if tensor.is_cuda else "interpreter"
-    return dict(devices.configuration(name, kernel, kind(tensor.dtype)))
+    name = assumed or (_device_name(tensor.device.index) if tensor.is_cuda else "interpreter")
+    # A multiplication and the addition after it round once, as they always did; newer compilers want to be asked.
+    return {**devices.configuration(name, kernel, kind(tensor.dtype)), "enable_fp_fusion": True}
 
 
 def approximate(tensor: Tensor) -> bool:
     """Whether tanh may be the hardware's: tensors shorter than float32, on NVIDIA's compiler."""
-    return kind(tensor.dtype) == "short" and tensor.is_cuda and torch.version.cuda is not None
+    nvidia = assumed is not None or (tensor.is_cuda and torch.version.cuda is not None)
+    return kind(tensor.dtype) == "short" and nvidia
 
 
 def on_device(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
@@ -66,7 +72,7 @@ def stored(tensor: Tensor) -> torch.dtype:
 
     The interpreter's conversions from float32 to shorter formats do not round to nearest.
     """
-    return torch.float32 if interpreted() and not tensor.is_cuda else tensor.dtype
+    return torch.float32 if interpreted() else tensor.dtype
 
 
 def power_of_2(n: int) -> int:
