@@ -63,6 +63,7 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         arguments = {**dict(zip(names, args, strict=False)), **{k: v for k, v in kwargs.items() if k in names}}
         options = {k: v for k, v in kwargs.items() if k not in names}
         shown = " ".join(f"{k}={arguments[k]}" for k in ("S", "R", "BLOCK_L") if k in arguments)
+        shown += " guided" if arguments.get("target") is not None else ""
         found.append(Launch(f"{label} {self.fn.__name__} {shown}".rstrip(), self, arguments, options))
 
     with mock.patch.object(JITFunction, "run", record), mock.patch.object(launch, "assumed", table):
@@ -72,14 +73,17 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
                 case = AttentionCase(B=1, T=2, L=words, S=slots, H=256, D=256)
                 inputs: list[Any] = list(case.inputs(dtype))
                 if words == 1:  # a step of a search
-                    attention.spatio_temporal_context(*inputs, 1.0)
+                    attention.spatio_temporal_context(*inputs, scale=1.0)
                     continue
-                outputs = attention.spatio_temporal_attention(*inputs, 1.0)
-                attention.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], 1.0)
+                outputs: Any = attention.spatio_temporal_attention(*inputs, scale=1.0)
+                attention.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], scale=1.0)
+                target = torch.ones(1, words, 6)
+                outputs = attention.guided_attention(*inputs, target, scale=1.0)
+                attention.guided_attention_backward(outputs, *inputs, target, scale=1.0)
         label = "gate"
         inputs = list(GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype))
-        step = gate.gated_decoder_step(*inputs, None)
-        gate.gated_decoder_step_backward(step, *inputs, *step[:2], None)
+        outputs = gate.gated_decoder_step(*inputs, force_gate=None)
+        gate.gated_decoder_step_backward(outputs, *inputs, *outputs[:2], force_gate=None)
     return found
 
 

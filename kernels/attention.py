@@ -5,20 +5,22 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from m2t_fast.kernels.functions import add_to_moments, exact_bound, scores, softmax_over_parts
+from m2t_fast.kernels.functions import add_to_moments, exact_bound, part_loss, scores, softmax_over_parts
 
 
 @triton.jit
 def attention_forward(  # type: ignore[no-untyped-def]
     parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight, spatial_bias,
-    lengths, context, window, spatial, mean, std, T, L, scale, smallest_variance, reach,
+    lengths, target, context, window, spatial, mean, std, loss, T, L, scale, smallest_variance, reach,
     P: tl.constexpr, S: tl.constexpr, R: tl.constexpr, H: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_H: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr, APPROXIMATE: tl.constexpr, CONTEXT_ONLY: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr, APPROXIMATE: tl.constexpr, CONTEXT_ONLY: tl.constexpr, LOG_MIN: tl.constexpr,
 ):  # fmt: skip
     """Program (b and word tile, chunk of H). Sweep 1: temporal scores, softmax and moments. Sweep 2: the rest.
 
-    CONTEXT_ONLY writes the context alone and visits the frames within ``reach`` sigma of the mean alone.
+    Outputs that are None are not written: window, spatial, mean and std, all or none; loss (B, L) float32, the sum of
+    eq. 13's terms over a word's frames and parts, with target (B, L, P) of 1, 0 or -1 (not supervised) and without
+    it None. CONTEXT_ONLY, without any of them, visits the frames within ``reach`` sigma of the mean alone.
     """
     tiles = tl.cdiv(L, BLOCK_L)
     b = (tl.program_id(0) // tiles).to(tl.int64)
@@ -62,12 +64,15 @@ def attention_forward(  # type: ignore[no-untyped-def]
         begin = low.to(tl.int32) // BLOCK_T * BLOCK_T
         end = tl.minimum(length, high.to(tl.int32) + 1)
     total_context = tl.zeros([BLOCK_L, BLOCK_H], tl.float32)
+    total_loss = tl.zeros([BLOCK_L], tl.float32)
+    if target is not None:
+        goal = tl.load(target + ((b * L + word) * P)[:, None] + part, mask=word_ok[:, None] & (part < P), other=-1.0)
     for first in range(begin, end, BLOCK_T):
         frame = first + inside
         frame_ok = frame < length
         score = scores(spatial_keys, spatial_query, spatial_weight, 0.0, frame.to(tl.int64), frame_ok, word, word_ok,
                        S, R, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_P, APPROXIMATE, False)  # fmt: skip
-        alpha = softmax_over_parts(score, spatial_bias, R, P, BLOCK_P)
+        alpha, score, exponential, share = softmax_over_parts(score, spatial_bias, R, P, BLOCK_P)
         u = (frame.to(tl.float32)[None, :] - anchor[:, None] - delta[:, None]) / sigma[:, None]
         gaussian = tl.where(frame_ok, tl.exp(-0.5 * u * u), 0.0)
         weights = gaussian[:, :, None] * alpha
@@ -76,7 +81,10 @@ def attention_forward(  # type: ignore[no-untyped-def]
             place = (frame.to(tl.int64) * P + p) * H
             features = tl.load(parts + place[:, None] + h, mask=frame_ok[:, None] & (h < H), other=0.0)
             total_context = tl.dot(ours.to(features.dtype), features, total_context, input_precision="ieee")
-        if not CONTEXT_ONLY:
+            if target is not None:
+                each = part_loss(score, exponential, share, goal, p, BLOCK_P, LOG_MIN)[0]
+                total_loss += tl.sum(tl.where(frame_ok, each, 0.0), axis=1)
+        if window is not None:
             if tl.program_id(1) == 0:
                 rows = (b * L + word) * T
                 at = rows[:, None] + frame
@@ -89,7 +97,10 @@ def attention_forward(  # type: ignore[no-untyped-def]
     row = b * L + word
     tl.store(context + row[:, None] * H + h, (total_context * scale).to(context.dtype.element_ty),
              mask=word_ok[:, None] & (h < H))  # fmt: skip
-    if not CONTEXT_ONLY:
+    if target is not None:
+        if tl.program_id(1) == 0:
+            tl.store(loss + row, total_loss, mask=word_ok)
+    if window is not None:
         if tl.program_id(1) == 0:
             tl.store(mean + row, (anchor + delta).to(mean.dtype.element_ty), mask=word_ok)
             tl.store(std + row, sigma.to(std.dtype.element_ty), mask=word_ok)

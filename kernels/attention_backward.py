@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from m2t_fast.kernels.functions import add_to_moments, exact_bound, scores, softmax_over_parts, tanh
+from m2t_fast.kernels.functions import add_to_moments, exact_bound, part_loss, scores, softmax_over_parts, tanh
 
 
 @triton.jit
@@ -42,15 +42,16 @@ def score_tiles(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def word_gradient(  # type: ignore[no-untyped-def]
-    temporal, spatial, spatial_bias, lengths, d_weights, d_window, d_spatial, d_mean, d_std,
+    temporal, spatial, spatial_bias, lengths, target, d_weights, d_window, d_spatial, d_mean, d_std, d_loss,
     weights, d_temporal_scores, d_spatial_scores, d_bias, T, L, scale, smallest_variance,
     P: tl.constexpr, S: tl.constexpr, R: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr, LOG_MIN: tl.constexpr,
 ):  # fmt: skip
     """Program (b and word tile): from both scores and the outputs' gradients (None: not used) to the scores' gradients.
 
     d_weights (B, L, T, P) is the gradient of scale * window * alpha, which goes to ``weights``, 0 in the padding.
-    d_bias (programs, P) is written for several score rows alone.
+    d_loss (B, L), with target (B, L, P), is that of the spatial loss as ``attention_forward`` sums it. d_bias
+    (programs, P) is written for several score rows alone.
     """
     tiles = tl.cdiv(L, BLOCK_L)
     program = tl.program_id(0)
@@ -82,13 +83,17 @@ def word_gradient(  # type: ignore[no-untyped-def]
     along_mean = tl.zeros([BLOCK_L], tl.float32)
     along_std = tl.zeros([BLOCK_L], tl.float32)
     bias_total = tl.zeros([BLOCK_P], tl.float32)
+    if d_loss is not None:
+        goal = tl.load(target + (row * P)[:, None] + part, mask=word_ok[:, None] & (part < P), other=-1.0)
+        along_loss = tl.load(d_loss + row, mask=word_ok, other=0.0)[:, None, None]
     for first in range(0, length, BLOCK_T):
         frame = first + inside
         at = (row * T)[:, None] + frame
         fits = word_ok[:, None] & (frame < length)
         place = at[:, :, None] * P + part
         valid = fits[:, :, None] & (part < P)
-        alpha = softmax_over_parts(tl.load(spatial + place, mask=valid, other=0.0), spatial_bias, R, P, BLOCK_P)
+        score = tl.load(spatial + place, mask=valid, other=0.0)
+        alpha, score, exponential, share = softmax_over_parts(score, spatial_bias, R, P, BLOCK_P)
         u = (frame.to(tl.float32)[None, :] - anchor[:, None] - delta[:, None]) / sigma[:, None]
         gaussian = tl.where(fits, tl.exp(-0.5 * u * u), 0.0)
         d_gaussian = tl.zeros([BLOCK_L, BLOCK_T], tl.float32)
@@ -104,6 +109,13 @@ def word_gradient(  # type: ignore[no-untyped-def]
         if d_spatial is not None:
             d_alpha += tl.load(d_spatial + place, mask=valid, other=0.0).to(tl.float32)
         d_score = alpha * (d_alpha - tl.sum(d_alpha * alpha, axis=2)[:, :, None])
+        if d_loss is not None:
+            for p in range(P):
+                _, counted, hit, others = part_loss(score, exponential, share, goal, p, BLOCK_P, LOG_MIN)
+                # Of log(total) - score, or of log(total) - log(others).
+                rest = tl.where(part == p, 0.0, exponential / others[:, :, None])
+                d = alpha - tl.where(hit[:, :, None], tl.where(part == p, 1.0, 0.0), rest)
+                d_score += along_loss * tl.where(counted[:, :, None], d, 0.0)
         tl.store(d_spatial_scores + place, d_score, mask=valid)
         if R > 1:
             bias_total += tl.sum(tl.sum(tl.where(valid, d_score, 0.0), axis=1), axis=0)

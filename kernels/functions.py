@@ -80,14 +80,38 @@ def scores(  # type: ignore[no-untyped-def]
 def softmax_over_parts(score, bias, R: tl.constexpr, P: tl.constexpr, BLOCK_P: tl.constexpr):  # type: ignore[no-untyped-def]
     """Eq. 6: alpha (words, frames, BLOCK_P), from scores of the same shape and the pointer to a bias (R,).
 
-    A bias of one row is the same for every part and cancels.
+    Returns alpha, and for the spatial loss the scores minus the largest of their frame, their exponentials and the
+    exponentials' sums (words, frames). A bias of one row is the same for every part and cancels.
     """
     part = tl.arange(0, BLOCK_P)
     if R > 1:
         score += tl.load(bias + part, mask=part < R, other=0.0).to(tl.float32)
     score = tl.where(part < P, score, float("-inf"))
-    score = tl.exp(score - tl.max(score, axis=2)[:, :, None])
-    return score / tl.sum(score, axis=2)[:, :, None]
+    score -= tl.max(score, axis=2)[:, :, None]
+    exponential = tl.exp(score)
+    total = tl.sum(exponential, axis=2)
+    return exponential / total[:, :, None], score, exponential, total
+
+
+@triton.jit
+def part_loss(  # type: ignore[no-untyped-def]
+    score, exponential, total, goal, p, BLOCK_P: tl.constexpr, LOG_MIN: tl.constexpr
+):
+    """Eq. 13 from scores: the binary cross entropy of part ``p``, and what its gradient needs.
+
+    score, exponential, total: as ``softmax_over_parts`` gives them. goal: (words, BLOCK_P), 1, 0 or -1 (not
+    supervised). Returns for (words, frames) the loss, whether it is counted (supervised, and its logarithm above
+    LOG_MIN), whether the goal is 1, and the sum of the other parts' exponentials: log(1 - alpha) is the log of the
+    others' share, exact where alpha rounds to 1.
+    """
+    part = tl.arange(0, BLOCK_P)
+    wanted = tl.sum(tl.where(part == p, goal, 0.0), axis=1)[:, None]
+    ours = tl.sum(tl.where(part == p, score, 0.0), axis=2)
+    others = tl.sum(tl.where(part == p, 0.0, exponential), axis=2)
+    logarithm = tl.where(wanted > 0.0, ours, tl.log(others)) - tl.log(total)
+    counted = (wanted >= 0.0) & (logarithm > LOG_MIN)
+    loss = tl.where(wanted >= 0.0, -tl.where(logarithm > LOG_MIN, logarithm, LOG_MIN), 0.0)
+    return loss, counted, wanted > 0.0, others
 
 
 @triton.jit

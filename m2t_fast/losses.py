@@ -10,10 +10,7 @@ from torch import Tensor
 
 from m2t_fast.config import PAD
 from m2t_fast.ops.checks import check_shape
-from m2t_fast.reference.encoder import valid_frames
-
-LOG_MIN = -100.0
-"""Floor of a logarithm in a binary cross entropy, as in torch's."""
+from m2t_fast.reference.guided import spatial_terms
 
 
 class GuidedLoss(NamedTuple):
@@ -53,20 +50,12 @@ def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
 
     Mean over supervised words, valid frames and parts; 0 if no word is supervised.
     """
-    mask = valid_frames(lengths, spatial.shape[2])
-    counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
-    # alpha sums to 1 over the parts, so 1 - alpha is the sum of the others, exact also where alpha rounds to 1.
-    alpha = torch.where(counted, spatial, 0.5)
-    others = torch.where(counted, spatial @ (1 - torch.eye(spatial.shape[-1]).to(spatial)), 0.5)
-    hit = (target > 0)[:, :, None, :]
-    each = -torch.where(hit, _safe_log(alpha), _safe_log(others))
-    return torch.where(counted, each, 0).sum() / counted.sum().clamp(min=1)
+    return spatial_terms(spatial, target, lengths).sum() / spatial_terms_count(target, lengths)
 
 
-def _safe_log(x: Tensor) -> Tensor:
-    """log x, at least LOG_MIN, with gradient 0 there: the log of an underflowed weight is not infinitely wrong."""
-    tiny = torch.finfo(x.dtype).tiny
-    return torch.where(x > tiny, torch.log(x.clamp(min=tiny)).clamp(min=LOG_MIN), LOG_MIN)
+def spatial_terms_count(target: Tensor, lengths: Tensor) -> Tensor:
+    """How many terms the mean of eq. 13 runs over: supervised words and parts times valid frames; at least 1."""
+    return ((target >= 0).sum(dim=(1, 2)) * lengths).sum().clamp(min=1)
 
 
 def guided_loss(
@@ -82,6 +71,7 @@ def guided_loss(
 
     Args:
         out: has ``logits`` (B, L, V), ``gate`` (B, L), ``spatial`` (B, L, T, P) and, where known, ``gate_logit``.
+            A :class:`~m2t_fast.captioner.GuidedOutput` has ``spatial_sums`` for these targets in place of ``spatial``.
         tokens: (B, L+1) int64, the captions from <sos>.
         lengths: (B,) int64 valid frames.
         gate_target: (B, L): 1 motion word, 0 other word, -1 unsupervised, for the words ``tokens[:, 1:]``.
@@ -99,8 +89,12 @@ def guided_loss(
     if spatial_target.dim() == 3 and spatial_target.shape[1] == words + 1:
         spatial_target = spatial_target[:, 1:]
     check_shape("guided_loss", "gate_target", gate_target, (batch, words), {})
-    check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
     language = language_loss(out.logits, tokens[:, 1:])
-    spatial = spatial_loss(out.spatial, spatial_target, lengths)
+    if (sums := getattr(out, "spatial_sums", None)) is not None:
+        check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, "P"), {})
+        spatial = sums.sum() / spatial_terms_count(spatial_target, lengths)
+    else:
+        check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
+        spatial = spatial_loss(out.spatial, spatial_target, lengths)
     adaptive = adaptive_loss(out.gate, gate_target, getattr(out, "gate_logit", None))
     return GuidedLoss(language + lambda_spat * spatial + lambda_adapt * adaptive, language, spatial, adaptive)

@@ -239,3 +239,31 @@ def test_a_compiled_model() -> None:
     with use_backend("triton"):
         compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(motion, lengths, tokens).logits, model(motion, lengths, tokens).logits)
+
+
+def guided_results(function, inputs: list[Tensor], target: Tensor) -> list[Tensor]:
+    leaves = [x.detach().requires_grad_() for x in inputs[:8]]
+    context, loss = function(*leaves, inputs[8], target)
+    weight = torch.linspace(-1, 2, context.numel(), dtype=torch.float64).view(context.shape).to(context)
+    ((context * weight).sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()).backward()
+    return [context.detach(), loss.detach(), *(x.grad for x in leaves)]
+
+
+@pytest.mark.parametrize("S", [1, 6])
+@pytest.mark.parametrize("spread", [1.0, 40.0])
+def test_the_loss_folded_into_the_attention(S: int, spread: float) -> None:
+    inputs = AttentionCase(S=S, B=3, T=11, L=4).inputs(torch.float32)
+    inputs[6] *= spread  # 40: weights that round to 0 and 1
+    target = torch.randint(-1, 2, (3, 4, 6), generator=torch.Generator().manual_seed(3))
+    target[1] = -1
+    exact = guided_results(reference.guided_attention, [*(x.double() for x in inputs[:8]), inputs[8]], target)
+    plain = guided_results(reference.guided_attention, inputs, target)
+    with use_backend("triton"):
+        ours = guided_results(ops.guided_attention, inputs, target)
+    scale = max(float(x.abs().max()) for x in exact[2:])
+    for i, (a, p, e) in enumerate(zip(ours, plain, exact, strict=True)):
+        size = scale if i > 1 else float(e.abs().max())
+        allowed = (3 if i > 1 else 2) * float((p - e).abs().max()) + 1e-6 * size
+        assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
+    inputs = [x.requires_grad_() for x in inputs[:8]] + inputs[8:]
+    torch.library.opcheck(torch.ops.m2t_fast.guided_attention, (*inputs, target, 1.0, "triton"))

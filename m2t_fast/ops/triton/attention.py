@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2t_fast.config import SIGMA_MIN
+from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.kernels.attention import attention_forward
 from m2t_fast.kernels.attention_backward import key_gradient, query_gradient, score_tiles, word_gradient
 from m2t_fast.ops.triton.launch import approximate, configuration, on_device, power_of_2, ready, stored
@@ -60,7 +60,7 @@ def spatio_temporal_context(
     """The context alone, without frames whose window is far below what the dtype resolves."""
     context = parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3], dtype=stored(parts))
     inputs = (parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight)
-    _forward([*inputs, spatial_bias], lengths, [context] * 5, scale, context_only=True)
+    _forward([*inputs, spatial_bias], lengths, [context, None, None, None, None], scale)
     return context.to(parts.dtype)
 
 
@@ -83,20 +83,96 @@ def spatio_temporal_attention_backward(
 
     ``mean`` and ``std`` are not read: the kernels make them again, because float32 cannot hold those of a long motion.
     """
-    dtype = parts.dtype
-    inputs = [
-        ready(x)
-        for x in (
-            parts,
-            temporal_keys,
-            spatial_keys,
-            temporal_query,
-            spatial_query,
-            temporal_weight,
-            spatial_weight,
-            spatial_bias,
+    inputs = [parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight]
+    return _backward(grads, [*inputs, spatial_bias], lengths, scale)
+
+
+def guided_attention(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    spatial_target: Tensor,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Context and spatial loss of ``ops.guided_attention``; no weight of a frame or part leaves the kernel."""
+    context = parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3], dtype=stored(parts))
+    loss = parts.new_empty(context.shape[:2], dtype=torch.float32)
+    inputs = [parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight]
+    outputs = [context, None, None, None, None]
+    _forward([*inputs, spatial_bias], lengths, outputs, scale, spatial_target, loss)
+    return context.to(parts.dtype), loss
+
+
+def guided_attention_backward(
+    grads: tuple[Tensor | None, Tensor | None],
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    spatial_target: Tensor,
+    scale: float,
+) -> tuple[Tensor, ...]:
+    """Gradients of the eight float inputs, from those of context and loss (None: the output was not used)."""
+    d_context, d_loss = grads
+    inputs = [parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight]
+    every = (d_context, None, None, None, None)
+    return _backward(every, [*inputs, spatial_bias], lengths, scale, spatial_target, d_loss)
+
+
+def _forward(
+    inputs: list[Tensor],
+    lengths: Tensor,
+    outputs: list[Tensor | None],
+    scale: float,
+    target: Tensor | None = None,
+    loss: Tensor | None = None,
+) -> None:
+    parts, temporal_keys, temporal_query = inputs[0], inputs[1], inputs[3]
+    batch, frames, _, part_dim = parts.shape
+    words = temporal_query.shape[1]
+    if batch * words == 0:
+        return
+    blocks = forward_blocks(parts, temporal_keys, words)
+    grid = (batch * -(-words // blocks["BLOCK_L"]), -(-part_dim // blocks["BLOCK_H"]))
+    with on_device(parts):
+        attention_forward[grid](
+            *(ready(x) for x in inputs),
+            lengths.contiguous(),
+            _float_target(target),
+            *outputs,
+            loss,
+            frames,
+            words,
+            scale,
+            SIGMA_MIN**2,
+            reach(parts.dtype),
+            CONTEXT_ONLY=outputs[1] is None and target is None,
+            LOG_MIN=LOG_MIN,
+            **blocks,
         )
-    ]
+
+
+def _backward(
+    grads: tuple[Tensor | None, ...],
+    inputs: list[Tensor],
+    lengths: Tensor,
+    scale: float,
+    target: Tensor | None = None,
+    d_loss: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    dtype = inputs[0].dtype
+    inputs = [ready(x) for x in inputs]
     parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight, bias = inputs
     lengths = lengths.contiguous()
     batch, frames, part_count, _ = parts.shape
@@ -120,8 +196,10 @@ def spatio_temporal_attention_backward(
             spatial,
             bias,
             lengths,
+            None if d_loss is None else _float_target(target),
             d_weights,
             *others,
+            None if d_loss is None else d_loss.float().contiguous(),
             weights,
             d_temporal,
             d_spatial,
@@ -134,6 +212,7 @@ def spatio_temporal_attention_backward(
             S=slots,
             R=bias.shape[0],
             BLOCK_S=power_of_2(slots),
+            LOG_MIN=LOG_MIN,
             **blocks,
         )
         d_parts = torch.zeros_like(parts)
@@ -143,6 +222,11 @@ def spatio_temporal_attention_backward(
         theirs = _score_gradient(spatial_keys, spatial_query, spatial_weight, lengths, d_spatial)
     gradients = (d_parts, ours[0], theirs[0], ours[1], theirs[1], ours[2][0], theirs[2], d_bias.sum(0))
     return tuple(x.to(dtype) for x in gradients)
+
+
+def _float_target(target: Tensor | None) -> Tensor | None:
+    """Targets as the kernels compare them: 1, 0 or -1 in float32."""
+    return None if target is None else target.float().contiguous()
 
 
 def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> Tensor:
@@ -187,31 +271,6 @@ def score_blocks(kernel: str, keys: Tensor, words: int, rows: int) -> dict[str, 
         "BLOCK_D": min(blocks["BLOCK_D"], power_of_2(dim)),
         "BLOCK_R": power_of_2(slots * rows if kernel == "score_tiles" else rows),
     }
-
-
-def _forward(
-    inputs: list[Tensor], lengths: Tensor, outputs: list[Tensor], scale: float, context_only: bool = False
-) -> None:
-    parts, temporal_keys, temporal_query = inputs[0], inputs[1], inputs[3]
-    batch, frames, _, part_dim = parts.shape
-    words = temporal_query.shape[1]
-    if batch * words == 0:
-        return
-    blocks = forward_blocks(parts, temporal_keys, words)
-    grid = (batch * -(-words // blocks["BLOCK_L"]), -(-part_dim // blocks["BLOCK_H"]))
-    with on_device(parts):
-        attention_forward[grid](
-            *(ready(x) for x in inputs),
-            lengths.contiguous(),
-            *outputs,
-            frames,
-            words,
-            scale,
-            SIGMA_MIN**2,
-            reach(parts.dtype),
-            CONTEXT_ONLY=context_only,
-            **blocks,
-        )
 
 
 def forward_blocks(parts: Tensor, temporal_keys: Tensor, words: int) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""Attention with its spatial loss in plain PyTorch (eq. 2-6, 8 and 13)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from m2t_fast.config import LOG_MIN
+from m2t_fast.reference.attention import spatio_temporal_attention
+from m2t_fast.reference.encoder import valid_frames
+
+
+def spatial_terms(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+    """The terms of eq. 13, (B, L, T, P): binary cross entropy of alpha with word targets, 0 where nothing is counted.
+
+    Args:
+        spatial: (B, L, T, P) alpha, which sums to 1 over the parts. target: (B, L, P) of 1, 0 or -1 (unsupervised).
+        lengths: (B,) int64 valid frames.
+    """
+    mask = valid_frames(lengths, spatial.shape[2])
+    counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
+    # alpha sums to 1 over the parts, so 1 - alpha is the sum of the others, exact also where alpha rounds to 1.
+    alpha = torch.where(counted, spatial, 0.5)
+    others = torch.where(counted, spatial @ (1 - torch.eye(spatial.shape[-1]).to(spatial)), 0.5)
+    hit = (target > 0)[:, :, None, :]
+    each = -torch.where(hit, _safe_log(alpha), _safe_log(others))
+    return torch.where(counted, each, 0)
+
+
+def _safe_log(x: Tensor) -> Tensor:
+    """log x, at least LOG_MIN, with gradient 0 there: the log of an underflowed weight is not infinitely wrong."""
+    tiny = torch.finfo(x.dtype).tiny
+    return torch.where(x > tiny, torch.log(x.clamp(min=tiny)).clamp(min=LOG_MIN), LOG_MIN)
+
+
+def spatial_terms_gradient(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+    """Gradient of the sum of :func:`spatial_terms` with respect to ``spatial``."""
+    mask = valid_frames(lengths, spatial.shape[2])
+    counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
+    hit = (target > 0)[:, :, None, :]
+    swap = (1 - torch.eye(spatial.shape[-1])).to(spatial)
+    tiny = max(torch.finfo(spatial.dtype).tiny, math.exp(LOG_MIN))
+    weight = torch.where(hit, spatial, spatial @ swap)
+    inverse = torch.where(counted & (weight > tiny), -1 / weight.clamp(min=tiny), 0)
+    return torch.where(hit, inverse, 0) + torch.where(hit, 0, inverse) @ swap
+
+
+def guided_attention(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    spatial_target: Tensor,
+    scale: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """What a guided training step reads of the attention: the context, and the spatial loss of every word.
+
+    Args:
+        spatial_target: (B, L, P): 1 or 0 a part, -1 unsupervised. The others as in ``spatio_temporal_attention``.
+
+    Returns:
+        context (B, L, H), and (B, L) in float32 at least the sums of :func:`spatial_terms` over frames and parts.
+    """
+    out = spatio_temporal_attention(
+        parts,
+        temporal_keys,
+        spatial_keys,
+        temporal_query,
+        spatial_query,
+        temporal_weight,
+        spatial_weight,
+        spatial_bias,
+        lengths,
+        scale,
+    )
+    wide = out.spatial.to(torch.promote_types(out.spatial.dtype, torch.float32))
+    return out.context, spatial_terms(wide, spatial_target, lengths).sum(dim=(2, 3))
