@@ -232,10 +232,13 @@ class Captioner(nn.Module):
         mixed_word: Tensor,
         force_gate: float | None = None,
     ) -> Tensor:
-        """Logits (B, K, V) of K independent words a motion, from LSTM outputs (B, K, C) and embeddings (B, K, E)."""
-        context = self.attention(
+        """Logits (B, K, V) of K independent words a motion, from LSTM outputs (B, K, C) and embeddings (B, K, E).
+
+        For decoding: no gradient flows through the context.
+        """
+        context = self.attention.context_alone(
             memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden
-        ).context
+        )
         return self.output(self.step(context, hidden, top, word, mixed_word, force_gate).features)
 
     @torch.no_grad()

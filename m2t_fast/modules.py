@@ -111,6 +111,23 @@ class SpatioTemporalAttention(nn.Module):
         )
 
 
+    def context_alone(
+        self, parts: Tensor, temporal_keys: Tensor, spatial_keys: Tensor, lengths: Tensor, hidden: Tensor
+    ) -> Tensor:
+        """The context of :meth:`forward` alone, without gradient."""
+        return attention.context_alone(
+            parts,
+            temporal_keys,
+            spatial_keys,
+            self.temporal_query(hidden),
+            self.spatial_query(hidden),
+            self.temporal_weight,
+            self.spatial_weight,
+            self.spatial_bias,
+            lengths,
+            self.scale,
+        )
+
     def guided(
         self,
         parts: Tensor,

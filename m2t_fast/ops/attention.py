@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.checks import autocast, check_same_float, check_shape, checked_indices
-from m2t_fast.ops.registry import chosen_backend, implementation
+from m2t_fast.ops.registry import chosen_backend, implementation, resolve
 from m2t_fast.reference.attention import AttentionOutput
 
 NAME = "spatio_temporal_attention"
@@ -98,6 +98,64 @@ def unchecked(
     )
     run = torch.ops.m2t_fast.spatio_temporal_attention
     return AttentionOutput(*run(*tensors, lengths, scale, chosen_backend()))
+
+
+def context_alone(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    scale: float,
+) -> Tensor:
+    """The context (B, L, H) of :func:`unchecked`, without gradient: what a step of a search reads.
+
+    A kernel for it may leave out frames whose window is far below the dtype's resolution.
+    """
+    tensors = autocast(
+        parts,
+        temporal_keys,
+        spatial_keys,
+        temporal_query,
+        spatial_query,
+        temporal_weight,
+        spatial_weight,
+        spatial_bias,
+    )
+    with torch.no_grad():
+        return torch.ops.m2t_fast.spatio_temporal_context(*tensors, lengths, scale, chosen_backend())
+
+
+@torch.library.custom_op("m2t_fast::spatio_temporal_context", mutates_args=())
+def _context(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    scale: float,
+    backend: str,
+) -> Tensor:
+    inputs = (
+        parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight,
+        spatial_bias,
+    )  # fmt: skip
+    if resolve("spatio_temporal_context", backend, parts.device.type) != "reference":
+        return implementation("spatio_temporal_context", backend, parts)(*inputs, lengths, scale)
+    return implementation(NAME, backend, parts)(*inputs, lengths, scale)[0]
+
+
+@_context.register_fake
+def _(parts, temporal_keys, spatial_keys, temporal_query, *rest):
+    return parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3])
 
 
 @torch.library.custom_op("m2t_fast::spatio_temporal_attention", mutates_args=())

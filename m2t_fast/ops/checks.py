@@ -58,6 +58,10 @@ def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
 @torch.library.custom_op("m2t_fast::checked_range", mutates_args=())
 def _checked_range(values: Tensor, low: int, high: int, name: str) -> Tensor:
     outside = (values < low) | (values > high)
+    if values.is_cuda and torch.cuda.is_current_stream_capturing():
+        # Nothing can be read while a graph is captured: the device checks at every replay.
+        torch._assert_async(outside.any().logical_not(), f"{name}: a value outside {low} to {high}")
+        return values.clone()
     if outside.any():
         worst = values[outside][0].item()
         where = tuple(outside.nonzero()[0].tolist())

@@ -33,6 +33,9 @@ if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
     spatio_temporal_attention_backward = _or_reference(
         attention.spatio_temporal_attention_backward, reference.spatio_temporal_attention_backward
     )
+    spatio_temporal_context = _or_reference(
+        attention.spatio_temporal_context, lambda *arguments: reference.spatio_temporal_attention(*arguments)[0]
+    )
     gated_decoder_step = _or_reference(gate.gated_decoder_step, reference.gated_decoder_step)
     gated_decoder_step_backward = _or_reference(gate.gated_decoder_step_backward, reference.gated_decoder_step_backward)
     guided_attention, guided_attention_backward = attention.guided_attention, attention.guided_attention_backward
@@ -43,4 +46,5 @@ if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
         "guided_attention_backward",
         "spatio_temporal_attention",
         "spatio_temporal_attention_backward",
+        "spatio_temporal_context",
     ]
