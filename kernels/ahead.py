@@ -24,11 +24,17 @@ from triton.runtime.jit import JITFunction
 
 from m2t_fast.kernels import devices
 from m2t_fast.ops.cases import AttentionCase, GateCase
-from m2t_fast.ops.triton import attention, gate, launch
+from m2t_fast.ops.triton import attention as attention_launchers
+from m2t_fast.ops.triton import gate as gate_launchers
+from m2t_fast.ops.triton import launch
 
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 """Bytes of shared memory that one program may have, by compute capability."""
 _POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
+
+
+attention: Any = attention_launchers  # their arguments come as lists here
+gate: Any = gate_launchers
 
 
 class Launch(NamedTuple):
@@ -71,17 +77,17 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
             for words in (40, 1):
                 label = f"{mode} L={words}"
                 case = AttentionCase(B=1, T=2, L=words, S=slots, H=256, D=256)
-                inputs: list[Any] = list(case.inputs(dtype))
+                inputs = case.inputs(dtype)
                 if words == 1:  # a step of a search
                     attention.spatio_temporal_context(*inputs, scale=1.0)
                     continue
-                outputs: Any = attention.spatio_temporal_attention(*inputs, scale=1.0)
+                outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
                 attention.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], scale=1.0)
                 target = torch.ones(1, words, 6)
                 outputs = attention.guided_attention(*inputs, target, scale=1.0)
                 attention.guided_attention_backward(outputs, *inputs, target, scale=1.0)
         label = "gate"
-        inputs = list(GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype))
+        inputs = GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype)
         outputs = gate.gated_decoder_step(*inputs, force_gate=None)
         gate.gated_decoder_step_backward(outputs, *inputs, *outputs[:2], force_gate=None)
     return found

@@ -14,7 +14,8 @@ def attention_forward(  # type: ignore[no-untyped-def]
     lengths, target, context, window, spatial, mean, std, loss, T, L, scale, smallest_variance, reach,
     P: tl.constexpr, S: tl.constexpr, R: tl.constexpr, H: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_H: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr, APPROXIMATE: tl.constexpr, CONTEXT_ONLY: tl.constexpr, LOG_MIN: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr, APPROXIMATE: tl.constexpr, CONTEXT_ONLY: tl.constexpr,
+    LOG_MIN: tl.constexpr,
 ):  # fmt: skip
     """Program (b and word tile, chunk of H). Sweep 1: temporal scores, softmax and moments. Sweep 2: the rest.
 

@@ -214,9 +214,7 @@ class Captioner(nn.Module):
             words,
         )
 
-    def _states(
-        self, words: Tensor, dropout: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _states(self, words: Tensor, dropout: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Embeddings (B, L, E) of the words as the gate and the mixture read them, and both LSTMs' outputs."""
         word = self.embedding(words)
         first, second = (word * mask for mask in dropout) if dropout is not None else (word, word)

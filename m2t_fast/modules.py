@@ -110,7 +110,6 @@ class SpatioTemporalAttention(nn.Module):
             self.scale,
         )
 
-
     def context_alone(
         self, parts: Tensor, temporal_keys: Tensor, spatial_keys: Tensor, lengths: Tensor, hidden: Tensor
     ) -> Tensor:

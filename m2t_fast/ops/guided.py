@@ -1,4 +1,4 @@
-"""The op ``guided_attention``: attention of a guided training step, which reads the context and the spatial loss alone."""
+"""The op ``guided_attention``: attention for a guided training step, which reads context and spatial loss alone."""
 
 from __future__ import annotations
 

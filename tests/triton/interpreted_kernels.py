@@ -44,6 +44,14 @@ def close_to_reference(inputs: list[Tensor], scale: float = 1.0, used=range(5), 
         assert float(error) <= tolerance * max(1.0, float(size)), (name, used, float(error), float(size))
 
 
+def guided_results(function, inputs: list[Tensor], target: Tensor) -> list[Tensor]:
+    leaves = [x.detach().requires_grad_() for x in inputs[:8]]
+    context, loss = function(*leaves, inputs[8], target)
+    weight = torch.linspace(-1, 2, context.numel(), dtype=torch.float64).view(context.shape).to(context)
+    ((context * weight).sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()).backward()
+    return [context.detach(), loss.detach(), *(x.grad for x in leaves)]
+
+
 def test_the_interpreter_is_asked_for_by_name_and_never_picked() -> None:
     assert registry.resolve("spatio_temporal_attention", "triton", "cpu") == "triton"
     assert registry.resolve("spatio_temporal_attention", "auto", "cpu") != "triton"
@@ -115,6 +123,32 @@ def test_padding_is_neither_read_nor_left_unwritten(S: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
     assert not any(actual[i].transpose(1, 2)[outside].any() for i in (1, 2))
     assert not any(actual[i][outside].any() for i in (5, 6, 7))
+
+
+@pytest.mark.parametrize("S", [1, 6])
+def test_nothing_is_read_that_was_not_written(S: int) -> None:
+    inputs = AttentionCase(S=S, B=3).inputs(torch.float32)
+    target = torch.ones(3, 5, 6)
+    with use_backend("triton"):
+        functions = [
+            lambda: on_triton(inputs),
+            lambda: guided_results(ops.guided_attention, inputs, target),
+            lambda: [attention.spatio_temporal_context(*inputs, 1.0)],
+            lambda: list(ops.gated_decoder_step(*GateCase().inputs(torch.float32))),
+        ]
+        expected = [function() for function in functions]
+        fill = torch.utils.deterministic.fill_uninitialized_memory
+        try:
+            # In this mode torch fills what an allocation gives with NaN.
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = True
+            assert torch.empty(3).isnan().all()
+            found = [function() for function in functions]
+        finally:
+            torch.use_deterministic_algorithms(False)
+            torch.utils.deterministic.fill_uninitialized_memory = fill
+    for a, b in zip(found, expected, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_nan_in_a_valid_frame_shows() -> None:
@@ -239,14 +273,6 @@ def test_a_compiled_model() -> None:
     with use_backend("triton"):
         compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(motion, lengths, tokens).logits, model(motion, lengths, tokens).logits)
-
-
-def guided_results(function, inputs: list[Tensor], target: Tensor) -> list[Tensor]:
-    leaves = [x.detach().requires_grad_() for x in inputs[:8]]
-    context, loss = function(*leaves, inputs[8], target)
-    weight = torch.linspace(-1, 2, context.numel(), dtype=torch.float64).view(context.shape).to(context)
-    ((context * weight).sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()).backward()
-    return [context.detach(), loss.detach(), *(x.grad for x in leaves)]
 
 
 @pytest.mark.parametrize("S", [1, 6])
