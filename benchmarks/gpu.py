@@ -38,16 +38,16 @@ WAYS = ("triton", "eager", "torch.compile", "word by word")
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 
 
-def inputs_of(size: dict[str, int], slots: int, dtype: torch.dtype) -> list[Tensor]:
+def inputs_of(size: dict[str, int], slots: int, dtype: torch.dtype, device: str = "cuda") -> list[Tensor]:
     """The op's inputs: motions of 20 frames to all of them, weights of a trained model's size."""
-    g = torch.Generator("cuda").manual_seed(0)
+    g = torch.Generator(device).manual_seed(0)
     batch, frames, words, dim, features = (size[k] for k in "BTLDH")
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=g, device="cuda").to(dtype)
+        return torch.randn(shape, generator=g, device=device).to(dtype)
 
     rows = PARTS if slots == 1 else 1
-    lengths = torch.randint(20, frames + 1, (batch,), generator=g, device="cuda")
+    lengths = torch.randint(20, frames + 1, (batch,), generator=g, device=device)
     return [
         torch.tanh(normal(batch, frames, PARTS, features)),
         normal(batch, frames, slots, dim),
@@ -85,8 +85,9 @@ def training(function: Callable, inputs: list[Tensor]) -> tuple[Callable[[], Any
     wanted = [x for x in leaves if x.requires_grad]
     with torch.no_grad():
         shapes = [x.shape for x in ours(*leaves)]
-    g = torch.Generator("cuda").manual_seed(1)
-    grads = [torch.randn(shapes[i], generator=g, device="cuda").to(inputs[0].dtype) for i in (0, 2)]
+    device = inputs[0].device
+    g = torch.Generator(device).manual_seed(1)
+    grads = [torch.randn(shapes[i], generator=g, device=device).to(inputs[0].dtype) for i in (0, 2)]
 
     def both() -> list[Tensor]:
         outputs = function(*leaves)

@@ -10,7 +10,7 @@ import contextlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -98,7 +98,8 @@ def compile_for(launched: Launch, capability: int) -> Compiled:
     signature, constants, attributes = {}, {}, {}
     for i, parameter in enumerate(launched.kernel.params):
         value = launched.arguments[parameter.name]
-        if parameter.is_constexpr or value is None:
+        # Triton compiles None and the number 1 into a kernel.
+        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
             signature[parameter.name], constants[parameter.name] = "constexpr", value
         elif isinstance(value, Tensor):
             signature[parameter.name] = _POINTERS[value.dtype]
@@ -128,15 +129,16 @@ def compiled(
     capabilities: Sequence[int] = tuple(SHARED_MEMORY),
     tables: Sequence[str] | None = None,
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16),
+    wanted: Callable[[Launch], bool] = lambda launched: True,
 ) -> Iterator[Compiled]:
-    """Every different kernel of every table (None: all that are listed), dtype and target."""
+    """Every different wanted launch of every table (None: all that are listed), dtype and target."""
     for table in tables if tables is not None else [name for name in devices.tables() if name != "interpreter"]:
         for dtype in dtypes:
             seen = set()
             for launched in launches(table, dtype):
                 sizes = {k: v for k, v in launched.arguments.items() if not isinstance(v, Tensor)}
                 key = (launched.kernel.fn.__name__, *sorted((k, str(v)) for k, v in sizes.items() if k not in "TLN"))
-                if key in seen:
+                if key in seen or not wanted(launched):
                     continue
                 seen.add(key)
                 short = str(dtype).removeprefix("torch.")

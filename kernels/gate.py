@@ -112,10 +112,12 @@ def gate_backward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def bias_tanh(x, bias, out, N, M: tl.constexpr, BLOCK: tl.constexpr, APPROXIMATE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Program (a block of N * M numbers): out = tanh(x + bias) of x (N, M) and bias (M,)."""
+def bias_tanh(  # type: ignore[no-untyped-def]
+    x, bias, out, COUNT, M: tl.constexpr, BLOCK: tl.constexpr, APPROXIMATE: tl.constexpr
+):
+    """Program (a block of COUNT numbers): out = tanh(x + bias) of rows x (COUNT / M, M) and bias (M,)."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    fits = i < N * M
+    fits = i < COUNT
     y = tl.load(x + i, mask=fits, other=0.0).to(tl.float32) + tl.load(bias + i % M, mask=fits, other=0.0).to(tl.float32)
     tl.store(out + i, tanh(y, APPROXIMATE).to(out.dtype.element_ty), mask=fits)
 

@@ -16,7 +16,12 @@ from m2t_fast.kernels import ahead, devices
 @pytest.mark.parametrize("table", [name for name in devices.tables() if name != "interpreter"])
 @pytest.mark.parametrize("capability", ahead.SHARED_MEMORY)
 def test_no_kernel_spills_or_wants_more_shared_memory_than_there_is(capability: int, table: str, capsys) -> None:
-    rows = list(ahead.compiled([capability], [table]))
+    # The forward kernel takes longest to compile: all of its variants for one GPU, those with the loss for the others.
+    def wanted(launched: ahead.Launch) -> bool:
+        forward = launched.kernel.fn.__name__ == "attention_forward"
+        return not forward or capability == 90 or "guided" in launched.label
+
+    rows = list(ahead.compiled([capability], [table], wanted=wanted))
     with capsys.disabled():
         print()
         for row in rows:

@@ -39,7 +39,7 @@ def spatio_temporal_attention(
         (batch, words),
         (batch, words),
     )
-    outputs = [parts.new_empty(shape, dtype=stored(parts)) for shape in shapes]
+    outputs = tuple(parts.new_empty(shape, dtype=stored(parts)) for shape in shapes)
     inputs = (parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight)
     _forward([*inputs, spatial_bias], lengths, outputs, scale)
     return tuple(x.to(parts.dtype) for x in outputs)
@@ -60,7 +60,7 @@ def spatio_temporal_context(
     """The context alone, without frames whose window is far below what the dtype resolves."""
     context = parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3], dtype=stored(parts))
     inputs = (parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight)
-    _forward([*inputs, spatial_bias], lengths, [context, None, None, None, None], scale)
+    _forward([*inputs, spatial_bias], lengths, (context, None, None, None, None), scale)
     return context.to(parts.dtype)
 
 
@@ -104,7 +104,7 @@ def guided_attention(
     context = parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3], dtype=stored(parts))
     loss = parts.new_empty(context.shape[:2], dtype=torch.float32)
     inputs = [parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight]
-    outputs = [context, None, None, None, None]
+    outputs = (context, None, None, None, None)
     _forward([*inputs, spatial_bias], lengths, outputs, scale, spatial_target, loss)
     return context.to(parts.dtype), loss
 
@@ -133,7 +133,7 @@ def guided_attention_backward(
 def _forward(
     inputs: list[Tensor],
     lengths: Tensor,
-    outputs: list[Tensor | None],
+    outputs: tuple[Tensor | None, ...],
     scale: float,
     target: Tensor | None = None,
     loss: Tensor | None = None,
@@ -216,7 +216,7 @@ def _backward(
             **blocks,
         )
         d_parts = torch.zeros_like(parts)
-        if weights is not None:
+        if weights is not None and d_context is not None:
             d_parts = torch.bmm(weights.transpose(1, 2), d_context).view(parts.shape)
         ours = _score_gradient(temporal_keys, temporal_query, temporal_weight[None], lengths, d_temporal)
         theirs = _score_gradient(spatial_keys, spatial_query, spatial_weight, lengths, d_spatial)

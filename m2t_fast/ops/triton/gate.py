@@ -62,7 +62,7 @@ def gated_decoder_step(
             product,
             mixture_bias,
             features,
-            len(product),
+            product.numel(),
             M=len(mixture_bias),
             APPROXIMATE=approximate(product),
             **options,
