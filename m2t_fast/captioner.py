@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from m2t_fast.config import PAD, CaptionerConfig
 from m2t_fast.decoding.result import Generation
+from m2t_fast.losses import linear_language_loss
 from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
 from m2t_fast.ops.checks import check_shape, checked_indices
 from m2t_fast.ops.gate import check_force_gate
@@ -38,8 +39,8 @@ class CaptionerOutput(NamedTuple):
 class GuidedOutput(NamedTuple):
     """What the losses of a guided training step read, and nothing else; see :meth:`Captioner.run_guided`."""
 
-    logits: Tensor
-    """(B, L, V)."""
+    language: Tensor
+    """Scalar: eq. 11 against the tokens of the forward pass."""
     gate: Tensor
     """(B, L)."""
     gate_logit: Tensor
@@ -144,7 +145,7 @@ class Captioner(nn.Module):
     ) -> GuidedOutput:
         """:meth:`run` with the spatial loss against (B, L, P) targets folded into the attention.
 
-        The weights of frames and parts are not kept, so that a backend with a kernel for it need not write them.
+        Neither logits nor the weights of frames and parts are kept, so a backend with a kernel for it writes neither.
         """
         memory = self.encode(motion, lengths)
         words = self.input_words(memory, tokens, draws)
@@ -153,7 +154,8 @@ class Captioner(nn.Module):
             memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden, spatial_target
         )
         step = self.step(context, hidden, top, word, second, None)
-        return GuidedOutput(self.output(step.features), step.gate, step.gate_logit, spatial_sums)
+        language = linear_language_loss(step.features, self.output.weight, self.output.bias, tokens[:, 1:])
+        return GuidedOutput(language, step.gate, step.gate_logit, spatial_sums)
 
     def draw(
         self, batch: int, words: int, teacher_forcing: float = 1.0, generator: torch.Generator | None = None

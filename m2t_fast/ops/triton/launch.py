@@ -25,6 +25,11 @@ def why_unavailable() -> str | None:
         return None
     if not torch.cuda.is_available():
         return "torch finds no CUDA device (TRITON_INTERPRET=1 runs the kernels in Triton's interpreter, as a test)"
+    if torch.version.cuda is None:
+        return "the kernels are written for NVIDIA's GPUs, and this torch is built for others"
+    best = max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count()))
+    if best < (8, 0):
+        return f"the kernels need compute capability 8.0, the best device here has {best[0]}.{best[1]}"
     return None
 
 
@@ -52,9 +57,8 @@ def configuration(kernel: str, tensor: Tensor) -> dict[str, Any]:
 
 
 def approximate(tensor: Tensor) -> bool:
-    """Whether tanh may be the hardware's: tensors shorter than float32, on NVIDIA's compiler."""
-    nvidia = assumed is not None or (tensor.is_cuda and torch.version.cuda is not None)
-    return kind(tensor.dtype) == "short" and nvidia
+    """Whether tanh may be the hardware's: tensors shorter than float32, outside the interpreter."""
+    return kind(tensor.dtype) == "short" and (assumed is not None or tensor.is_cuda)
 
 
 def on_device(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
