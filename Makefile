@@ -1,5 +1,5 @@
-# Everything a checkout needs: `make demo`, `make test`, `make lint`, `make sanitize`, `make bench`, `make docs`,
-# `make clean`.
+# Everything a checkout needs: `make demo`, `make test`, `make lint`, `make sanitize`, `make bench`, `make gpu`,
+# `make docs`, `make clean`.
 #
 # Each target makes the environment it needs first, from Python 3.11+, pip and a C++ compiler; a second run installs
 # nothing again. The package is installed in place (pip install -e), so edits in m2t_fast/ and kernels/ take effect at
@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h)
 
-.PHONY: demo test lint sanitize bench docs clean
+.PHONY: demo test lint sanitize bench gpu docs clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -53,6 +53,16 @@ docs: $(VENV)/.installed-plot
 	@$(VENV)/bin/m2t-fast interpret $(RUNS) --words reference --figures none --output build/docs/reference
 	@$(VENV)/bin/m2t-fast interpret $(RUNS) --beam-size 2 --samples test_00072 test_00091 --output build/docs/generated
 	@$(VENV)/bin/python docs/gallery.py build/docs docs
+
+# Tests, then benchmarks, on a machine with an NVIDIA GPU; nothing is downloaded. Without a .venv the Python of PYTHON
+# is used, with its torch, triton and pytest, and m2t_fast straight from this checkout.
+GPU_PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON))
+gpu: export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+gpu:
+	@$(GPU_PYTHON) -c 'import m2t_fast.kernels' 2>/dev/null || ln -sfn ../kernels m2t_fast/kernels
+	@$(GPU_PYTHON) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: torch finds no CUDA device")'
+	@$(GPU_PYTHON) -m pytest tests/gpu
+	@$(GPU_PYTHON) benchmarks/gpu.py
 
 # Not the run folders: what was trained stays.
 clean:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from m2t_fast.config import PAD, CaptionerConfig
 from m2t_fast.decoding.decoder import Memory, State
 from m2t_fast.decoding.result import GeneratedAttention, Generation
+from m2t_fast.losses import linear_language_loss
 from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
 from m2t_fast.ops import decode
 from m2t_fast.ops.checks import check_shape, checked_indices
@@ -35,6 +36,19 @@ class CaptionerOutput(NamedTuple):
     """(B, L): beta before the sigmoid."""
     words: Tensor
     """(B, L) int64: the words that were read, reference words or the model's own."""
+
+
+class GuidedOutput(NamedTuple):
+    """What the losses of a guided training step read, and nothing else; see :meth:`Captioner.run_guided`."""
+
+    language: Tensor
+    """Scalar: eq. 11 against the tokens of the forward pass."""
+    gate: Tensor
+    """(B, L)."""
+    gate_logit: Tensor
+    """(B, L)."""
+    spatial_sums: Tensor
+    """(B, L): eq. 13's terms of every word, summed over its frames and parts."""
 
 
 class Draws(NamedTuple):
@@ -104,6 +118,23 @@ class Captioner(nn.Module):
         memory = self.encode(motion, lengths)
         return self.decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
+    def run_guided(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, spatial_target: Tensor
+    ) -> GuidedOutput:
+        """:meth:`run` with the spatial loss against (B, L, P) targets folded into the attention.
+
+        Neither logits nor the weights of frames and parts are kept, so a backend with a kernel for it writes neither.
+        """
+        memory = self.encode(motion, lengths)
+        words = self.input_words(memory, tokens, draws)
+        word, second, hidden, top = self._states(words, draws.dropout)
+        context, spatial_sums = self.attention.guided(
+            memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden, spatial_target
+        )
+        step = self.step(context, hidden, top, word, second, None)
+        language = linear_language_loss(step.features, self.output.weight, self.output.bias, tokens[:, 1:])
+        return GuidedOutput(language, step.gate, step.gate_logit, spatial_sums)
+
     def draw(
         self, batch: int, words: int, teacher_forcing: float = 1.0, generator: torch.Generator | None = None
     ) -> Draws:
@@ -148,9 +179,7 @@ class Captioner(nn.Module):
         force_gate: float | None = None,
     ) -> CaptionerOutput:
         """All words at once: both LSTMs over the input words (B, L), then attention, gate and logits of each."""
-        word = self.embedding(words)
-        first, second = (word * mask for mask in dropout) if dropout is not None else (word, word)
-        hidden, top, _ = self.run_lstms(first, None)
+        word, second, hidden, top = self._states(words, dropout)
         attention = self.attention(memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden)
         step = self.step(attention.context, hidden, top, word, second, force_gate)
         logits = self.output(step.features)
@@ -164,6 +193,13 @@ class Captioner(nn.Module):
             step.gate_logit,
             words,
         )
+
+    def _states(self, words: Tensor, dropout: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Embeddings (B, L, E) of the words as the gate and the mixture read them, and both LSTMs' outputs."""
+        word = self.embedding(words)
+        first, second = (word * mask for mask in dropout) if dropout is not None else (word, word)
+        hidden, top, _ = self.run_lstms(first, None)
+        return word, second, hidden, top
 
     def decoder_weights(self) -> DecoderWeights:
         """The weights that decode words, as ``ops.search`` and ``ops.sample_words`` take them."""

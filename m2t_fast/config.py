@@ -13,6 +13,9 @@ Scoring = Literal["part", "frame"]
 SIGMA_MIN = 1e-3
 """Floor of the Gaussian window's standard deviation, in frames (eq. 4)."""
 
+LOG_MIN = -100.0
+"""Floor of a logarithm in a binary cross entropy, as in torch's."""
+
 PAD, SOS, EOS, UNK = 0, 1, 2, 3
 """Token ids of <pad>, <sos>, <eos>, <unk>."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +12,16 @@ from torch import Tensor
 from m2t_fast.config import PAD
 from m2t_fast.ops.checks import check_shape
 from m2t_fast.ops.loss import spatial_loss
+from m2t_fast.reference.loss import spatial_terms_count
 
-__all__ = ["GuidedLoss", "adaptive_loss", "guided_loss", "language_loss", "spatial_loss"]
+__all__ = [
+    "GuidedLoss",
+    "adaptive_loss",
+    "guided_loss",
+    "language_loss",
+    "linear_language_loss",
+    "spatial_loss",
+]
 
 
 class GuidedLoss(NamedTuple):
@@ -30,6 +39,25 @@ def language_loss(logits: Tensor, targets: Tensor) -> Tensor:
     precision = torch.promote_types(logits.dtype, torch.float32)
     total = F.cross_entropy(logits.flatten(0, 1).to(precision), targets.flatten(), ignore_index=PAD, reduction="sum")
     return total / words.clamp(min=1)
+
+
+# Newer versions of torch have it; without a bias it is not our layer.
+_LINEAR_CROSS_ENTROPY = getattr(F, "linear_cross_entropy", None)
+if _LINEAR_CROSS_ENTROPY and "linear_bias" not in inspect.signature(_LINEAR_CROSS_ENTROPY).parameters:
+    _LINEAR_CROSS_ENTROPY = None
+
+
+def linear_language_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """:func:`language_loss` of the logits of the vocabulary layer (eq. 10 and 11), by torch's own fusion of the two.
+
+    Args:
+        features: (B, L, M). weight: (V, M). bias: (V,). targets: (B, L) words, <pad> ignored.
+    """
+    if _LINEAR_CROSS_ENTROPY is None:
+        return language_loss(F.linear(features, weight, bias), targets)
+    rows, words = features.flatten(0, 1), targets.flatten()
+    total = _LINEAR_CROSS_ENTROPY(rows, weight, words, linear_bias=bias, ignore_index=PAD, reduction="sum")
+    return total / (targets != PAD).sum().clamp(min=1)
 
 
 def adaptive_loss(gate: Tensor, target: Tensor, gate_logit: Tensor | None = None) -> Tensor:
@@ -60,6 +88,7 @@ def guided_loss(
 
     Args:
         out: has ``logits`` (B, L, V), ``gate`` (B, L), ``spatial`` (B, L, T, P) and, where known, ``gate_logit``.
+            A :class:`~m2t_fast.captioner.GuidedOutput` has the losses of these tokens and targets in their place.
         tokens: (B, L+1) int64, the captions from <sos>.
         lengths: (B,) int64 valid frames.
         gate_target: (B, L): 1 motion word, 0 other word, -1 unsupervised, for the words ``tokens[:, 1:]``.
@@ -69,7 +98,7 @@ def guided_loss(
     Raises:
         ValueError: a shape does not fit; the message names the argument.
     """
-    batch, words, _ = out.logits.shape
+    batch, words = out.gate.shape
     check_shape("guided_loss", "tokens", tokens, (batch, words + 1), {})
     check_shape("guided_loss", "lengths", lengths, (batch,), {})
     if gate_target.dim() == 2 and gate_target.shape[1] == words + 1:
@@ -77,8 +106,13 @@ def guided_loss(
     if spatial_target.dim() == 3 and spatial_target.shape[1] == words + 1:
         spatial_target = spatial_target[:, 1:]
     check_shape("guided_loss", "gate_target", gate_target, (batch, words), {})
-    check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
-    language = language_loss(out.logits, tokens[:, 1:])
-    spatial = spatial_loss(out.spatial, spatial_target, lengths)
+    if (sums := getattr(out, "spatial_sums", None)) is not None:
+        check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, "P"), {})
+        language = out.language
+        spatial = sums.sum() / spatial_terms_count(spatial_target, lengths)
+    else:
+        check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
+        language = language_loss(out.logits, tokens[:, 1:])
+        spatial = spatial_loss(out.spatial, spatial_target, lengths)
     adaptive = adaptive_loss(out.gate, gate_target, getattr(out, "gate_logit", None))
     return GuidedLoss(language + lambda_spat * spatial + lambda_adapt * adaptive, language, spatial, adaptive)

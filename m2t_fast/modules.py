@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.ops import attention, encoder, gate, keys
+from m2t_fast.ops import attention, encoder, gate, guided, keys
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
 
@@ -121,6 +121,30 @@ class SpatioTemporalAttention(nn.Module):
             self.spatial_weight,
             self.spatial_bias,
             lengths,
+            self.scale,
+        )
+
+    def guided(
+        self,
+        parts: Tensor,
+        temporal_keys: Tensor,
+        spatial_keys: Tensor,
+        lengths: Tensor,
+        hidden: Tensor,
+        spatial_target: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Context and spatial loss alone; see :func:`m2t_fast.ops.guided_attention`."""
+        return guided.guided_attention(
+            parts,
+            temporal_keys,
+            spatial_keys,
+            self.temporal_query(hidden),
+            self.spatial_query(hidden),
+            self.temporal_weight,
+            self.spatial_weight,
+            self.spatial_bias,
+            lengths,
+            spatial_target,
             self.scale,
         )
 

@@ -106,6 +106,13 @@ def validate(
                     yield _row(name, op, case_name, case, backend, dtype, draws)
 
 
+def row(op: str, case: str, backend: str, dtype: torch.dtype, device: str = "cpu", draws: int = DRAWS) -> Row:
+    """The row of one op and one of its cases by name, over fewer draws where time is short."""
+    entry = OPS[op]
+    drawn = [_draw(entry, entry.cases[case], dtype, seed, device) for seed in range(draws)]
+    return _row(op, entry, case, entry.cases[case], backend, dtype, drawn)
+
+
 def _draw(
     op: _Op, case: Any, dtype: torch.dtype, seed: int, device: str
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,8 +71,12 @@ class Decoder:
         self, memory: Memory, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor
     ) -> tuple[AttentionOutput, GateOutput]:
         """Attention and gated step of independent words, from LSTM outputs (B, L, C) and embeddings (B, L, E)."""
+        attended = attention.unchecked(*self._attention_inputs(memory, hidden))
+        return attended, self._step(attended.context, hidden, top, word, mixed_word)
+
+    def _attention_inputs(self, memory: Memory, hidden: Tensor) -> tuple[Any, ...]:
         w = self.weights
-        attended = attention.unchecked(
+        return (
             memory.parts,
             memory.temporal_keys,
             memory.spatial_keys,
@@ -84,8 +88,11 @@ class Decoder:
             memory.lengths,
             self.scale,
         )
-        step = gate.gated_decoder_step(
-            attended.context,
+
+    def _step(self, context: Tensor, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor) -> GateOutput:
+        w = self.weights
+        return gate.gated_decoder_step(
+            context,
             hidden,
             top,
             word,
@@ -101,9 +108,9 @@ class Decoder:
             w.mixture_bias,
             self.force_gate,
         )
-        return attended, step
 
     def next_word(self, memory: Memory, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor) -> Tensor:
         """Logits (B, L, V) after each of L independent words."""
-        _, step = self.look(memory, hidden, top, word, mixed_word)
+        context = attention.context_alone(*self._attention_inputs(memory, hidden))
+        step = self._step(context, hidden, top, word, mixed_word)
         return torch.nn.functional.linear(step.features, self.weights.output, self.weights.output_bias)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
-from m2t_fast.ops.registry import chosen_backend, implementation, supports
+from m2t_fast.ops.checks import autocast, check_same_float, check_shape, checked_indices
+from m2t_fast.ops.registry import chosen_backend, implementation, resolve, supports
 from m2t_fast.reference.attention import AttentionOutput
 
 NAME = "spatio_temporal_attention"
@@ -38,7 +38,8 @@ def spatio_temporal_attention(
 
     Returns:
         AttentionOutput(context (B, L, H), window (B, L, T), spatial (B, L, T, P), mean (B, L), std (B, L)); mean and
-        std in frames. Differentiable in every float input and through every output.
+        std in frames. Differentiable in every float input and through every output. Under ``torch.autocast`` in its
+        dtype, whatever the inputs' are.
 
     Raises:
         ValueError: a shape or device does not fit, or a length is out of range. TypeError: a dtype does not fit.
@@ -56,8 +57,7 @@ def spatio_temporal_attention(
     check_shape(NAME, "spatial_weight", spatial_weight, (rows, "D"), sizes)
     check_shape(NAME, "spatial_bias", spatial_bias, (rows,), sizes)
     check_shape(NAME, "lengths", lengths, ("B",), sizes)
-    check_same_float(
-        NAME,
+    tensors = dict(
         parts=parts,
         temporal_keys=temporal_keys,
         spatial_keys=spatial_keys,
@@ -67,19 +67,10 @@ def spatio_temporal_attention(
         spatial_weight=spatial_weight,
         spatial_bias=spatial_bias,
     )
+    tensors = dict(zip(tensors, autocast(*tensors.values()), strict=True))
+    check_same_float(NAME, **tensors)
     lengths = checked_indices(f"{NAME}: lengths", lengths, 1, sizes["T"])
-    return unchecked(
-        parts,
-        temporal_keys,
-        spatial_keys,
-        temporal_query,
-        spatial_query,
-        temporal_weight,
-        spatial_weight,
-        spatial_bias,
-        lengths,
-        scale,
-    )
+    return unchecked(**tensors, lengths=lengths, scale=scale)
 
 
 def unchecked(
@@ -95,7 +86,7 @@ def unchecked(
     scale: float,
 ) -> AttentionOutput:
     """:func:`spatio_temporal_attention` for callers that have checked their arguments, once for many words."""
-    tensors = (
+    tensors = autocast(
         parts,
         temporal_keys,
         spatial_keys,
@@ -113,6 +104,64 @@ def unchecked(
 def _keeps_gamma(backend: str, parts: Tensor) -> bool:
     """Whether the backend's gradient uses gamma (B, L, T, S); it must be as precise as the arithmetic."""
     return supports(NAME, backend, parts, "KEEPS_GAMMA") and parts.dtype in (torch.float32, torch.float64)
+
+
+def context_alone(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    scale: float,
+) -> Tensor:
+    """The context (B, L, H) of :func:`unchecked`, without gradient: what a step of a search reads.
+
+    A kernel for it may leave out frames whose window is far below the dtype's resolution.
+    """
+    tensors = autocast(
+        parts,
+        temporal_keys,
+        spatial_keys,
+        temporal_query,
+        spatial_query,
+        temporal_weight,
+        spatial_weight,
+        spatial_bias,
+    )
+    with torch.no_grad():
+        return torch.ops.m2t_fast.spatio_temporal_context(*tensors, lengths, scale, chosen_backend())
+
+
+@torch.library.custom_op("m2t_fast::spatio_temporal_context", mutates_args=())
+def _context(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    scale: float,
+    backend: str,
+) -> Tensor:
+    inputs = (
+        parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight,
+        spatial_bias,
+    )  # fmt: skip
+    if resolve("spatio_temporal_context", backend, parts.device.type) != "reference":
+        return implementation("spatio_temporal_context", backend, parts)(*inputs, lengths, scale)
+    return implementation(NAME, backend, parts)(*inputs, lengths, scale)[0]
+
+
+@_context.register_fake
+def _(parts, temporal_keys, spatial_keys, temporal_query, *rest):
+    return parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3])
 
 
 @torch.library.custom_op("m2t_fast::spatio_temporal_attention", mutates_args=())

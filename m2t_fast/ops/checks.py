@@ -43,9 +43,27 @@ def check_same_float(op: str, **tensors: Tensor) -> None:
             raise ValueError(f"{op}: {name} is on {tensor.device}, expected {device} as {first}")
 
 
+def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Under ``torch.autocast`` the tensors in its dtype, as torch's matrix products take theirs; else as they are.
+
+    float64 stays, as it does there.
+    """
+    if not all(isinstance(x, Tensor) for x in tensors):
+        return tensors  # the checks that follow say so
+    device_type = tensors[0].device.type
+    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+        return tensors
+    dtype = torch.get_autocast_dtype(device_type)
+    return tuple(x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x for x in tensors)
+
+
 @torch.library.custom_op("m2t_fast::checked_range", mutates_args=())
 def _checked_range(values: Tensor, low: int, high: int, name: str) -> Tensor:
     outside = (values < low) | (values > high)
+    if values.is_cuda and torch.cuda.is_current_stream_capturing():
+        # Nothing can be read while a graph is captured: the device checks at every replay.
+        torch._assert_async(outside.any().logical_not(), f"{name}: a value outside {low} to {high}")
+        return values.clone()
     if outside.any():
         worst = values[outside][0].item()
         where = tuple(outside.nonzero()[0].tolist())

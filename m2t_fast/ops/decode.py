@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS
-from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
+from m2t_fast.ops.checks import autocast, check_same_float, check_shape, checked_indices
 from m2t_fast.ops.gate import check_force_gate
 from m2t_fast.ops.registry import chosen_backend, implementation
 
@@ -133,6 +133,8 @@ def search(
     if not length_penalty >= 0.0:
         raise ValueError(f"length_penalty: got {length_penalty!r}, expected a number of at least 0")
     check_force_gate(force_gate)
+    parts, temporal_keys, spatial_keys = autocast(parts, temporal_keys, spatial_keys)
+    weights = DecoderWeights(*autocast(*weights))
     lengths = _checked("search", parts, temporal_keys, spatial_keys, lengths, weights)
     found = SearchOutput(
         *torch.ops.m2t_fast.search(
@@ -192,13 +194,15 @@ def sample_words(
     Raises:
         ValueError: a shape or device does not fit, or a word is out of range. TypeError: a dtype does not fit.
     """
+    parts, temporal_keys, spatial_keys = autocast(parts, temporal_keys, spatial_keys)
+    weights = DecoderWeights(*autocast(*weights))
     lengths = _checked("sample_words", parts, temporal_keys, spatial_keys, lengths, weights)
     sizes = {"B": parts.shape[0], "E": weights.embedding.shape[1]}
     check_shape("sample_words", "words", words, ("B", "L"), sizes)
     check_shape("sample_words", "coins", coins, ("L",), sizes)
     if coins.dtype != torch.bool:
         raise TypeError(f"sample_words: coins has dtype {coins.dtype}, expected torch.bool")
-    first, second = dropout if dropout is not None else (None, None)
+    first, second = autocast(*dropout) if dropout is not None else (None, None)
     for name, factors in (("dropout[0]", first), ("dropout[1]", second)):
         if factors is not None:
             check_shape("sample_words", name, factors, ("B", "L", "E"), sizes)

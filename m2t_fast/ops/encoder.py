@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
+from m2t_fast.ops.checks import autocast, check_same_float, check_shape, checked_indices
 from m2t_fast.ops.registry import chosen_backend, implementation
 
 NAME = "part_encoder"
@@ -31,7 +31,8 @@ def part_encoder(
         parts: joint indices of each of the P parts.
 
     Returns:
-        (B, T, P, H), 0 beyond a motion's length. Differentiable in every float input.
+        (B, T, P, H), 0 beyond a motion's length. Differentiable in every float input. Under ``torch.autocast`` in its
+        dtype, whatever the inputs' are.
 
     Raises:
         ValueError: a shape, device, joint or length does not fit. TypeError: a dtype does not fit.
@@ -44,6 +45,7 @@ def part_encoder(
     check_shape(NAME, "bias1", bias1, (2, "P", "D"), sizes)
     check_shape(NAME, "weight2", weight2, (2, "P", "D", "H/2"), sizes)
     check_shape(NAME, "bias2", bias2, (2, "P", "H/2"), sizes)
+    motion, weight1, bias1, weight2, bias2 = autocast(motion, weight1, bias1, weight2, bias2)
     check_same_float(NAME, motion=motion, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2)
     for joint in part_joints:
         if not 0 <= joint < sizes["J"]:
@@ -64,6 +66,7 @@ def unchecked(
     part_sizes: Sequence[int],
 ) -> Tensor:
     """:func:`part_encoder` for callers that have checked their arguments; the parts' joints in one list."""
+    motion, weight1, bias1, weight2, bias2 = autocast(motion, weight1, bias1, weight2, bias2)
     return torch.ops.m2t_fast.part_encoder(
         motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, chosen_backend()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import check_same_float, check_shape
+from m2t_fast.ops.checks import autocast, check_same_float, check_shape
 from m2t_fast.ops.registry import chosen_backend, implementation
 from m2t_fast.reference.gate import GateOutput
 
@@ -41,6 +41,7 @@ def gated_decoder_step(
 
     Returns:
         GateOutput(features (B, L, M), gate (B, L), gate_logit (B, L)), differentiable in every float input.
+        Under ``torch.autocast`` in its dtype, whatever the inputs' are.
 
     Raises:
         ValueError: a shape or device does not fit, or force_gate is outside [0, 1]. TypeError: a dtype does not fit.
@@ -77,6 +78,7 @@ def gated_decoder_step(
         mixture_weight=mixture_weight,
         mixture_bias=mixture_bias,
     )
+    tensors = dict(zip(tensors, autocast(*tensors.values()), strict=True))
     check_same_float(NAME, **tensors)
     check_force_gate(force_gate)
     return GateOutput(*torch.ops.m2t_fast.gated_decoder_step(*tensors.values(), force_gate, chosen_backend()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
+from m2t_fast.ops.checks import autocast, check_same_float, check_shape, checked_indices
 from m2t_fast.ops.registry import chosen_backend, implementation
 
 NAME = "attention_keys"
@@ -46,14 +46,14 @@ def attention_keys(
             f"{NAME}: temporal_weight has {sizes['inputs']} columns, expected H={sizes['H']} or "
             f"P*H={sizes['P'] * sizes['H']}"
         )
-    check_same_float(
-        NAME,
+    floats = dict(
         parts=parts,
         temporal_weight=temporal_weight,
         temporal_bias=temporal_bias,
         spatial_weight=spatial_weight,
         spatial_bias=spatial_bias,
     )
+    check_same_float(NAME, **dict(zip(floats, autocast(*floats.values()), strict=True)))
     lengths = checked_indices(f"{NAME}: lengths", lengths, 1, sizes["T"])
     return unchecked(parts, lengths, temporal_weight, temporal_bias, spatial_weight, spatial_bias)
 
@@ -67,9 +67,8 @@ def unchecked(
     spatial_bias: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """:func:`attention_keys` for callers that have checked their arguments."""
-    return torch.ops.m2t_fast.attention_keys(
-        parts, lengths, temporal_weight, temporal_bias, spatial_weight, spatial_bias, chosen_backend()
-    )
+    parts, *layers = autocast(parts, temporal_weight, temporal_bias, spatial_weight, spatial_bias)
+    return torch.ops.m2t_fast.attention_keys(parts, lengths, *layers, chosen_backend())
 
 
 @torch.library.custom_op("m2t_fast::attention_keys", mutates_args=())

@@ -21,10 +21,12 @@ BACKENDS: tuple[str, ...] = ("reference", "cpu", "triton", "cuda")
 DEVICE_TYPES: dict[str, tuple[str, ...]] = {
     "reference": ("cpu", "cuda", "mps", "xpu", "meta"),
     "cpu": ("cpu",),
-    "triton": ("cuda",),
+    "triton": ("cuda", "cpu") if os.environ.get("TRITON_INTERPRET") == "1" else ("cuda",),
     "cuda": ("cuda",),
 }
 FASTEST_FIRST: tuple[str, ...] = ("triton", "cuda", "cpu", "reference")
+INTERPRETED = ("triton", "cpu")
+"""Triton's interpreter: a test of the kernels, asked for by name (with TRITON_INTERPRET=1) and never picked."""
 VARIABLE = "M2T_FAST_BACKEND"
 
 # A plain global, not a context variable: torch.compile guards on it and recompiles when it changes.
@@ -104,7 +106,8 @@ def resolve(op: str, choice: str, device_type: str) -> str:
     """
     _require(choice, "backend")
     if choice == "auto":
-        candidates = (n for n in FASTEST_FIRST if device_type in DEVICE_TYPES[n] and why_unavailable(n) is None)
+        names = (n for n in FASTEST_FIRST if device_type in DEVICE_TYPES[n] and (n, device_type) != INTERPRETED)
+        candidates = (n for n in names if why_unavailable(n) is None)
         return next((name for name in candidates if hasattr(_module(name), op)), "reference")
     if device_type not in DEVICE_TYPES[choice]:
         raise RuntimeError(f"{op}: backend {choice!r} does not run on {device_type} tensors")
@@ -117,5 +120,12 @@ def supports(op: str, choice: str, tensor: torch.Tensor, feature: str) -> bool:
 
 
 def implementation(op: str, choice: str, tensor: torch.Tensor, suffix: str = "") -> Callable:
-    """The function that runs ``op`` (or its gradient, suffix "_backward") on the device of ``tensor``."""
-    return getattr(_module(resolve(op, choice, tensor.device.type)), op + suffix)
+    """The function that runs ``op`` (or its gradient, suffix "_backward") on the device of ``tensor``.
+
+    It runs without autocast: its inputs have the dtype that was asked for, and what it widens must stay wide.
+    """
+    device_type = tensor.device.type
+    function = getattr(_module(resolve(op, choice, device_type)), op + suffix)
+    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+        return function
+    return torch.autocast(device_type, enabled=False)(function)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from m2t_fast.config import LOG_MIN
 from m2t_fast.reference.encoder import valid_frames
-
-LOG_MIN = -100.0
-"""Floor of a logarithm in a binary cross entropy, as in torch's."""
 
 
 def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
@@ -16,24 +16,45 @@ def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
 
     Mean over supervised words, valid frames and parts; 0 if no word is supervised.
     """
-    counted, _, weight = right_weights(spatial, target, lengths)
-    return torch.where(counted, -_safe_log(weight), 0).sum() / counted.sum().clamp(min=1)
+    count = spatial_terms_count(target, lengths.clamp(max=spatial.shape[2]))
+    return spatial_terms(spatial, target, lengths).sum() / count
 
 
-def right_weights(spatial: Tensor, target: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What counts, whether the part performs the word, and the weight whose log counts: alpha, or 1 - alpha where the
-    part does not perform it. Each (B, L, T, P) or of a shape that expands to it.
+def spatial_terms_count(target: Tensor, lengths: Tensor) -> Tensor:
+    """How many terms the mean of eq. 13 runs over: supervised words and parts times valid frames; at least 1."""
+    return ((target >= 0).sum(dim=(1, 2)) * lengths).sum().clamp(min=1)
 
-    alpha sums to 1 over the parts, so 1 - alpha is the sum of the others, exact also where alpha rounds to 1.
+
+def spatial_terms(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+    """The terms of eq. 13, (B, L, T, P): binary cross entropy of alpha with word targets, 0 where nothing is counted.
+
+    Args:
+        spatial: (B, L, T, P) alpha, which sums to 1 over the parts. target: (B, L, P) of 1, 0 or -1 (unsupervised).
+        lengths: (B,) int64 valid frames.
     """
     mask = valid_frames(lengths, spatial.shape[2])
     counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
+    # alpha sums to 1 over the parts, so 1 - alpha is the sum of the others, exact also where alpha rounds to 1.
+    alpha = torch.where(counted, spatial, 0.5)
+    others = torch.where(counted, spatial @ (1 - torch.eye(spatial.shape[-1]).to(spatial)), 0.5)
     hit = (target > 0)[:, :, None, :]
-    others = spatial @ (1 - torch.eye(spatial.shape[-1]).to(spatial))
-    return counted, hit, torch.where(counted, torch.where(hit, spatial, others), 0.5)
+    each = -torch.where(hit, _safe_log(alpha), _safe_log(others))
+    return torch.where(counted, each, 0)
 
 
 def _safe_log(x: Tensor) -> Tensor:
     """log x, at least LOG_MIN, with gradient 0 there: the log of an underflowed weight is not infinitely wrong."""
     tiny = torch.finfo(x.dtype).tiny
     return torch.where(x > tiny, torch.log(x.clamp(min=tiny)).clamp(min=LOG_MIN), LOG_MIN)
+
+
+def spatial_terms_gradient(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+    """Gradient of the sum of :func:`spatial_terms` with respect to ``spatial``."""
+    mask = valid_frames(lengths, spatial.shape[2])
+    counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
+    hit = (target > 0)[:, :, None, :]
+    swap = (1 - torch.eye(spatial.shape[-1])).to(spatial)
+    tiny = max(torch.finfo(spatial.dtype).tiny, math.exp(LOG_MIN))
+    weight = torch.where(hit, spatial, spatial @ swap)
+    inverse = torch.where(counted & (weight > tiny), -1 / weight.clamp(min=tiny), 0)
+    return torch.where(hit, inverse, 0) + torch.where(hit, 0, inverse) @ swap

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from m2t_fast.captioner import Captioner
+from m2t_fast.captioner import Captioner, CaptionerOutput, GuidedOutput
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.batches import Batch, batch_count, training_batches
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation import validation_bleu
 from m2t_fast.losses import GuidedLoss, guided_loss
+from m2t_fast.ops.guided import is_fused
 from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, save_weights, write_run
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, digest, load_state, save_state
@@ -47,7 +48,10 @@ def training_step(
         The losses before the step, detached.
     """
     draws = model.draw(len(batch.tokens), batch.tokens.shape[1] - 1, settings.teacher_forcing, generator)
-    out = model.run(batch.motion, batch.lengths, batch.tokens, draws)
+    inputs = (batch.motion, batch.lengths, batch.tokens, draws)
+    # Nobody reads the attention here: a backend that folds the spatial loss into it need not write it.
+    out: CaptionerOutput | GuidedOutput
+    out = model.run_guided(*inputs, batch.spatial_target) if is_fused(batch.motion) else model.run(*inputs)
     loss = guided_loss(
         out,
         batch.tokens,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2t_fast import ops, reference, use_backend
+from m2t_fast.ops.attention import context_alone
 from m2t_fast.ops.cases import (
     ATTENTION_CASES,
     ENCODER_CASES,
@@ -267,3 +268,12 @@ def test_encoder_refuses_a_joint_that_does_not_exist():
     case = EncoderCase()
     with pytest.raises(ValueError, match="joint 9, expected 0 to 4"):
         ops.part_encoder(*case.inputs(), parts=((0,), (0, 9), (1, 2, 4)))
+
+
+@pytest.mark.parametrize("S", [1, 6])
+def test_the_context_alone(S, backend):
+    inputs = AttentionCase(S=S, B=3, T=40, sharp=20.0).inputs()
+    expected = reference.spatio_temporal_attention(*inputs, 0.5).context
+    with use_backend(backend):
+        assert_same([context_alone(*inputs, 0.5)], [expected])
+        torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_context, (*inputs, 0.5, backend))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.reference.encoder import valid_frames
-from m2t_fast.reference.loss import LOG_MIN, right_weights
+from m2t_fast.reference.loss import spatial_terms_count, spatial_terms_gradient
 
 
 def attention_keys_backward(
@@ -32,8 +32,5 @@ def attention_keys_backward(
 
 def spatial_loss_backward(grad: Tensor, spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
     """Gradient (B, L, T, P) of ``spatial``."""
-    counted, hit, weight = right_weights(spatial, target, lengths)
-    live = counted & (weight > torch.finfo(weight.dtype).tiny) & (weight.log() >= LOG_MIN)
-    d_weight = torch.where(live, -grad / (counted.sum().clamp(min=1) * weight), 0)
-    d_others = torch.where(hit, 0, d_weight) @ (1 - torch.eye(spatial.shape[-1]).to(spatial))
-    return torch.where(hit, d_weight, 0) + d_others
+    count = spatial_terms_count(target, lengths.clamp(max=spatial.shape[2]))
+    return grad / count * spatial_terms_gradient(spatial, target, lengths)

@@ -1,0 +1,169 @@
+"""Compiles every kernel for named GPUs, without one: ``python -m m2t_fast.kernels.ahead`` prints what each takes.
+
+The launchers run on CPU tensors with the launches recorded instead of made, so what is compiled is what they launch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import torch
+import triton
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+from m2t_fast.kernels import devices
+from m2t_fast.ops.cases import AttentionCase, GateCase
+from m2t_fast.ops.triton import attention as attention_launchers
+from m2t_fast.ops.triton import gate as gate_launchers
+from m2t_fast.ops.triton import launch
+
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+"""Bytes of shared memory that one program may have, by compute capability."""
+_POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
+
+
+attention: Any = attention_launchers  # their arguments come as lists here
+gate: Any = gate_launchers
+
+
+class Launch(NamedTuple):
+    """One recorded launch: a kernel, its arguments by name, and Triton's options."""
+
+    label: str
+    kernel: JITFunction
+    arguments: dict[str, Any]
+    options: dict[str, Any]
+
+
+class Compiled(NamedTuple):
+    """What one kernel takes on one target."""
+
+    label: str
+    capability: int
+    registers: int
+    """32-bit registers a thread."""
+    stack: int
+    """Bytes a thread of local memory; a kernel that spills has some, ours otherwise none."""
+    shared: int
+    """Bytes of shared memory a program."""
+
+
+def launches(table: str, dtype: torch.dtype) -> list[Launch]:
+    """Every launch of every kernel at HumanML3D's sizes, in both scoring modes, with a device's configurations."""
+    found: list[Launch] = []
+    label = ""
+
+    def record(self: JITFunction, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
+        names = self.arg_names
+        arguments = {**dict(zip(names, args, strict=False)), **{k: v for k, v in kwargs.items() if k in names}}
+        options = {k: v for k, v in kwargs.items() if k not in names}
+        shown = " ".join(f"{k}={arguments[k]}" for k in ("S", "R", "BLOCK_L") if k in arguments)
+        shown += " guided" if arguments.get("target") is not None else ""
+        found.append(Launch(f"{label} {self.fn.__name__} {shown}".rstrip(), self, arguments, options))
+
+    with mock.patch.object(JITFunction, "run", record), mock.patch.object(launch, "assumed", table):
+        for slots, mode in ((6, "part"), (1, "frame")):
+            for words in (40, 1):
+                label = f"{mode} L={words}"
+                case = AttentionCase(B=1, T=2, L=words, S=slots, H=256, D=256)
+                inputs = case.inputs(dtype)
+                if words == 1:  # a step of a search
+                    attention.spatio_temporal_context(*inputs, scale=1.0)
+                    continue
+                outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
+                attention.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], scale=1.0)
+                target = torch.ones(1, words, 6)
+                outputs = attention.guided_attention(*inputs, target, scale=1.0)
+                attention.guided_attention_backward(outputs, *inputs, target, scale=1.0)
+        label = "gate"
+        inputs = GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype)
+        outputs = gate.gated_decoder_step(*inputs, force_gate=None)
+        gate.gated_decoder_step_backward(outputs, *inputs, *outputs[:2], force_gate=None)
+    return found
+
+
+def compile_for(launched: Launch, capability: int) -> Compiled:
+    """Compile one launch to machine code for a compute capability (80: A100, 90: H100, 100: B200)."""
+    signature, constants, attributes = {}, {}, {}
+    for i, parameter in enumerate(launched.kernel.params):
+        value = launched.arguments[parameter.name]
+        # Triton compiles None and the number 1 into a kernel.
+        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+            signature[parameter.name], constants[parameter.name] = "constexpr", value
+        elif isinstance(value, Tensor):
+            signature[parameter.name] = _POINTERS[value.dtype]
+            attributes[(i,)] = [["tt.divisibility", 16]]
+        else:
+            signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
+    source = ASTSource(fn=launched.kernel, signature=signature, constexprs=constants, attrs=attributes)
+    built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launched.options)
+    registers, stack = _resources(built.asm["cubin"])
+    return Compiled(launched.label, capability, registers, stack, built.metadata.shared)
+
+
+def _resources(cubin: bytes) -> tuple[int, int]:
+    """Registers and stack bytes of a kernel's machine code, as the disassembler in Triton's package reads them."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", text)
+    if found is None:
+        raise RuntimeError(f"{tool}: expected REG: and STACK: in {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def compiled(
+    capabilities: Sequence[int] = tuple(SHARED_MEMORY),
+    tables: Sequence[str] | None = None,
+    dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16),
+    wanted: Callable[[Launch], bool] = lambda launched: True,
+) -> Iterator[Compiled]:
+    """Every different wanted launch of every table (None: all that are listed), dtype and target."""
+    for table in tables if tables is not None else [name for name in devices.tables() if name != "interpreter"]:
+        for dtype in dtypes:
+            seen = set()
+            for launched in launches(table, dtype):
+                sizes = {k: v for k, v in launched.arguments.items() if not isinstance(v, Tensor)}
+                key = (launched.kernel.fn.__name__, *sorted((k, str(v)) for k, v in sizes.items() if k not in "TLN"))
+                if key in seen or not wanted(launched):
+                    continue
+                seen.add(key)
+                short = str(dtype).removeprefix("torch.")
+                for capability in capabilities:
+                    yield compile_for(launched._replace(label=f"{table} {short} {launched.label}"), capability)
+
+
+def line(row: Compiled) -> str:
+    """One row of the printed table."""
+    sizes = f"{row.registers:4} registers {row.stack:4} B stack (spills) {row.shared:6} B shared"
+    return f"sm_{row.capability:<4}{sizes}  {row.label}"
+
+
+def main() -> int:
+    """The command; exit code 1 if a kernel spills or takes more shared memory than its target has."""
+    parser = argparse.ArgumentParser(prog="python -m m2t_fast.kernels.ahead", description=__doc__)
+    parser.add_argument("--capability", type=int, action="append", choices=SHARED_MEMORY, help="default: all")
+    arguments = parser.parse_args()
+    failed = 0
+    for row in compiled(arguments.capability or tuple(SHARED_MEMORY)):
+        failed += row.stack > 0 or row.shared > SHARED_MEMORY[row.capability]
+        print(line(row), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        raise SystemExit(main())

@@ -1,0 +1,18 @@
+"""A kernel that does nothing but tanh: the rate that benchmarks compare the attention with."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from m2t_fast.kernels.functions import tanh
+
+
+@triton.jit
+def repeat_tanh(out, COUNT, BLOCK: tl.constexpr, APPROXIMATE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Program: COUNT tanh, one after the other, of each of BLOCK numbers, which end in ``out``."""
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    x = place.to(tl.float32) * 1e-6
+    for _ in range(COUNT):
+        x = tanh(x, APPROXIMATE) + 0.7
+    tl.store(out + place, x)

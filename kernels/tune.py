@@ -1,0 +1,135 @@
+"""Times launch configurations on this machine's GPU: ``python -m m2t_fast.kernels.tune`` writes the device's table."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from m2t_fast.kernels import devices
+
+CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
+    "attention_forward": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
+    "score_tiles": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (8, 16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
+    "word_gradient": {"BLOCK_L": (1, 2, 4, 8), "BLOCK_T": (16, 32, 64), "num_warps": (2, 4, 8)},
+    "query_gradient": {"BLOCK_L": (4, 8, 16, 32), "BLOCK_T": (1, 2, 4), "BLOCK_D": (32, 64, 128), "num_warps": (4, 8)},
+    "key_gradient": {"BLOCK_L": (1, 2, 4), "BLOCK_T": (4, 8, 16, 32), "BLOCK_D": (32, 64, 128), "num_warps": (4, 8)},
+    "gate_forward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
+    "gate_backward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
+    "bias_tanh": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
+    "tanh_gradient": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
+}
+"""What is tried for each kernel, on top of the rest of its default configuration."""
+
+
+def candidates(kernel: str, kind: str) -> Iterator[dict[str, int]]:
+    """The default configuration, then every combination."""
+    default = devices.table(devices.DEFAULT)[kernel][kind]
+    yield default
+    axes = CANDIDATES[kernel]
+    for values in itertools.product(*axes.values()):
+        yield {**default, **dict(zip(axes, values, strict=True))}
+
+
+def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
+    """A call that launches each kernel, at HumanML3D's sizes and part scoring."""
+    from m2t_fast.ops.cases import AttentionCase, GateCase
+    from m2t_fast.ops.triton import attention as attention_launchers
+    from m2t_fast.ops.triton import gate as gate_launchers
+
+    attention: Any = attention_launchers  # their arguments come as lists here
+    gate: Any = gate_launchers
+    case = AttentionCase(B=128, T=100, L=23, S=6, H=256, D=256)
+    inputs = [x.cuda() for x in case.inputs(dtype)]
+    outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
+    step = [x.cuda() for x in GateCase(B=128, L=23, H=256, C=256, E=128, D=256).inputs(dtype)]
+    made = gate.gated_decoder_step(*step, force_gate=None)
+
+    def attention_forward() -> None:
+        attention.spatio_temporal_attention(*inputs, scale=1.0)
+
+    def attention_backward() -> None:
+        attention.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], scale=1.0)
+
+    def gate_forward() -> None:
+        gate.gated_decoder_step(*step, force_gate=None)
+
+    def gate_backward() -> None:
+        gate.gated_decoder_step_backward(made, *step, *made[:2], force_gate=None)
+
+    return {
+        "attention_forward": attention_forward,
+        **dict.fromkeys(("score_tiles", "word_gradient", "query_gradient", "key_gradient"), attention_backward),
+        **dict.fromkeys(("gate_forward", "bias_tanh"), gate_forward),
+        **dict.fromkeys(("gate_backward", "tanh_gradient"), gate_backward),
+    }
+
+
+def tune(measure: Callable[[Callable[[], Any]], float]) -> dict[str, dict[str, dict[str, int]]]:
+    """The fastest configuration of every kernel and kind, one kernel after the other, the others as found so far."""
+    best = devices.table(devices.DEFAULT)
+    for kind, dtype in (("float32", torch.float32), ("short", torch.bfloat16)):
+        for kernel, call in calls(dtype).items():
+            fastest = float("inf")
+            for configuration in candidates(kernel, kind):
+
+                def chosen(
+                    device: str, name: str, of: str, kernel: str = kernel, configuration: dict[str, int] = configuration
+                ) -> dict[str, int]:
+                    return configuration if name == kernel else best[name][of]
+
+                with mock.patch.object(devices, "configuration", chosen):
+                    try:
+                        seconds = measure(call)
+                    except Exception as error:  # too many registers or too much shared memory: Triton has many names
+                        print(f"{kernel} {kind} {configuration}: {type(error).__name__}", file=sys.stderr)
+                        continue
+                if seconds < fastest:
+                    fastest, best[kernel][kind] = seconds, dict(configuration)
+                    print(f"{kernel} {kind} {seconds:.4f} ms {configuration}", flush=True)
+    return best
+
+
+def write(table: dict[str, dict[str, dict[str, int]]], path: Path) -> None:
+    """One configuration a line."""
+    kernels = []
+    for kernel, kinds in table.items():
+        rows = ",\n".join(f'    "{kind}": {json.dumps(values)}' for kind, values in kinds.items())
+        kernels.append(f'  "{kernel}": {{\n{rows}\n  }}')
+    path.write_text("{\n" + ",\n".join(kernels) + "\n}\n")
+
+
+def main() -> int:
+    """The command; exit code 2 where there is no GPU or the table cannot be written."""
+    parser = argparse.ArgumentParser(prog="python -m m2t_fast.kernels.tune", description=__doc__)
+    parser.add_argument("--output", type=Path, help="default: the device's file beside the default table")
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("m2t_fast.kernels.tune: torch finds no CUDA device", file=sys.stderr)
+        return 2
+    from triton.testing import do_bench
+
+    path = arguments.output or devices.FOLDER / devices.file_name(torch.cuda.get_device_name())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        print(
+            f"m2t_fast.kernels.tune: cannot write {path}: {error.strerror}; name a file with --output", file=sys.stderr
+        )
+        return 2
+    best = tune(lambda call: float(do_bench(call, warmup=10, rep=40, return_mode="median")))
+    write(best, path)
+    print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,18 @@
+"""Leaves these tests out where torch finds no CUDA device or the Triton kernels cannot run, and says which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2t_fast.ops.registry import why_unavailable
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = why_unavailable("triton")
+    if reason is None and not torch.cuda.is_available():
+        reason = "no CUDA device"
+    if reason is not None:
+        for item in items:
+            if "gpu" in item.path.parent.name:
+                item.add_marker(pytest.mark.skip(reason=f"backend triton on a GPU: {reason}"))

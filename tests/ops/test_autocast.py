@@ -1,0 +1,78 @@
+"""Autocast: the ops and the whole model take torch's dtype, gradients come back in the parameters' own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2t_fast import Captioner, CaptionerConfig, ops, use_backend
+from m2t_fast.losses import guided_loss
+from m2t_fast.ops.cases import AttentionCase, EncoderCase, GateCase
+
+CALLS = {
+    "spatio_temporal_attention": (ops.spatio_temporal_attention, AttentionCase(S=6)),
+    "gated_decoder_step": (ops.gated_decoder_step, GateCase()),
+    "part_encoder": (lambda *x: (ops.part_encoder(*x, parts=EncoderCase().parts),), EncoderCase()),
+}
+
+
+def results(op, inputs):
+    inputs = [x.detach().requires_grad_() if x.dtype.is_floating_point else x for x in inputs]
+    outputs = tuple(op(*inputs))
+    sum(o.float().square().sum() for o in outputs).backward()
+    return outputs, [x.grad for x in inputs if x.requires_grad]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_op_computes_in_the_dtype_of_autocast(name, backend):
+    op, case = CALLS[name]
+    inputs = case.inputs(torch.float32)
+    short = [x.bfloat16() if x.dtype.is_floating_point else x for x in inputs]
+    with use_backend(backend):
+        expected = results(op, short)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            actual = results(op, inputs)
+    for a, e in zip(actual[0], expected[0], strict=True):
+        assert a.dtype == torch.bfloat16 and torch.equal(a, e)
+    for x, a, e in zip([x for x in inputs if x.dtype.is_floating_point], actual[1], expected[1], strict=True):
+        assert a.dtype == x.dtype and torch.equal(a, e.float())
+
+
+def test_mixed_dtypes_are_welcome_under_autocast_alone():
+    inputs = AttentionCase().inputs(torch.float32)
+    inputs[4] = inputs[4].bfloat16()
+    with pytest.raises(TypeError, match="spatial_query has dtype torch.bfloat16"):
+        ops.spatio_temporal_attention(*inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert ops.spatio_temporal_attention(*inputs).context.dtype == torch.bfloat16
+
+
+def test_float64_stays_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert ops.spatio_temporal_attention(*AttentionCase().inputs()).context.dtype == torch.float64
+
+
+@pytest.mark.parametrize("scoring", ["part", "frame"])
+def test_a_training_step_of_the_model(scoring, backend):
+    torch.manual_seed(0)
+    sizes = dict(part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=4, dropout=0.0)
+    model = Captioner(CaptionerConfig(vocab_size=9, joints=21, scoring=scoring, **sizes))
+    motion, lengths = torch.randn(2, 7, 21, 3), torch.tensor([7, 4])
+    tokens = torch.tensor([[1, 4, 5, 2], [1, 6, 2, 0]])
+    gate_target, spatial_target = torch.tensor([[1, 0, -1]] * 2), torch.ones(2, 3, 6)
+
+    def step(enabled):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            out = model(motion, lengths, tokens)
+            loss = guided_loss(out, tokens, lengths, gate_target, spatial_target).total
+        loss.backward()
+        return out, loss.detach(), [p.grad for p in model.parameters()]
+
+    with use_backend(backend):
+        out, loss, grads = step(True)
+        _, exact_loss, exact = step(False)
+    assert out.window.dtype == torch.bfloat16 and abs(loss - exact_loss) < 0.03 * exact_loss
+    for grad, value, parameter in zip(grads, exact, model.parameters(), strict=True):
+        assert grad.dtype == parameter.dtype == torch.float32
+        assert float((grad - value).norm()) <= 0.1 * float(value.norm()) + 1e-3

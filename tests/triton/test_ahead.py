@@ -1,0 +1,48 @@
+"""Every Triton kernel and listed configuration compiled ahead of time for three GPUs, without one."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("triton is not installed", allow_module_level=True)
+
+from m2t_fast.kernels import ahead, devices
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", [name for name in devices.tables() if name != "interpreter"])
+@pytest.mark.parametrize("capability", ahead.SHARED_MEMORY)
+def test_no_kernel_spills_or_wants_more_shared_memory_than_there_is(capability: int, table: str, capsys) -> None:
+    # The forward kernel takes longest to compile: all of its variants for one GPU, those with the loss for the others.
+    def wanted(launched: ahead.Launch) -> bool:
+        forward = launched.kernel.fn.__name__ == "attention_forward"
+        return not forward or capability == 90 or "guided" in launched.label
+
+    rows = list(ahead.compiled([capability], [table], wanted=wanted))
+    with capsys.disabled():
+        print()
+        for row in rows:
+            print(ahead.line(row))
+    kernels = set(devices.table(table))
+    assert kernels == {kernel for kernel in kernels if any(f" {kernel}" in row.label for row in rows)}
+    assert not [row for row in rows if row.stack > 0 or row.shared > ahead.SHARED_MEMORY[capability]]
+    assert all(row.registers > 0 for row in rows)
+
+
+def test_a_table_of_a_device_may_leave_kernels_out(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "default.json").write_text('{"a": {"float32": {"X": 1}, "short": {"X": 2}}, "b": {"short": {"Y": 3}}}')
+    (tmp_path / "nvidia_h100_80gb_hbm3.json").write_text('{"a": {"float32": {"X": 9}}}')
+    monkeypatch.setattr(devices, "FOLDER", tmp_path)
+    found = devices.table("NVIDIA H100 80GB HBM3")
+    assert found == {"a": {"float32": {"X": 9}, "short": {"X": 2}}, "b": {"short": {"Y": 3}}}
+    assert devices.table("another") == devices.table("default") and devices.tables() == [
+        "default",
+        "nvidia_h100_80gb_hbm3",
+    ]
+
+
+def test_the_tables_name_the_same_kernels() -> None:
+    assert set(devices.table("default")) == set(devices.table("interpreter"))
