@@ -240,7 +240,7 @@ def test_a_forced_gate(force: float) -> None:
 def test_opcheck(S: int) -> None:
     inputs = [x.requires_grad_() for x in AttentionCase(S=S).inputs(torch.float32)[:8]]
     lengths = AttentionCase(S=S).inputs()[8]
-    torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, lengths, 1.0, "triton"))
+    torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, lengths, 1.0, True, "triton"))
     gate = [x.requires_grad_() for x in GateCase().inputs(torch.float32)]
     torch.library.opcheck(torch.ops.m2t_fast.gated_decoder_step, (*gate, None, "triton"))
 
