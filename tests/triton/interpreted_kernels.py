@@ -9,11 +9,15 @@ import triton.language as tl
 from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
+from m2t_fast.data.batches import Batch
 from m2t_fast.kernels.functions import tanh
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops import registry
 from m2t_fast.ops.cases import AttentionCase, GateCase
+from m2t_fast.ops.guided import is_fused
 from m2t_fast.ops.triton import attention, launch
+from m2t_fast.training.loop import training_step
+from m2t_fast.training.settings import TrainingSettings
 
 NAMES = [
     "context", "window", "spatial", "mean", "std", "d_parts", "d_temporal_keys", "d_spatial_keys", "d_temporal_query",
@@ -292,3 +296,24 @@ def test_the_loss_folded_into_the_attention(S: int, spread: float) -> None:
         size = scale if i > 1 else float(e.abs().max())
         allowed = (3 if i > 1 else 2) * float((p - e).abs().max()) + 1e-6 * size
         assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
+
+
+@pytest.mark.parametrize("scoring", ["part", "frame"])
+def test_a_step_of_the_training_loop(scoring: str) -> None:
+    sizes = dict(part_dim=8, attention_dim=7, hidden_size=6, embedding_dim=5)
+    g = torch.Generator().manual_seed(2)
+    motion, lengths = torch.randn(2, 9, 21, 3, generator=g), torch.tensor([9, 5])
+    tokens, gate = torch.randint(2, 9, (2, 5), generator=g), torch.randint(-1, 2, (2, 4), generator=g).float()
+    spatial = torch.randint(-1, 2, (2, 4, 6), generator=g).float()
+    batch = Batch(motion, lengths, tokens, gate, spatial, torch.arange(2))
+    found = []
+    for backend in ("reference", "triton"):
+        with use_backend(backend):
+            assert is_fused(motion) == (backend == "triton")
+            torch.manual_seed(0)
+            model = Captioner(CaptionerConfig(vocab_size=9, joints=21, scoring=scoring, **sizes)).train()
+            optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+            losses = training_step(model, optimizer, batch, TrainingSettings(), torch.Generator().manual_seed(1))
+            found.append([*losses, *(p.detach() for p in model.parameters())])
+    for plain, fused in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
