@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 MARKS = "<!-- gpu table -->", "<!-- end of gpu table -->"
 SIZES = {
-    "KIT-ML": dict(B=64, T=100, L=23, D=128, H=128),
     "HumanML3D": dict(B=128, T=100, L=23, D=256, H=256),
+    "KIT-ML": dict(B=64, T=100, L=23, D=128, H=128),
     "large": dict(B=512, T=200, L=40, D=256, H=256),
 }
 PARTS = 6
@@ -108,9 +108,11 @@ def milliseconds(run: Callable[[], Any]) -> list[float]:
 
 
 def close(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> bool:
-    """Whether results agree by the norm of their difference; NaN does not."""
-    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True) if a is not None and b is not None]
-    return all(float((a - b).norm()) <= TOLERANCE[dtype] * float(b.norm()) + 1e-6 for a, b in pairs)
+    """Whether context and gradients agree, the gradients on one scale: some are 0 by cancellation. NaN does not."""
+    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True) if a is not None]
+    sizes = [float(b.norm()) for _, b in pairs]
+    scales = [sizes[0]] + [max(sizes[1:])] * (len(sizes) - 1)
+    return all(float((a - b).norm()) <= TOLERANCE[dtype] * scale for (a, b), scale in zip(pairs, scales, strict=True))
 
 
 def ceilings() -> dict[str, float]:
@@ -173,6 +175,9 @@ def measure(budget: float) -> dict[str, Any]:
                         _measure_way(row, way, inputs, expected, dtype)
                     except torch.OutOfMemoryError:
                         row["notes"][way] = "out of memory"
+                    except Exception as error:  # one way's failure must not cost the others their numbers
+                        row["notes"][way] = type(error).__name__
+                    torch.compiler.reset()
                     torch.cuda.empty_cache()
                 print(_line(row), flush=True)
     result["seconds"] = round(time.monotonic() - started, 1)
@@ -244,7 +249,7 @@ def write(result: dict[str, Any]) -> None:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=300.0, help="seconds after which cells are left empty")
+    parser.add_argument("--budget", type=float, default=240.0, help="seconds after which cells are left empty")
     parser.add_argument("--no-write", action="store_true", help="print alone")
     arguments = parser.parse_args()
     reason = why_unavailable("triton") or (None if torch.cuda.is_available() else "no CUDA device")

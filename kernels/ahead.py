@@ -98,8 +98,7 @@ def compile_for(launched: Launch, capability: int) -> Compiled:
     signature, constants, attributes = {}, {}, {}
     for i, parameter in enumerate(launched.kernel.params):
         value = launched.arguments[parameter.name]
-        # Triton compiles None and the number 1 into a kernel.
-        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+        if parameter.is_constexpr or value is None:
             signature[parameter.name], constants[parameter.name] = "constexpr", value
         elif isinstance(value, Tensor):
             signature[parameter.name] = _POINTERS[value.dtype]

@@ -8,7 +8,7 @@ import triton.language as tl
 from m2t_fast.kernels.functions import add_to_moments, exact_bound, part_loss, scores, softmax_over_parts
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "L"])
 def attention_forward(  # type: ignore[no-untyped-def]
     parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight, spatial_bias,
     lengths, target, context, window, spatial, mean, std, loss, T, L, scale, smallest_variance, reach,

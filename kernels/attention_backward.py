@@ -13,7 +13,7 @@ import triton.language as tl
 from m2t_fast.kernels.functions import add_to_moments, exact_bound, part_loss, scores, softmax_over_parts, tanh
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "L"])
 def score_tiles(  # type: ignore[no-untyped-def]
     keys, query, weight, lengths, out, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
@@ -40,7 +40,7 @@ def score_tiles(  # type: ignore[no-untyped-def]
         tl.store(out + at[:, :, None] * (S * R) + row, score, mask=fits[:, :, None] & (row < S * R))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "L"])
 def word_gradient(  # type: ignore[no-untyped-def]
     temporal, spatial, spatial_bias, lengths, target, d_weights, d_window, d_spatial, d_mean, d_std, d_loss,
     weights, d_temporal_scores, d_spatial_scores, d_bias, T, L, scale, smallest_variance,
@@ -152,7 +152,7 @@ def word_gradient(  # type: ignore[no-untyped-def]
         tl.store(d_temporal_scores + place, gamma * d_frame[:, :, None], mask=valid)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "L"])
 def query_gradient(  # type: ignore[no-untyped-def]
     keys, query, weight, d_scores, lengths, d_query, d_weight, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
@@ -193,7 +193,7 @@ def query_gradient(  # type: ignore[no-untyped-def]
     tl.store(d_weight + (program * R + row)[:, None] * D + d, weight_total, mask=(row < R)[:, None] & d_ok)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "L"])
 def key_gradient(  # type: ignore[no-untyped-def]
     keys, query, weight, d_scores, lengths, d_keys, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,

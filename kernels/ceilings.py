@@ -8,7 +8,7 @@ import triton.language as tl
 from m2t_fast.kernels.functions import tanh
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["COUNT"])
 def repeat_tanh(out, COUNT, BLOCK: tl.constexpr, APPROXIMATE: tl.constexpr):  # type: ignore[no-untyped-def]
     """Program: COUNT tanh, one after the other, of each of BLOCK numbers, which end in ``out``."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

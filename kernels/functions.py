@@ -1,4 +1,8 @@
-"""The functions that every kernel shares: tanh, and where a program stands in the batch."""
+"""The functions that the kernels share: tanh, scores, the softmaxes, running moments, the spatial loss.
+
+Kernels are compiled for the sizes of a model (P, S, H, D) and not for those of a batch (B, T, L), which change often:
+``do_not_specialize`` keeps Triton from compiling again where one of them is 1 or a multiple of 16.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import triton.language as tl
 from m2t_fast.kernels.functions import tanh
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def gate_forward(  # type: ignore[no-untyped-def]
     hidden, word, mixed_word, hidden_weight, word_weight, gate_bias, motion_product, motion_bias, language_product,
     language_bias, mixture_input, gate, gate_logit, force_gate, N,
@@ -52,7 +52,7 @@ def gate_forward(  # type: ignore[no-untyped-def]
         tl.store(mixture_input + mixture_row + E + d, adaptive.to(mixture_input.dtype.element_ty), mask=fits)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def gate_backward(  # type: ignore[no-untyped-def]
     hidden, mixed_word, hidden_weight, word_weight, motion_product, motion_bias, language_product, language_bias,
     gate, d_mixture_input, d_gate, d_gate_logit,
@@ -111,7 +111,7 @@ def gate_backward(  # type: ignore[no-untyped-def]
         tl.store(mixture_input + mixture_row + c, tl.load(mixed_word + at, mask=fits), mask=fits)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["COUNT"])
 def bias_tanh(  # type: ignore[no-untyped-def]
     x, bias, out, COUNT, M: tl.constexpr, BLOCK: tl.constexpr, APPROXIMATE: tl.constexpr
 ):
@@ -122,7 +122,7 @@ def bias_tanh(  # type: ignore[no-untyped-def]
     tl.store(out + i, tanh(y, APPROXIMATE).to(out.dtype.element_ty), mask=fits)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["COUNT"])
 def tanh_gradient(grad, y, out, COUNT, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     """Program (a block of COUNT numbers): out = grad * (1 - y^2), where y = tanh(x)."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

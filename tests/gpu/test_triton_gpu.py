@@ -13,11 +13,13 @@ from m2t_fast.losses import guided_loss
 from m2t_fast.ops import attention
 from m2t_fast.ops.cases import AttentionCase, GateCase
 
+# Every new width is compiled: bfloat16 in the cases that show what it does.
 POLICY = [
     (op, case, dtype)
     for op in ("spatio_temporal_attention", "gated_decoder_step")
     for case in validation.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16)
+    if dtype == torch.float32 or case in ("part-plain", "frame-odd", "part-long-sharp", "odd")
 ]
 MEDIUM = dict(B=8, T=97, L=21, H=128, D=128)
 
@@ -140,8 +142,7 @@ def test_a_captured_graph() -> None:
     assert equal(found, expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("scoring", ["part", "frame"])
+@pytest.mark.parametrize(("scoring", "dtype"), [("part", torch.bfloat16), ("frame", torch.float16)], ids=str)
 def test_a_compiled_training_step_under_autocast(scoring: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     config = CaptionerConfig.kit(vocab_size=30, scoring=scoring, dropout=0.0)

@@ -9,11 +9,15 @@ import triton.language as tl
 from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
+from m2t_fast.data.batches import Batch
 from m2t_fast.kernels.functions import tanh
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops import registry
 from m2t_fast.ops.cases import AttentionCase, GateCase
+from m2t_fast.ops.guided import is_fused
 from m2t_fast.ops.triton import attention, launch
+from m2t_fast.training.loop import training_step
+from m2t_fast.training.settings import TrainingSettings
 
 NAMES = [
     "context", "window", "spatial", "mean", "std", "d_parts", "d_temporal_keys", "d_spatial_keys", "d_temporal_query",
@@ -236,11 +240,12 @@ def test_a_forced_gate(force: float) -> None:
         torch.testing.assert_close(a.double(), e, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("S", [1, 6])
-def test_opcheck(S: int) -> None:
-    inputs = [x.requires_grad_() for x in AttentionCase(S=S).inputs(torch.float32)[:8]]
-    lengths = AttentionCase(S=S).inputs()[8]
+def test_opcheck() -> None:
+    case = AttentionCase(S=6, B=1, T=3, L=2)
+    inputs = [x.requires_grad_() for x in case.inputs(torch.float32)[:8]]
+    lengths = case.inputs()[8]
     torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, lengths, 1.0, True, "triton"))
+    torch.library.opcheck(torch.ops.m2t_fast.guided_attention, (*inputs, lengths, torch.ones(1, 2, 6), 1.0, "triton"))
     gate = [x.requires_grad_() for x in GateCase().inputs(torch.float32)]
     torch.library.opcheck(torch.ops.m2t_fast.gated_decoder_step, (*gate, None, "triton"))
 
@@ -291,5 +296,24 @@ def test_the_loss_folded_into_the_attention(S: int, spread: float) -> None:
         size = scale if i > 1 else float(e.abs().max())
         allowed = (3 if i > 1 else 2) * float((p - e).abs().max()) + 1e-6 * size
         assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
-    inputs = [x.requires_grad_() for x in inputs[:8]] + inputs[8:]
-    torch.library.opcheck(torch.ops.m2t_fast.guided_attention, (*inputs, target, 1.0, "triton"))
+
+
+@pytest.mark.parametrize("scoring", ["part", "frame"])
+def test_a_step_of_the_training_loop(scoring: str) -> None:
+    sizes = dict(part_dim=8, attention_dim=7, hidden_size=6, embedding_dim=5)
+    g = torch.Generator().manual_seed(2)
+    motion, lengths = torch.randn(2, 9, 21, 3, generator=g), torch.tensor([9, 5])
+    tokens, gate = torch.randint(2, 9, (2, 5), generator=g), torch.randint(-1, 2, (2, 4), generator=g).float()
+    spatial = torch.randint(-1, 2, (2, 4, 6), generator=g).float()
+    batch = Batch(motion, lengths, tokens, gate, spatial, torch.arange(2))
+    found = []
+    for backend in ("reference", "triton"):
+        with use_backend(backend):
+            assert is_fused(motion) == (backend == "triton")
+            torch.manual_seed(0)
+            model = Captioner(CaptionerConfig(vocab_size=9, joints=21, scoring=scoring, **sizes)).train()
+            optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+            losses = training_step(model, optimizer, batch, TrainingSettings(), torch.Generator().manual_seed(1))
+            found.append([*losses, *(p.detach() for p in model.parameters())])
+    for plain, fused in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
