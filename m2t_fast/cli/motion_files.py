@@ -67,6 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def inputs(args: argparse.Namespace) -> list[Path]:
+    """Every file that the options name, and the motion files in the folders that they name.
+
+    Raises:
+        UserError: a folder has no motion files.
+    """
+    from m2t_fast.motion import motion_files
+
+    named = [path for path in (args.joint_map, args.mean, args.std) if path is not None]
+    for path in args.motions:
+        named += motion_files(path) if path.is_dir() else [path]
+    return named
+
+
 def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], list[str]]:
     """Reads all motions, in the order given, and prints on stderr what was assumed.
 

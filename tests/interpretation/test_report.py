@@ -8,7 +8,7 @@ from pathlib import Path
 from m2t_fast.interpretation.localisation import measure
 from m2t_fast.interpretation.report import table, write_report
 
-ABOUT = {"data": "here", "split": "test", "motions": 10, "words": "generated", "beam_size": 2, "width": 1.5}
+ABOUT = {"data": "here", "split": "test", "words": "generated", "beam_size": 2, "force_gate": None, "width": 1.5}
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -19,8 +19,8 @@ def rows(text: str) -> dict[str, list[str]]:
 def test_table_of_a_real_run(trained, tmp_path: Path) -> None:  # noqa: ANN001
     measured = measure(trained.read, trained.test, references=True)
     runs = [
-        {"run": "with", "lambda_spat": 2.0, "lambda_adapt": 3.0, **measured},
-        {"run": "converted", "lambda_spat": None, "lambda_adapt": None, **measured},
+        {"run": "with", "motions": 10, "lambda_spat": 2.0, "lambda_adapt": 3.0, **measured},
+        {"run": "converted", "motions": 10, "lambda_spat": None, "lambda_adapt": None, **measured},
     ]
     text = write_report(tmp_path, {**ABOUT, "times": "segments"}, runs)
     assert (tmp_path / "localisation.md").read_text(encoding="utf-8") == text
