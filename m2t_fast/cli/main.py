@@ -28,8 +28,8 @@ class _Terminated(BaseException):
     """A signal asks the process to end; it ends as if interrupted, so that nothing half-written stays."""
 
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNORECASE)
-"""What torch says where it has no exception of its own."""
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory")
+"""What torch raises: an exception of its own on a GPU, a RuntimeError that says so on the CPU."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = "" if error.filename is None else f"{error.filename}: "
         return _fail(f"{name}{error.strerror or error}")
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
+        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{type(error).__name__} {error}")):
             raise
         return _fail("out of memory; a smaller --batch-size or --beam-size needs less")
 

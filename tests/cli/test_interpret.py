@@ -132,7 +132,10 @@ def test_weights_that_are_not_numbers(refused: Callable, runs: tuple[Path, Path]
     broken = Path(shutil.copytree(runs[0], tmp_path / "run"))
     model = load_run(broken).model
     options = ("--data", "synthetic", "--words", "reference", "--output", tmp_path / "out")
-    for factor, message in ((math.nan, "has values that are not finite"), (1e30, "not finite: its weights are damaged")):
+    for factor, message in (
+        (math.nan, "has values that are not finite"),
+        (1e30, "not finite: its weights are damaged"),
+    ):
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(factor)
