@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options
+from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -157,7 +158,11 @@ def _interpret(
     records = _records(args, opened, dataset)
     if not all(math.isfinite(record.gate + record.mean + record.std) for record in records):
         raise UserError(f"{opened.folder}: the attention of this run is not finite: its weights are damaged")
-    gallery.draw_split(folder, figures, records, [_stem(word) for word in args.stems])
+    stems = [_stem(word) for word in args.stems]
+    for word, own in zip(args.stems, stems, strict=True):
+        if not any(record.stem == own for record in records):
+            print(f"{PROGRAM}: --stems: no caption of {opened.folder} has {word!r}", file=sys.stderr)
+    gallery.draw_split(folder, figures, records, stems)
     if set(figures) & set(gallery.SAMPLE_FIGURES):
         for sample in collect_samples(opened, dataset, chosen, references, **options.search_of(args)):
             gallery.draw_sample(folder, figures, sample, args.width)

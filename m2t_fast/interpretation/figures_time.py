@@ -18,6 +18,7 @@ from m2t_fast.interpretation.figures import (
     frame_axis,
     new_figure,
     part_label,
+    plain_text,
     segments_data,
 )
 from m2t_fast.interpretation.localisation import WIDTH, word_range
@@ -90,6 +91,7 @@ def _in_brackets(entry: dict[str, Any]) -> str:
     return f"{entry['word']} [{entry['parts']}, {entry['seconds'][0]:.1f}-{entry['seconds'][1]:.1f} s]"
 
 
+@plain_text()
 def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
     """The caption with words shaded by their gate; below, a bar a motion word from onset to end, coloured by its body
     part and named, under the strip of what happens."""
@@ -113,6 +115,8 @@ def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
         axis.barh(row, end - start, 0.62, start, color=PART_COLOURS[entry["part"]], alpha=0.85, lw=0)
         text = f"{entry['parts']}  {entry['seconds'][0]:.1f}-{entry['seconds'][1]:.1f} s"
         _label(axis, row, start, end, text, sample.frames, "black" if entry["part"] in _LIGHT else "white")
+    if not rows:
+        axis.text(0.5, 0.5, "no motion words", ha="center", va="center", color=GREY, transform=axis.transAxes)
     axis.set_yticks(range(len(rows)), [entry["word"] for entry in rows], fontsize=10, fontweight="bold")
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
@@ -191,6 +195,7 @@ def windows_data(sample: Sample) -> dict[str, Any]:
     }
 
 
+@plain_text()
 def draw_windows(sample: Sample, data: dict[str, Any]) -> Figure:
     """The Gaussian window of each motion word over the frames; above, what happens, with a line at each onset."""
     caption = textwrap.wrap(sample.caption, 68)

@@ -9,7 +9,7 @@ import numpy as np
 
 from m2t_fast.interpretation import figures_gate, figures_parts, figures_time
 from m2t_fast.interpretation.attention_map import attention_map
-from m2t_fast.interpretation.figures import plain_text, save_figure
+from m2t_fast.interpretation.figures import save_figure
 from m2t_fast.interpretation.localisation import WIDTH
 from m2t_fast.interpretation.samples import Sample
 from m2t_fast.interpretation.statistics import WordRecord
@@ -21,7 +21,6 @@ FIGURES: tuple[str, ...] = SPLIT_FIGURES + SAMPLE_FIGURES
 fine_grained: 6. The last three are folders with a figure a sample."""
 
 
-@plain_text()
 def draw_split(
     folder: Path, names: Sequence[str], records: Sequence[WordRecord], stems: Sequence[str] = ()
 ) -> list[Path]:
@@ -42,7 +41,6 @@ def draw_split(
     return files
 
 
-@plain_text()
 def draw_sample(folder: Path, names: Sequence[str], sample: Sample, width: float = WIDTH) -> list[Path]:
     """Draw the figures of ``SAMPLE_FIGURES`` among ``names`` of one caption; returns the files."""
     files = []

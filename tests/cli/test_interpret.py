@@ -87,10 +87,11 @@ def test_several_runs_make_one_table(call: Callable, runs: tuple[Path, Path], tm
 
 def test_data_without_segments(call: Callable, tiny_run: Path, data_of: Callable[[int], Path], tmp_path: Path) -> None:
     output = tmp_path / "out"
-    result = call("interpret", tiny_run, "--data", data_of(22), "--output", output, "--samples", 1, "--stems", "Walks")
-    assert (result.code, result.err) == (0, "")
+    options = ("--samples", 1, "--words", "reference", "--stems", "Walks", "swims")
+    result = call("interpret", tiny_run, "--data", data_of(22), "--output", output, *options)
+    assert (result.code, result.err) == (0, f"m2t-fast: --stems: no caption of {tiny_run} has 'swims'\n")
     assert "only the gate is measured" in result.out and "| lambda_spat | – |" in result.out
-    assert json.loads((output / "gate_density.json").read_text())["shown"] == ["walk"]
+    assert json.loads((output / "gate_density.json").read_text())["shown"] == ["walk", "swim"]
 
 
 def test_only_the_table(
