@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     where unknown).
     """
     lines = [
-        "| | " + " | ".join(measured["run"].replace("|", "\\|") for measured in runs) + " |",
+        "| | " + " | ".join(re.sub("[|<>]", r"\\\g<0>", measured["run"]) for measured in runs) + " |",
         "| --- |" + " ---: |" * len(runs),
     ]
     for label, of_run, of_guess, style in _ROWS:
