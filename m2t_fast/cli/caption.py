@@ -26,7 +26,7 @@ SOME_LEFT_OUT = 3
 
 
 @dataclass(frozen=True)
-class CaptionedMotion:
+class _Captioned:
     """A motion with its captions and what the model looked at.
 
     ``file``: the motion at the skeleton's frame rate; ``joints`` (T, J, 3) float32, the kept frames that the model saw,
@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.training.run_folder import load_run
 
-    pictures.check(args, args.motions)
+    if pictures.asked(args):
+        pictures.check(args, motion_files.inputs(args))
     device = options.device(args.device)
     with options.backend(args.backend, device):
         opened = load_run(args.run_folder, device)
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     return SOME_LEFT_OUT if skipped else 0
 
 
-def _caption(files: list[MotionFile], opened: Run, args: argparse.Namespace) -> list[CaptionedMotion]:
+def _caption(files: list[MotionFile], opened: Run, args: argparse.Namespace) -> list[_Captioned]:
     """Captions of all motions, in their order."""
     import torch
 
@@ -94,10 +95,10 @@ def _caption(files: list[MotionFile], opened: Run, args: argparse.Namespace) -> 
 
     kept = [downsample(file.joints, opened.settings) for file in files]
     batches = _batches([torch.from_numpy(opened.statistics.apply(joints)) for joints in kept], args.batch_size)
-    captioned: dict[int, CaptionedMotion] = {}
+    captioned: dict[int, _Captioned] = {}
     for batch, found in generate_batches(opened.model, batches, **options.search_of(args)):
         for row, index in enumerate(batch.index.tolist()):
-            captioned[index] = CaptionedMotion(
+            captioned[index] = _Captioned(
                 files[index],
                 kept[index] / files[index].units_per_metre,
                 hypotheses_of(found, row, opened.vocabulary),
@@ -119,7 +120,7 @@ def _batches(motions: list[torch.Tensor], batch_size: int) -> Iterator[MotionBat
         yield MotionBatch(padded, lengths[index], index)
 
 
-def _describe(motion: CaptionedMotion, opened: Run) -> dict[str, Any]:
+def _describe(motion: _Captioned, opened: Run) -> dict[str, Any]:
     """What --json prints of a motion."""
     from m2t_fast.interpretation.words import seconds_of
 

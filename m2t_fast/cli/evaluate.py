@@ -23,11 +23,9 @@ def add_parser(subparsers: Any) -> None:
         description="Captions a split with one or several runs, prints the paper's scores against all references, and "
         "writes them (scores.json, scores.md, scores.tex) and the captions (predictions.jsonl).",
     )
-    parser.add_argument(
-        "run_folders", metavar="RUN", type=Path, nargs="+", help="run folders that train or convert wrote"
-    )
+    options.add_runs(parser)
     options.add_data(parser)
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="which split (%(default)s)")
+    options.add_split(parser)
     parser.add_argument(
         "--text",
         choices=("raw", "processed"),
@@ -67,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         runs = [load_run(folder, device) for folder in args.run_folders]
         joint = None if args.output is None else Files.of(args.output)
         for files in [joint] if joint else [Files(folder) for folder in args.run_folders]:
-            options.require_writable(files.first)
+            for path in files.all():
+                options.require_writable(path)
         without_bert = None if args.bert_model else f"no --bert-model FOLDER; {HOW_TO_GET_IT}"
         without_bert = without_bert or why_unavailable()
         bert = None if without_bert else BertScorer(args.bert_model, device)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options
+from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def add_parser(subparsers: Any) -> None:
         "attention finds: when actions happen, with which body parts, and which words need the motion. Several runs, "
         "such as with and without guidance, make one table and a folder of figures each.",
     )
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run folders that train or convert wrote")
+    options.add_runs(parser)
     options.add_data(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="which split (%(default)s)")
+    options.add_split(parser)
     parser.add_argument(
         "--words",
         choices=("generated", "reference"),
@@ -90,21 +91,21 @@ def run(args: argparse.Namespace) -> int:
     if args.words == "reference" and args.force_gate is not None:
         raise UserError("--force-gate: captions that are read keep the model's own gate; it needs --words generated")
     device = options.device(args.device)
-    names = _folder_names(args.runs)
+    names = _folder_names(args.run_folders)
     with options.backend(args.backend, device), new_folder(args.output) as folder:
-        opened = [load_run(path, device) for path in args.runs]
+        opened = [load_run(path, device) for path in args.run_folders]
         datasets = options.load_splits(opened, args.data, args.split)
         chosen = [choose(dataset, args.samples) for dataset in datasets]
         measured = []
         for own, name, dataset, numbers in zip(opened, names, datasets, chosen, strict=True):
             inner = folder if len(opened) == 1 else folder / name
-            measured.append({"run": name, **_interpret(args, own, dataset, numbers, inner, figures)})
+            found = _interpret(args, own, dataset, numbers, inner, figures)
+            measured.append({"run": name, "motions": dataset.motions, **found})
         about = {
             "data": args.data,
             "split": args.split,
-            "motions": dataset.motions,
             "words": args.words,
-            "beam_size": args.beam_size if args.words == "generated" else None,
+            **(options.search_of(args) if args.words == "generated" else dict.fromkeys(options.search_of(args))),
             "width": args.width,
             "times": args.times,
         }
@@ -157,16 +158,15 @@ def _interpret(
     records = _records(args, opened, dataset)
     if not all(math.isfinite(record.gate + record.mean + record.std) for record in records):
         raise UserError(f"{opened.folder}: the attention of this run is not finite: its weights are damaged")
-    gallery.draw_split(folder, figures, records, [_stem(word) for word in args.stems])
+    stems = [_stem(word) for word in args.stems]
+    for word, own in zip(args.stems, stems, strict=True):
+        if not any(record.stem == own for record in records):
+            print(f"{PROGRAM}: --stems: no caption of {opened.folder} has {word!r}", file=sys.stderr)
+    gallery.draw_split(folder, figures, records, stems)
     if set(figures) & set(gallery.SAMPLE_FIGURES):
         for sample in collect_samples(opened, dataset, chosen, references, **options.search_of(args)):
             gallery.draw_sample(folder, figures, sample, args.width)
-    training = opened.training or {}
-    return {
-        "lambda_spat": training.get("lambda_spat"),
-        "lambda_adapt": training.get("lambda_adapt"),
-        **measure(records, dataset, references, args.width, args.times),
-    }
+    return {**opened.guidance, **measure(records, dataset, references, args.width, args.times)}
 
 
 def _records(args: argparse.Namespace, opened: Run, dataset: MotionDataset) -> list[WordRecord]:

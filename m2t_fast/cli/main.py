@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
@@ -18,6 +22,14 @@ COMMANDS = ("train", "evaluate", "caption", "interpret", "validate", "bench", "c
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+
+
+class _Terminated(BaseException):
+    """A signal asks the process to end; it ends as if interrupted, so that nothing half-written stays."""
+
+
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory")
+"""What torch raises: an exception of its own on a GPU, a RuntimeError that says so on the CPU."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         what the command returns, 0 when all is well; 2 with one line on stderr when the user made a mistake
-        (:class:`UserError`, or a file that the system does not let through); 130 when interrupted; 141 when nobody
-        reads the output any more. Any other exception is a bug and is not caught.
+        (:class:`UserError`, a file that the system does not let through, or too little memory); 130 when interrupted,
+        143 when terminated; 141 when nobody reads the output any more. Any other exception is a bug and is not caught.
     """
     try:
-        with warnings.catch_warnings():
+        with _ending_tidily(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             args = build_parser().parse_args(argv)
             code: int = args.run(args)
@@ -60,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except _Terminated as ended:
+        print(f"{PROGRAM}: terminated", file=sys.stderr)
+        return 128 + int(ended.args[0])
     except BrokenPipeError:
         # Python flushes stdout once more at exit; without this it would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,6 +84,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         name = "" if error.filename is None else f"{error.filename}: "
         return _fail(f"{name}{error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{type(error).__name__} {error}")):
+            raise
+        return _fail("out of memory; a smaller --batch-size or --beam-size needs less")
+
+
+@contextmanager
+def _ending_tidily() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise inside the block where they would end the process at once and leave temporary files."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> NoReturn:
+        raise _Terminated(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(message: str) -> int:

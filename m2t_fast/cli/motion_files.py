@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2t_fast.cli import options
+from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from m2t_fast.motion import MotionOptions
     from m2t_fast.training.run_folder import Run
 
-_PROGRAM = "m2t-fast"
 UNITS = ("m", "cm", "mm", "in", "ft", "cmu", "kit")
 
 
@@ -67,6 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def inputs(args: argparse.Namespace) -> list[Path]:
+    """Every file that the options name, and the motion files in the folders that they name.
+
+    Raises:
+        UserError: a folder has no motion files.
+    """
+    from m2t_fast.motion import motion_files
+
+    named = [path for path in (args.joint_map, args.mean, args.std) if path is not None]
+    for path in args.motions:
+        named += motion_files(path) if path.is_dir() else [path]
+    return named
+
+
 def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], list[str]]:
     """Reads all motions, in the order given, and prints on stderr what was assumed.
 
@@ -110,16 +124,16 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
     for notes_of_many, names in said.items():
         more = len(names) - 1
         files = names[0] + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
-        print(f"{_PROGRAM}: {files}: {notes_of_many}", file=sys.stderr)
+        print(f"{PROGRAM}: {files}: {notes_of_many}", file=sys.stderr)
     return motions, skipped
 
 
 def report_skipped(skipped: list[str], read: int) -> None:
     """Lists on stderr the files that could not be read."""
     for reason in skipped:
-        print(f"{_PROGRAM}: left out: {' '.join(reason.split())}", file=sys.stderr)
+        print(f"{PROGRAM}: left out: {' '.join(reason.split())}", file=sys.stderr)
     if skipped:
-        print(f"{_PROGRAM}: {len(skipped)} of {read + len(skipped)} motions were left out", file=sys.stderr)
+        print(f"{PROGRAM}: {len(skipped)} of {read + len(skipped)} motions were left out", file=sys.stderr)
 
 
 def _longest(settings: DataSettings) -> int | None:

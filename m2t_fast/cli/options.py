@@ -67,6 +67,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="run folder that train or convert wrote")
 
 
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """The arguments RUN, one or several."""
+    parser.add_argument(
+        "run_folders", metavar="RUN", type=Path, nargs="+", help="run folders that train or convert wrote"
+    )
+
+
 def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """The option --data."""
     parser.add_argument(
@@ -75,6 +82,11 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         required=required,
         help="data folder in HumanML3D's layout, or 'synthetic' for the built-in generator",
     )
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """The option --split."""
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="which split (%(default)s)")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -217,9 +229,11 @@ def require_writable(path: Path) -> None:
     Raises:
         UserError: the output file could not be written.
     """
+    from m2t_fast.data.files import why_not_replaceable
+
     try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
+        if (reason := why_not_replaceable(path)) is not None:
+            raise UserError(f"{path}: cannot write: {reason}")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:

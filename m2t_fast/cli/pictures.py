@@ -53,7 +53,7 @@ def check(args: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
     """Raise now what would else be found out after the work.
 
     Raises:
-        UserError: a file cannot be written or is one of the inputs or written twice, or what writes it is missing.
+        UserError: a file cannot be written, is one of ``inputs`` or written twice, or what writes it is missing.
     """
     taken = {path.resolve(): str(path) for path in inputs}
     for name, path in asked(args).items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from m2t_fast.evaluation.tables import escape_markdown
+
 SHOWN = 5
 
 
@@ -57,5 +59,5 @@ def gates_markdown(comparison: Sequence[dict[str, Any]]) -> str:
     lines = [f"| motion | β = {comparison[0]['force_gate']:g} | adaptive β | reference |", "| --- | --- | --- | --- |"]
     for entry in comparison:
         cells = (entry["id"], entry["forced"], entry["adaptive"], entry["references"][0])
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        lines.append(f"| {' | '.join(map(escape_markdown, cells))} |")
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from m2t_fast.errors import UserError
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.gates import compare_gates, format_gates, gates_markdown
 from m2t_fast.evaluation.lemmas import Lemmas
-from m2t_fast.evaluation.scores import evaluate, write_predictions
-from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table
+from m2t_fast.evaluation.scores import evaluate, json_lines
+from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table, escape_markdown
 from m2t_fast.training.run_folder import Run
 
 FORMAT = "m2t_fast scores"
+NAMES: tuple[str, ...] = (
+    *("predictions.jsonl", "gate_comparison.jsonl", "scores.md", "scores.tex", "gate_comparison.md", "scores.json"),
+)
+"""Files of a report; those of the gates are there where one was forced."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,9 @@ class Files:
             raise UserError(f"{output}: a file, expected a folder or a name ending in .jsonl")
         return cls(output)
 
-    @property
-    def first(self) -> Path:
-        """What is made first: a missing folder, unless only a file was named, else the predictions."""
-        return self.path("predictions.jsonl") if self.prefix or self.folder.exists() else self.folder
+    def all(self) -> list[Path]:
+        """What may be written: every file, or a folder that is still missing."""
+        return [self.path(name) for name in NAMES] if self.prefix or self.folder.exists() else [self.folder]
 
     def path(self, name: str) -> Path:
         """The place of the file that is usually called ``name``."""
@@ -87,7 +91,6 @@ def evaluate_run(
     ``name`` is what the table calls the run (None: the name of its folder); the rest as in
     :func:`m2t_fast.evaluation.evaluate`.
     """
-    settings = run.training if isinstance(run.training, dict) else {}
     results = []
     for beam_size in beam_sizes:
         rows: list[Row] = []
@@ -100,8 +103,7 @@ def evaluate_run(
             rows.append(
                 Row(
                     model=name or run.folder.resolve().name,
-                    lambda_spat=settings.get("lambda_spat"),
-                    lambda_adapt=settings.get("lambda_adapt"),
+                    **run.guidance,
                     beam_size=beam_size,
                     force_gate=gate,
                     motions=dataset.motions,
@@ -187,7 +189,7 @@ class Report:
         }
 
     def write(self, files: Files) -> list[Path]:
-        """Writes every file, each as a whole, and returns them; the folder is made if it is missing.
+        """Writes all files, or none, and returns them, the predictions first; the folder is made if it is missing.
 
         Where there are several results, each record of ``predictions.jsonl`` and of ``gate_comparison.jsonl`` also
         names its ``run`` and ``beam_size``.
@@ -199,25 +201,18 @@ class Report:
             files.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"{files.folder}: cannot write: {error.strerror or error}") from None
-        texts = {"scores.md": self.table.markdown(), "scores.tex": self.table.latex()}
+        records = [{**self._source(r), **record} for r in self.results for record in r.records]
+        texts = {"predictions.jsonl": json_lines(records)}
         if any(result.comparison for result in self.results):
-            sections = [f"## {result.title}\n\n{gates_markdown(result.comparison)}" for result in self.results]
-            texts["gate_comparison.md"] = "\n".join(sections)
+            entries = [{**self._source(r), **entry} for r in self.results for entry in r.comparison]
+            sections = [f"## {escape_markdown(r.title)}\n\n{gates_markdown(r.comparison)}" for r in self.results]
+            texts |= {"gate_comparison.jsonl": json_lines(entries), "gate_comparison.md": "\n".join(sections)}
+        texts |= {"scores.md": self.table.markdown(), "scores.tex": self.table.latex()}
         texts["scores.json"] = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        lists = {
-            "predictions.jsonl": [{**self._source(r), **record} for r in self.results for record in r.records],
-            "gate_comparison.jsonl": [{**self._source(r), **entry} for r in self.results for entry in r.comparison],
-        }
-        written = []
-        for name, records in lists.items():
-            if records:
-                write_predictions(files.path(name), records)
-                written.append(files.path(name))
-        for name, text in texts.items():
-            with atomic_path(files.path(name)) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-            written.append(files.path(name))
-        return written
+        with ExitStack() as stack:  # all are written before the first takes its place
+            for name, text in texts.items():
+                stack.enter_context(atomic_path(files.path(name))).write_text(text, encoding="utf-8")
+        return [files.path(name) for name in texts]
 
     def _source(self, result: Result) -> dict[str, Any]:
         several = len(self.results) > 1

@@ -85,5 +85,9 @@ def write_predictions(path: Path, records: list[dict[str, Any]]) -> None:
         UserError: the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        temporary.write_text("".join(lines), encoding="utf-8")
+        temporary.write_text(json_lines(records), encoding="utf-8")
+
+
+def json_lines(records: list[dict[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)

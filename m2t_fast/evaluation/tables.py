@@ -77,8 +77,10 @@ class Table:
         """A pipe table; the best of several is bold; the protocol stands below."""
         head, cells = self._cells(("λ_spat", "λ_adapt", "gate"))
         lines = [_piped(head), _piped(["---"] * 2 + ["---:"] * (len(head) - 2))]
-        lines += [_piped([f"**{_md(text)}**" if best else _md(text) for text, best in row]) for row in cells]
-        return "\n".join(lines) + f"\n\n{_md(self.protocol)}\n"
+        for row in cells:
+            texts = [(escape_markdown(text), best) for text, best in row]
+            lines.append(_piped([f"**{text}**" if best else text for text, best in texts]))
+        return "\n".join(lines) + f"\n\n{escape_markdown(self.protocol)}\n"
 
     def latex(self) -> str:
         r"""A ``tabular`` that needs no package, a row a line; split and text stand below, the protocol is a comment."""
@@ -120,12 +122,17 @@ def _piped(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _md(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in a cell of a table, too."""
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
 
 
-_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_TEX = {
+    **{letter: rf"\{letter}" for letter in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+}
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"[\\~^&%$#_{}]", lambda found: _TEX.get(found[0], "\\" + found[0]), text)
+    return "".join(_TEX.get(letter, letter) for letter in text)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from m2t_fast.data.files import atomic_path
 from m2t_fast.data.raw import Segment
 from m2t_fast.errors import UserError
+from m2t_fast.interpretation.figures import bare, draw_actions, frame_axis, new_figure, part_label, plain_text
 from m2t_fast.skeleton import PART_NAMES
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ MOTION_WORD = 0.5
 """Words with at least this gate are drawn; the word with the highest gate always is."""
 
 _COLOURS = "magma"
-_ACTION_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2")
 _INCHES = {"width": 9.0, "panel": 1.42, "action": 0.32, "head": 0.5, "line": 0.2, "foot": 0.68}
 
 
+@plain_text()
 def attention_map(
     words: Sequence[str],
     gate: ArrayLike,
@@ -61,8 +62,6 @@ def attention_map(
         UserError: matplotlib is not installed.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
     gate, window, spatial = (np.asarray(values, dtype=np.float64) for values in (gate, window, spatial))
     _check(words, gate, window, spatial, part_names, fps, max_words)
     shown = _motion_words(gate, max_words)
@@ -79,7 +78,7 @@ def attention_map(
     head = _INCHES["head"] + _INCHES["line"] * (1.3 * len(caption) + len(human))
     rows = [_INCHES["action"]] * bool(segments) + [_INCHES["panel"]] * len(shown)
     height = head + sum(rows) + _INCHES["foot"]
-    figure = Figure(figsize=(_INCHES["width"], height), facecolor="white")  # not pyplot: no window, no global state
+    figure = new_figure(_INCHES["width"], height)
     _write_head(figure, caption, human, height)
 
     grid = figure.add_gridspec(
@@ -95,14 +94,16 @@ def attention_map(
     axes = [figure.add_subplot(grid[row, 0]) for row in range(len(rows))]
     panels = axes[bool(segments) :]
     for panel, number, values in zip(panels, shown, heat, strict=True):
-        image = _draw_word(panel, values, part_names, float(heat.max()), fps)
+        image = _draw_word(panel, values, part_names, float(heat.max()))
+        frame_axis(panel, frames, fps, label=panel is panels[-1])
         panel.set_title(
             f"{words[number]}  (gate {gate[number]:.2f})", fontsize=11, fontweight="bold", loc="left", pad=4
         )
-        panel.tick_params(labelbottom=panel is panels[-1])
-    panels[-1].set_xlabel("frame, time", fontsize=9)
+        for segment in segments or ():
+            if segment.start > 0:  # one action gives way to the next
+                panel.axvline(segment.start - 0.5, color="white", linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.7)
     if segments:
-        _draw_actions(axes[0], panels, segments, frames)
+        draw_actions(axes[0], segments, frames)
 
     last, first = panels[-1].get_position(), panels[0].get_position()
     bar = figure.colorbar(image, cax=figure.add_axes((0.905, last.y0, 0.016, first.y1 - last.y0)))
@@ -180,10 +181,8 @@ def _write_head(figure: Figure, caption: list[str], human: list[str], height: fl
         at -= _INCHES["line"]
 
 
-def _draw_word(panel: Axes, values: np.ndarray, part_names: Sequence[str], highest: float, fps: float) -> Any:
+def _draw_word(panel: Axes, values: np.ndarray, part_names: Sequence[str], highest: float) -> Any:
     """One heat map of values (T, P)."""
-    from matplotlib.ticker import MaxNLocator
-
     frames, parts = values.shape
     image = panel.imshow(
         values.T,
@@ -194,31 +193,9 @@ def _draw_word(panel: Axes, values: np.ndarray, part_names: Sequence[str], highe
         interpolation="nearest",
         extent=(-0.5, frames - 0.5, parts - 0.5, -0.5),
     )
-    panel.set_yticks(range(parts), [name.replace("_", " ") for name in part_names], fontsize=8)
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    panel.xaxis.set_major_formatter(lambda frame, _: f"{frame:.0f}\n{frame / fps:.1f} s")
-    panel.tick_params(axis="x", labelsize=8)
+    panel.set_yticks(range(parts), [part_label(name) for name in part_names], fontsize=8)
     panel.tick_params(axis="y", length=0)
     for edge in np.arange(parts - 1) + 0.5:
         panel.axhline(edge, color="white", linewidth=0.3, alpha=0.5)
-    panel.spines[:].set_visible(False)
+    bare(panel)
     return image
-
-
-def _draw_actions(axis: Axes, panels: Sequence[Axes], segments: Sequence[Segment], frames: int) -> None:
-    """A strip that says what happens when, and a line through the panels where one action gives way to the next."""
-    for number, segment in enumerate(segments):
-        colour = _ACTION_COLOURS[number % len(_ACTION_COLOURS)]
-        axis.axvspan(segment.start - 0.5, segment.end - 0.5, color=colour, alpha=0.85, linewidth=0)
-        middle = (segment.start + segment.end - 1) / 2
-        axis.text(
-            middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True
-        ).set_parse_math(False)
-        for panel in panels if segment.start > 0 else ():
-            panel.axvline(segment.start - 0.5, color="white", linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.7)
-    axis.set_xlim(-0.5, frames - 0.5)
-    axis.set_ylim(0, 1)
-    axis.set_yticks([0.5], ["what happens"], fontsize=8)
-    axis.tick_params(axis="y", length=0)
-    axis.tick_params(axis="x", length=0, labelbottom=False)
-    axis.spines[:].set_visible(False)

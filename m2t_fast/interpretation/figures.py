@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,18 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), facecolor="white")
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Inside the block text is drawn as it is: a word may hold dollar signs, which begin no formula here."""
+    if importlib.util.find_spec("matplotlib") is None:  # whoever draws says so
+        yield
+        return
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield
 
 
 def part_label(part: str) -> str:
@@ -63,9 +77,7 @@ def draw_actions(axis: Axes, segments: Sequence[Segment], frames: int) -> None:
         if segment.active:
             axis.axvspan(segment.active[0] - 0.5, segment.active[1] - 0.5, color=shade, lw=0)
         middle = (segment.start + segment.end - 1) / 2
-        axis.text(
-            middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True
-        ).set_parse_math(False)
+        axis.text(middle, 0.5, segment.action, ha="center", va="center", fontsize=9, color="white", clip_on=True)
     axis.set_xlim(-0.5, frames - 0.5)
     axis.set_ylim(0, 1)
     axis.set_yticks([0.5], ["what happens"], fontsize=8)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from m2t_fast.interpretation.figures import GREY, bare, new_figure
+from m2t_fast.interpretation.figures import GREY, bare, new_figure, plain_text
 from m2t_fast.interpretation.statistics import MOTION, NO_MOTION, WordRecord, of_kind
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def _entry(gates: list[float]) -> dict[str, Any]:
     return {"count": len(gates), "mean": float(np.mean(gates)), "density": density(gates).tolist()}
 
 
+@plain_text()
 def draw_gates(data: dict[str, Any], most: int = 10) -> Figure:
     """Ridges: one density a stem, the most frequent ones (or those asked for), motion words left, others right."""
     listed = {name: _shown(data, name, most) for name in _KINDS}

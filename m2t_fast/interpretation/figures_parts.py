@@ -9,7 +9,7 @@ import numpy as np
 
 from m2t_fast.data.stems import stem
 from m2t_fast.data.supervision import TRAJECTORY
-from m2t_fast.interpretation.figures import GREY, PART_COLOURS, bare, new_figure, part_label
+from m2t_fast.interpretation.figures import GREY, PART_COLOURS, bare, new_figure, part_label, plain_text
 from m2t_fast.interpretation.statistics import MOTION, WordRecord, of_kind
 from m2t_fast.skeleton import PART_NAMES
 
@@ -37,6 +37,7 @@ def histogram_data(records: Sequence[WordRecord], stems: Sequence[str] = ()) -> 
     return {"edges": edges.tolist(), "parts": list(PART_NAMES), "shown": list(stems), "stems": found}
 
 
+@plain_text()
 def draw_histograms(data: dict[str, Any], most: int = 12) -> Figure:
     """One panel a stem, the most frequent (or those asked for): a small histogram a body part on one scale."""
     stems = data["stems"]
@@ -90,6 +91,7 @@ def trajectory_data(records: Sequence[WordRecord]) -> dict[str, Any]:
     return data
 
 
+@plain_text()
 def draw_trajectory(data: dict[str, Any], most: int = 8) -> Figure:
     """Stacked bars: for each stem the share of words that look most at each part."""
     rows = [(name, own, entry) for name in ("supervised", "other") for own, entry in list(data[name].items())[:most]]

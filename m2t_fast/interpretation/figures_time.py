@@ -18,6 +18,7 @@ from m2t_fast.interpretation.figures import (
     frame_axis,
     new_figure,
     part_label,
+    plain_text,
     segments_data,
 )
 from m2t_fast.interpretation.localisation import WIDTH, word_range
@@ -33,6 +34,7 @@ ALSO = 0.5
 
 _LEFT, _RIGHT, _WIDTH = 0.11, 0.965, 9.0
 _LEGEND = 0.2  # of the width
+_LETTERS, _GAP = 86, 2.2  # in a line of the shaded caption, and for the box of a word
 _LIGHT = ("left_arm", "left_leg")  # parts whose colours need black text
 
 
@@ -89,17 +91,20 @@ def _in_brackets(entry: dict[str, Any]) -> str:
     return f"{entry['word']} [{entry['parts']}, {entry['seconds'][0]:.1f}-{entry['seconds'][1]:.1f} s]"
 
 
+@plain_text()
 def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
     """The caption with words shaded by their gate; below, a bar a motion word from onset to end, coloured by its body
     part and named, under the strip of what happens."""
     rows = [entry for entry in data["words"] if entry["motion"]]
     strip = 0.3 if sample.segments else 0.0
     reference = textwrap.wrap(f"reference: {sample.references[0]}", 100)
-    height = 0.62 + strip + 0.46 * max(len(rows), 1) + 0.62 + 0.2 * len(reference)
+    lines = _caption_lines(data["words"])
+    head = 0.22 + 0.4 * len(lines)
+    height = head + strip + 0.46 * max(len(rows), 1) + 0.62 + 0.2 * len(reference)
     figure = new_figure(_WIDTH, height)
-    _shaded_caption(figure, data["words"], 1 - 0.3 / height)
+    _shaded_caption(figure, lines)
     bottom = (0.62 + 0.2 * len(reference)) / height
-    top = 1 - 0.62 / height
+    top = 1 - head / height
     axis = figure.add_axes((_LEFT, bottom, _RIGHT - _LEFT, top - bottom - strip / height))
     if sample.segments:
         draw_actions(
@@ -110,6 +115,8 @@ def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
         axis.barh(row, end - start, 0.62, start, color=PART_COLOURS[entry["part"]], alpha=0.85, lw=0)
         text = f"{entry['parts']}  {entry['seconds'][0]:.1f}-{entry['seconds'][1]:.1f} s"
         _label(axis, row, start, end, text, sample.frames, "black" if entry["part"] in _LIGHT else "white")
+    if not rows:
+        axis.text(0.5, 0.5, "no motion words", ha="center", va="center", color=GREY, transform=axis.transAxes)
     axis.set_yticks(range(len(rows)), [entry["word"] for entry in rows], fontsize=10, fontweight="bold")
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
@@ -122,32 +129,48 @@ def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
 
 
 def _label(axis: Axes, row: int, start: float, end: float, text: str, frames: int, colour: str) -> None:
-    """The text of a bar: on it where it fits, else beside it where there is room."""
+    """The text of a bar: on it where it fits, else beside it where there is room, else across it."""
     needed = 0.0105 * len(text) * frames
     if end - start >= needed:
         axis.text((start + end) / 2, row, text, ha="center", va="center", fontsize=9, color=colour, fontweight="bold")
     elif frames - end >= needed:
         axis.text(end + 0.01 * frames, row, text, ha="left", va="center", fontsize=9)
-    else:
+    elif start >= needed:
         axis.text(start - 0.01 * frames, row, text, ha="right", va="center", fontsize=9)
+    else:
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "edgecolor": "none"}
+        axis.text(frames / 2 - 0.5, row, text, ha="center", va="center", fontsize=9, bbox=box)
 
 
-def _shaded_caption(figure: Figure, words: Sequence[dict[str, Any]], y: float) -> None:
-    """The words in a row, each on a box as dark as its gate; smaller where they are many."""
+def _caption_lines(words: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The words of a caption in as many lines as they need."""
+    lines: list[list[dict[str, Any]]] = [[]]
+    letters = 0.0
+    for entry in words:
+        if lines[-1] and letters + len(entry["word"]) + _GAP > _LETTERS:
+            lines.append([])
+            letters = 0.0
+        lines[-1].append(entry)
+        letters += len(entry["word"]) + _GAP
+    return lines
+
+
+def _shaded_caption(figure: Figure, lines: Sequence[Sequence[dict[str, Any]]]) -> None:
+    """The words, each on a box as dark as its gate, which stands below."""
     from matplotlib.colors import to_rgba
 
-    letters = sum(len(entry["word"]) + 2.2 for entry in words)
-    size = min(12.5, 12.5 * 74 / letters)
-    x = 0.02
-    for entry in words:
-        gate = entry["gate"]
-        box = {"boxstyle": "round,pad=0.22", "facecolor": to_rgba("#d55e00", 0.85 * gate), "edgecolor": "none"}
-        width = (len(entry["word"]) + 2.2) * size * 0.0088 / _WIDTH
-        colour = "white" if gate > 0.6 else "black"
-        figure.text(x + width / 2, y, entry["word"], fontsize=size, ha="center", va="center", color=colour, bbox=box)
-        below: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "top", "color": GREY}
-        figure.text(x + width / 2, y - 0.17 / figure.get_figheight(), f"{gate:.2f}", **below)
-        x += width
+    height = figure.get_figheight()
+    below: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "top", "color": GREY}
+    for number, line in enumerate(lines):
+        x, y = 0.02, 1 - (0.3 + 0.4 * number) / height
+        for entry in line:
+            gate = entry["gate"]
+            box = {"boxstyle": "round,pad=0.22", "facecolor": to_rgba("#d55e00", 0.85 * gate), "edgecolor": "none"}
+            width = (len(entry["word"]) + _GAP) / _LETTERS * 0.96
+            colour = "white" if gate > 0.6 else "black"
+            figure.text(x + width / 2, y, entry["word"], fontsize=12, ha="center", va="center", color=colour, bbox=box)
+            figure.text(x + width / 2, y - 0.17 / height, f"{gate:.2f}", **below)
+            x += width
 
 
 def windows_data(sample: Sample) -> dict[str, Any]:
@@ -172,9 +195,10 @@ def windows_data(sample: Sample) -> dict[str, Any]:
     }
 
 
+@plain_text()
 def draw_windows(sample: Sample, data: dict[str, Any]) -> Figure:
     """The Gaussian window of each motion word over the frames; above, what happens, with a line at each onset."""
-    caption = textwrap.wrap(sample.caption, 76)
+    caption = textwrap.wrap(sample.caption, 68)
     reference = textwrap.wrap(f"reference: {sample.references[0]}", 100)
     strip = 0.3 if sample.segments else 0.0
     head, foot = 0.25 + 0.27 * len(caption), 0.62 + 0.2 * len(reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     where unknown).
     """
     lines = [
-        "| | " + " | ".join(measured["run"].replace("|", "\\|") for measured in runs) + " |",
+        "| | " + " | ".join(re.sub("[|<>]", r"\\\g<0>", measured["run"]) for measured in runs) + " |",
         "| --- |" + " ---: |" * len(runs),
     ]
     for label, of_run, of_guess, style in _ROWS:
@@ -78,13 +79,21 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
 def write_report(folder: Path, about: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
     """Write ``localisation.md`` and ``localisation.json`` into a folder and return the Markdown.
 
-    ``about`` says what was measured and how: ``data``, ``split``, ``motions``, ``words`` ("generated" or "reference"),
-    ``beam_size``, ``width`` and ``times``.
+    ``about`` says what was measured and how: ``data``, ``split``, ``words`` ("generated" or "reference"), the
+    options of the search (None for references), ``width`` and ``times``; each of ``runs`` has, besides what
+    :func:`table` reads, ``motions``: how many its filters keep.
     """
-    said = "captions found (beam size {beam_size})" if about["words"] == "generated" else "reference captions"
+    counts = sorted({measured["motions"] for measured in runs})
+    motions = " or ".join(f"{count:,}" for count in counts) + " motions"
+    if len(counts) > 1:
+        motions += " (the filters of the runs differ, so they cannot be compared)"
+    said = "reference captions"
+    if about["words"] == "generated":
+        gate = "" if about["force_gate"] is None else f", gate forced to {about['force_gate']:g}"
+        said = f"captions found (beam size {about['beam_size']}{gate})"
     times = {"segments": "whole segments", "active": "the active frames of segments"}[about["times"]]
     text = (
-        f"{about['split']} split of {about['data']}, {about['motions']:,} motions; words of {said.format(**about)}; "
+        f"{about['split']} split of {about['data']}, {motions}; words of {said}; "
         f"range of a word: mean +- {about['width']:.2f} standard deviations of its window; times of actions: {times}. "
         f"In brackets: a guess that knows nothing, on the same words.\n\n{table(runs)}"
     )

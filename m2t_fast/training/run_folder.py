@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ class Run:
     training: dict[str, Any] | None
 
     @property
+    def guidance(self) -> dict[str, float | None]:
+        """``lambda_spat`` and ``lambda_adapt`` that it was trained with (eq. 14); None where it does not say."""
+        return {name: (self.training or {}).get(name) for name in ("lambda_spat", "lambda_adapt")}
+
+    @property
     def skeleton(self) -> Skeleton:
         """The joint layout the model reads."""
         return skeleton_of(self.model.config.joints)
@@ -58,7 +63,8 @@ class Run:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that becomes ``path`` at the end; removed if the block fails.
+    """A temporary folder beside ``path`` that becomes ``path`` at the end; removed if the block fails, with the parents
+    that were made for it.
 
     Raises:
         UserError: ``path`` exists or cannot be written.
@@ -66,6 +72,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     if path.exists():
         raise UserError(f"{path}: output folder exists already")
+    missing = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_over(path)
@@ -78,6 +85,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.rename(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # a parent that others have put something into stays
+            for parent in missing:
+                parent.rmdir()
         raise
 
 
@@ -174,21 +184,36 @@ def load_run(folder: str | Path, device: str | torch.device = "cpu") -> Run:
         data = config["data"]
         statistics = Statistics(tuple(data["mean"]), tuple(data["std"]))
         settings = DataSettings.from_dict(data["settings"])
+        training = _training_of(config)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / CONFIG}: damaged run configuration ({error})") from error
     if len(vocabulary) != model.config.vocab_size:
         raise UserError(f"{folder / VOCABULARY}: {len(vocabulary)} words, but the model has {model.config.vocab_size}")
     load_weights(folder / WEIGHTS, model)
-    return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, config.get("training"))
+    return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, training)
+
+
+def _training_of(config: dict[str, Any]) -> dict[str, Any] | None:
+    training = config.get("training")
+    if training is not None and not isinstance(training, dict):
+        raise TypeError(f"training: got {training!r}, expected an object or null")
+    for name in ("lambda_spat", "lambda_adapt"):
+        if not isinstance(value := (training or {}).get(name), int | float | None):
+            raise TypeError(f"training: {name}: got {value!r}, expected a number")
+    return training
 
 
 def load_weights(path: Path, model: Captioner) -> None:
     """Fill ``model`` with the tensors of a safetensors file.
 
     Raises:
-        UserError: the file is missing, damaged, or holds other tensors; the message names the first that differs.
+        UserError: the file is missing, damaged, or holds other tensors or NaN; the message names the first such tensor.
     """
-    fill(path, model, read_tensors(path)[0])
+    tensors = read_tensors(path)[0]
+    fill(path, model, tensors)
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: {name} has values that are not finite: training went wrong, or it is damaged")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

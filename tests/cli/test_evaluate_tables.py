@@ -155,6 +155,10 @@ def test_places_that_cannot_be_written(refused: Callable, tiny_run: Path, data_o
     assert f"{taken}: a file, expected a folder or a name ending in .jsonl" in refused(*argv, taken)
     assert "cannot write" in refused(*argv, tmp_path / "a/b/c")
     assert "cannot write" in refused(*argv, tmp_path / "a/b.jsonl")
+    (tmp_path / "out" / "scores.tex").mkdir(parents=True)
+    assert "scores.tex: cannot write: it is a folder" in refused(*argv, tmp_path / "out")
+    assert written(tmp_path / "out") == ["scores.tex"]
+    shutil.rmtree(tmp_path / "out")
     assert written(tmp_path) == ["notes.txt"] and taken.read_text() == "mine"
 
 

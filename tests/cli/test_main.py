@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from torch import OutOfMemoryError
 
 from m2t_fast._version import __version__
 from m2t_fast.cli import info
 from m2t_fast.cli.main import COMMANDS
+from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
 
 
@@ -73,6 +78,33 @@ def test_control_c(call: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(info, "_machine", raising(KeyboardInterrupt()))
     result = call("info")
     assert result.code == 130 and result.err.strip() == "m2t-fast: interrupted"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has other signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_end_leaves_nothing_half_written(
+    call: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    number = getattr(signal, name)
+
+    def rows() -> Iterator[tuple[str, str]]:
+        with atomic_path(tmp_path / "file") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), number)
+            yield "label", "value"
+
+    monkeypatch.setattr(info, "_machine", rows)
+    assert call("info") == (128 + number, "", "m2t-fast: terminated\n")
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 byte"), OutOfMemoryError("x")]
+)
+def test_too_little_memory(refused: Callable, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(info, "_machine", raising(error))
+    assert "out of memory; a smaller --batch-size" in refused("info")
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), RuntimeError("a bug"), KeyError("a bug")])

@@ -88,16 +88,25 @@ def test_refused_before_any_work(
     assert f"{tmp_path}: cannot write: it is a folder" in refused("caption", tiny_run, files[0], "--html", tmp_path)
     error = refused("caption", tiny_run, *files, "--html", files[1])
     assert f"--html {files[1]}: is {files[1]} already, expected another file" in error
+    error = refused("caption", tiny_run, tmp_path / "motions", "--html", files[2])  # of a folder, too
+    assert f"is {files[2]} already" in error
     page = tmp_path / "page.html"
     error = refused("caption", tiny_run, *files, "--html", page, "--gif", tmp_path / "motions" / ".." / "page.html")
     assert "page.html: is the file of --html already" in error
     error = refused("caption", tiny_run, *files, "--html", page, "--gate-threshold", 2)
     assert "--gate-threshold" in error and "at most 1" in error
-    monkeypatch.setenv("PATH", "")
-    error = refused("caption", tiny_run, *files, "--html", page, "--mp4", tmp_path / "a.mp4")
-    assert "an MP4 needs the program ffmpeg, which is not installed" in error
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install 'm2t_fast[plot]'" in refused("caption", tiny_run, *files, "--gif", tmp_path / "a.gif")
+    assert [path.name for path in tmp_path.iterdir()] == ["motions"]
+
+
+def test_without_ffmpeg(
+    refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (the plot extra)")
+    monkeypatch.setenv("PATH", "")
+    error = refused("caption", tiny_run, *files, "--html", tmp_path / "page.html", "--mp4", tmp_path / "a.mp4")
+    assert "an MP4 needs the program ffmpeg, which is not installed" in error
     assert [path.name for path in tmp_path.iterdir()] == ["motions"]
 
 

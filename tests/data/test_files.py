@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def test_an_error_leaves_the_old_content(tmp_path: Path) -> None:
         raise RuntimeError
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_keeps_its_place(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/proc/self/fd/1")  # as /dev/stdout is
+    for path in (pipe, link):
+        with pytest.raises(UserError, match=f"{path.name}: cannot write: it is not a regular file"), atomic_path(path):
+            pytest.fail("the work has begun")
+    assert pipe.is_fifo() and link.is_symlink() and len(list(tmp_path.iterdir())) == 2
 
 
 def test_os_errors_name_the_file(tmp_path: Path) -> None:

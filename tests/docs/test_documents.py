@@ -41,6 +41,7 @@ def test_python_blocks_run(name, code, small, capsys):
 
 
 def test_the_readme_commands_run_in_order(small, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (the plot extra)")
     lines = [line for _, text in blocks("bash") for line in text.splitlines() if line.startswith("m2t-fast ")]
     assert len(lines) >= 5
     for line in lines:

@@ -59,10 +59,13 @@ def test_latex() -> None:
     rows = [line for line in lines[2:] if line.endswith(r"\\") and "multicolumn" not in line]
     assert [row.count("&") for row in rows] == [9, 9, 9]
     assert rows[1].startswith("kit & guided & 2 & 3 & 1 & ") and r"\textbf{112.10}" in rows[1]
-    assert r"plain\_0|x" in rows[2]
+    assert r"plain\_0\textbar{}x" in rows[2]
     assert r"\multicolumn{10}{l}{\footnotesize test split, text raw} \\" in lines
-    odd = dataclasses.replace(ROW, model="100%_{a}~b^c\\d#$&")
-    assert r"100\%\_\{a\}\textasciitilde{}b\textasciicircum{}c\textbackslash{}d\#\$\&" in table(odd).latex()
+    odd = dataclasses.replace(ROW, model="100%_{a}~b^c\\d#$&<e>")
+    assert (
+        r"100\%\_\{a\}\textasciitilde{}b\textasciicircum{}c\textbackslash{}d\#\$\&\textless{}e\textgreater{}"
+        in table(odd).latex()
+    )
 
 
 def test_no_best_where_rows_are_of_different_motions() -> None:

@@ -251,3 +251,11 @@ def test_actions_without_active_frames(sample: Sample) -> None:
     figure = figures_time.draw_windows(plain, figures_time.windows_data(plain))
     assert len(figure.axes) == 2 and [t.get_text() for t in figure.axes[1].texts] == ["$walk_$x$"]
     figure.canvas.draw()  # a name is text, not mathematics
+
+
+def test_words_are_text_and_not_mathematics(sample: Sample, word, tmp_path: Path) -> None:  # noqa: ANN001
+    words = ["$^{$", "<unk>", *["$x_^$"] * (len(sample.words) - 2)]
+    changed = Sample(**{**vars(sample), "words": words, "gate": np.ones(len(words)), "references": ["$^^$ 5 %"]})
+    gallery.draw_sample(tmp_path, gallery.FIGURES, changed)
+    gallery.draw_split(tmp_path, gallery.FIGURES, [word(text) for text in words])
+    assert len(list(tmp_path.rglob("*.pdf"))) == 6

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 from m2t_fast.interpretation.localisation import measure
 from m2t_fast.interpretation.report import table, write_report
 
-ABOUT = {"data": "here", "split": "test", "motions": 10, "words": "generated", "beam_size": 2, "width": 1.5}
+ABOUT = {"data": "here", "split": "test", "words": "generated", "beam_size": 2, "force_gate": None, "width": 1.5}
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -19,8 +20,8 @@ def rows(text: str) -> dict[str, list[str]]:
 def test_table_of_a_real_run(trained, tmp_path: Path) -> None:  # noqa: ANN001
     measured = measure(trained.read, trained.test, references=True)
     runs = [
-        {"run": "with", "lambda_spat": 2.0, "lambda_adapt": 3.0, **measured},
-        {"run": "converted", "lambda_spat": None, "lambda_adapt": None, **measured},
+        {"run": "with", "motions": 10, "lambda_spat": 2.0, "lambda_adapt": 3.0, **measured},
+        {"run": "converted", "motions": 10, "lambda_spat": None, "lambda_adapt": None, **measured},
     ]
     text = write_report(tmp_path, {**ABOUT, "times": "segments"}, runs)
     assert (tmp_path / "localisation.md").read_text(encoding="utf-8") == text
@@ -40,9 +41,17 @@ def test_table_of_a_real_run(trained, tmp_path: Path) -> None:  # noqa: ANN001
     assert content["runs"] == json.loads(json.dumps(runs)) and content["width"] == 1.5
 
 
-def test_nothing_to_measure_is_a_dash(word) -> None:  # noqa: ANN001
-    from types import SimpleNamespace
+def test_what_was_done_is_said(word, tmp_path: Path) -> None:  # noqa: ANN001
+    measured = measure([word()], SimpleNamespace(segments=None, fps=10.0), references=False)
+    runs = [{"run": f"a|{n}", "motions": n, "lambda_spat": 0.0, "lambda_adapt": 0.0, **measured} for n in (9, 1200)]
+    text = write_report(tmp_path, {**ABOUT, "times": "active", "force_gate": 0.7}, runs)
+    assert "here, 9 or 1,200 motions (the filters of the runs differ, so they cannot be compared); words of" in text
+    assert "captions found (beam size 2, gate forced to 0.7)" in text and "| | a\\|9 | a\\|1200 |" in text
+    text = write_report(tmp_path, {**ABOUT, "times": "active", "words": "reference"}, runs[:1])
+    assert "here, 9 motions; words of reference captions;" in text
 
+
+def test_nothing_to_measure_is_a_dash(word) -> None:  # noqa: ANN001
     measured = measure([word()], SimpleNamespace(segments=None, fps=10.0), references=False)
     found = rows(table([{"run": "r", "lambda_spat": 0.0, "lambda_adapt": 0.25, **measured}]))
     assert found["lambda_spat"] == ["0"] and found["lambda_adapt"] == ["0.25"]

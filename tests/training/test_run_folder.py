@@ -66,6 +66,8 @@ def test_a_damaged_file_is_named(run, name, damage):
         (lambda c: c["model"].update(vocab_size=5), "words, but the model has 5"),
         (lambda c: c["data"].update(std=[1.0, 0.0, 1.0]), "std"),
         (lambda c: c.pop("data"), "config.json"),
+        (lambda c: c.update(training=[1]), r"training: got \[1\], expected an object or null"),
+        (lambda c: c.update(training={"lambda_spat": "2"}), "lambda_spat: got '2', expected a number"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_explained(run, change, message):
@@ -73,6 +75,15 @@ def test_a_configuration_that_does_not_fit_is_explained(run, change, message):
     change(config)
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=message):
+        load_run(run)
+
+
+def test_weights_that_are_not_numbers(run):
+    model = load_run(run).model
+    with torch.no_grad():
+        model.output.bias[1] = float("nan")
+    save_weights(run / "model.safetensors", model)
+    with pytest.raises(UserError, match=r"model.safetensors: output.bias has values that are not finite"):
         load_run(run)
 
 
@@ -84,10 +95,11 @@ def test_what_is_not_a_run_folder(tmp_path):
 
 
 def test_a_failed_block_leaves_no_folder(tmp_path):
-    with pytest.raises(KeyError), new_folder(tmp_path / "run") as folder:
-        (folder / "half").write_text("half")
-        raise KeyError
-    assert not any(tmp_path.iterdir())
+    for path in (tmp_path / "run", tmp_path / "new" / "parent" / "run"):
+        with pytest.raises(KeyError), new_folder(path) as folder:
+            (folder / "half").write_text("half")
+            raise KeyError
+        assert not any(tmp_path.iterdir())
 
 
 def test_an_existing_folder_is_refused(run):
