@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.config import PAD, CaptionerConfig
-from m2t_fast.decoding.result import Generation
+from m2t_fast.decoding.decoder import Memory, State
+from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
+from m2t_fast.ops import decode
 from m2t_fast.ops.checks import check_shape, checked_indices
-from m2t_fast.ops.gate import check_force_gate
+from m2t_fast.ops.decode import DecoderWeights
 
 
 class CaptionerOutput(NamedTuple):
@@ -33,30 +35,6 @@ class CaptionerOutput(NamedTuple):
     """(B, L): beta before the sigmoid."""
     words: Tensor
     """(B, L) int64: the words that were read, reference words or the model's own."""
-
-
-class Memory(NamedTuple):
-    """What decoding needs of B motions; computed once, whatever the words."""
-
-    parts: Tensor
-    """(B, T, P, H)."""
-    temporal_keys: Tensor
-    """(B, T, S, D)."""
-    spatial_keys: Tensor
-    """(B, T, S, D)."""
-    lengths: Tensor
-    """(B,) int64."""
-
-    def select(self, rows: Tensor) -> Memory:
-        """The memory of the motions ``rows`` (int64), cut to their longest."""
-        lengths = self.lengths[rows]
-        frames = int(lengths.max()) if len(rows) else 0
-        parts, temporal_keys, spatial_keys = (x[rows, :frames] for x in self[:3])
-        return Memory(parts, temporal_keys, spatial_keys, lengths)
-
-
-State = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(hidden, cell) of the bottom and of the top LSTM, each (B, C)."""
 
 
 class Draws(NamedTuple):
@@ -187,52 +165,51 @@ class Captioner(nn.Module):
             words,
         )
 
-    def next_word(
-        self,
-        memory: Memory,
-        hidden: Tensor,
-        top: Tensor,
-        word: Tensor,
-        mixed_word: Tensor,
-        force_gate: float | None = None,
-    ) -> Tensor:
-        """Logits (B, K, V) of K independent words a motion, from LSTM outputs (B, K, C) and embeddings (B, K, E)."""
-        context = self.attention(
-            memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden
-        ).context
-        return self.output(self.step(context, hidden, top, word, mixed_word, force_gate).features)
+    def decoder_weights(self) -> DecoderWeights:
+        """The weights that decode words, as ``ops.search`` and ``ops.sample_words`` take them."""
+        bottom, top, attention, step = self.bottom_lstm, self.top_lstm, self.attention, self.step
+        return DecoderWeights(
+            self.embedding.weight,
+            bottom.weight_ih,
+            bottom.weight_hh,
+            bottom.bias_ih,
+            bottom.bias_hh,
+            top.weight_ih,
+            top.weight_hh,
+            top.bias_ih,
+            top.bias_hh,
+            attention.temporal_query.weight,
+            attention.temporal_query.bias,
+            attention.spatial_query.weight,
+            attention.spatial_query.bias,
+            attention.temporal_weight,
+            attention.spatial_weight,
+            attention.spatial_bias,
+            step.gate_hidden.weight[0],
+            step.gate_word.weight[0],
+            (step.gate_hidden.bias + step.gate_word.bias)[0],
+            step.context.weight,
+            step.context.bias,
+            step.language.weight,
+            step.language.bias,
+            step.mixture.weight,
+            step.mixture.bias,
+            self.output.weight,
+            self.output.bias,
+        )
 
     @torch.no_grad()
     def input_words(self, memory: Memory, tokens: Tensor, draws: Draws) -> Tensor:
         """The L input words (B, L) that step-by-step scheduled sampling would read, without gradients.
 
-        A step whose coin is False reads the argmax of the step before. Attention and logits are computed for those
-        steps alone; the words between them run through the LSTMs in one call.
+        A step whose coin is False reads the argmax of the step before.
         """
         words = tokens[:, :-1]
         if draws.coins is None:
             return words
-        words = words.clone()
-        # A graph cannot depend on the coins' values: it makes every word and selects.
-        every = torch.compiler.is_compiling()
-        own = range(1, words.shape[1]) if every else (draws.coins[1:].logical_not().nonzero()[:, 0] + 1).tolist()
-        state: State | None = None
-        start = 0
-        for position in own:
-            word = self.embedding(words[:, start:position])
-            first, second = word, word
-            if draws.dropout is not None:
-                first, second = (word * mask[:, start:position] for mask in draws.dropout)
-            hidden, top, state = self.run_lstms(first, state)
-            logits = self.next_word(memory, hidden[:, -1:], top[:, -1:], word[:, -1:], second[:, -1:])
-            predicted = logits[:, 0].argmax(-1)
-            words[:, position] = (
-                torch.where(draws.coins[position].to(words.device), words[:, position], predicted)
-                if every
-                else predicted
-            )
-            start = position
-        return words
+        return decode.sample_words(
+            *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
+        )
 
     @torch.no_grad()
     def generate(
@@ -261,23 +238,12 @@ class Captioner(nn.Module):
         Raises:
             ValueError: an argument is out of range or a shape does not fit. TypeError: a dtype does not fit.
         """
-        from m2t_fast.decoding import beam_search, greedy_search, with_attention
-
         lengths = self._checked_motion(motion, lengths)
-        for name, value in (("beam_size", beam_size), ("max_length", max_length)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-            if value < 1:
-                raise ValueError(f"{name}: got {value}, expected at least 1")
-        if not length_penalty >= 0.0:
-            raise ValueError(f"length_penalty: got {length_penalty!r}, expected a number of at least 0")
-        check_force_gate(force_gate)
         memory = self.encode(motion, lengths)
-        if beam_size == 1:
-            tokens, scores = greedy_search(self, memory, max_length, length_penalty, force_gate)
-        else:
-            tokens, scores = beam_search(self, memory, beam_size, max_length, length_penalty, force_gate)
-        return with_attention(self, memory, tokens, scores, force_gate)
+        tokens, scores, *attention = decode.search(
+            *memory, self.decoder_weights(), beam_size, max_length, length_penalty, force_gate, self.attention.scale
+        )
+        return Generation(tokens, scores, GeneratedAttention(*attention))
 
     def _checked_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
         sizes = {"J": self.config.joints}

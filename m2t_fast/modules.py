@@ -41,12 +41,34 @@ class PartEncoder(nn.Module):
         )
 
 
+def lstm(
+    x: Tensor,
+    state: tuple[Tensor, Tensor] | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Outputs (B, L, C) and the last (hidden, cell), each (B, C), over x (B, L, I); ``state`` None starts at zero.
+
+    ``weight_ih`` (4C, I), ``weight_hh`` (4C, C), biases (4C,), gates in torch's order i, f, g, o.
+    """
+    if state is None:
+        zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
+        state = zeros, zeros
+    start = (state[0][None].contiguous(), state[1][None].contiguous())
+    weights: list[Tensor] = [weight_ih, weight_hh, bias_ih, bias_hh]
+    output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
+        x.contiguous(), start, weights, True, 1, 0.0, False, False, True
+    )
+    return output, (hidden[0], cell[0])
+
+
 class LSTM(nn.Module):
     """One LSTM layer over (B, L, I), with torch's kernels; ``torch.nn.LSTM`` itself a fullgraph compile refuses."""
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
-        self.hidden_size = hidden_size
         self.weight_ih = _uniform(4 * hidden_size, input_size, fan_in=hidden_size)
         self.weight_hh = _uniform(4 * hidden_size, hidden_size, fan_in=hidden_size)
         self.bias_ih = _uniform(4 * hidden_size, fan_in=hidden_size)
@@ -54,15 +76,7 @@ class LSTM(nn.Module):
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Outputs (B, L, C) and the last (hidden, cell), each (B, C); ``state`` None starts at zero."""
-        if state is None:
-            zeros = x.new_zeros(x.shape[0], self.hidden_size)
-            state = zeros, zeros
-        start = (state[0][None].contiguous(), state[1][None].contiguous())
-        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
-            x.contiguous(), start, weights, True, 1, 0.0, False, False, True
-        )
-        return output, (hidden[0], cell[0])
+        return lstm(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
 
 class SpatioTemporalAttention(nn.Module):

@@ -4,12 +4,14 @@
 #include "common/isa.h"
 #include "common/workspace.h"
 #include "cpu/attention.h"
+#include "cpu/decode.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 
 #if M2T_X86_VARIANTS
 M2T_BEGIN_AVX2
 #include "cpu/attention_kernel.h"
+#include "cpu/decode_kernel.h"
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"
 M2T_END_TARGET

@@ -4,9 +4,11 @@
 #include "common/isa.h"
 #include "common/workspace.h"
 #include "cpu/attention.h"
+#include "cpu/decode.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 
 #include "cpu/attention_kernel.h"
+#include "cpu/decode_kernel.h"
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SOS
-from m2t_fast.decoding.greedy import select_state
-
-if TYPE_CHECKING:
-    from m2t_fast.captioner import Captioner, Memory, State
+from m2t_fast.decoding.decoder import Decoder, Memory, State, select_state
 
 
 def beam_search(
-    model: Captioner,
-    memory: Memory,
-    beam_size: int,
-    max_length: int,
-    length_penalty: float,
-    force_gate: float | None,
+    decoder: Decoder, memory: Memory, beam_size: int, max_length: int, length_penalty: float
 ) -> tuple[Tensor, Tensor]:
-    """Tokens (B, K, W) and scores (B, K) of the best K captions found, best first; W <= max_length.
+    """Tokens (B, K, max_length) and scores (B, K) of the best K captions found, best first.
 
     Each motion keeps K growing hypotheses and, apart from them, the K best finished ones. A finished hypothesis
     takes no further part in the computation. A motion is done when it has K finished ones and no growing hypothesis
@@ -35,7 +25,7 @@ def beam_search(
     tokens = torch.full((batch, beams, max_length), PAD, dtype=torch.int64, device=device)
     scores = torch.full((batch, beams), -torch.inf, dtype=precision, device=device)
     if batch == 0:
-        return tokens[..., :1], scores
+        return tokens, scores
 
     active = torch.arange(batch, device=device)
     done_tokens, done_scores = tokens.clone(), scores.clone()
@@ -46,10 +36,10 @@ def beam_search(
     state: State | None = None
     for step in range(max_length):
         rows = len(active)
-        embedded = model.embedding(word.view(-1, 1))
-        hidden, top, state = model.run_lstms(embedded, state)
+        embedded = decoder.embed(word.view(-1, 1))
+        hidden, top, state = decoder.run_lstms(embedded, state)
         hidden, top, embedded = (x.view(rows, beams, -1) for x in (hidden, top, embedded))
-        logits = model.next_word(memory, hidden, top, embedded, embedded, force_gate)
+        logits = decoder.next_word(memory, hidden, top, embedded, embedded)
         candidates = total[..., None] + logits.to(precision).log_softmax(-1)
         length = float(step + 1) ** length_penalty
 
@@ -86,8 +76,7 @@ def beam_search(
             active, memory = active[going], memory.select(going)
             prefix, word, total = prefix[going], word[going], total[going]
             done_tokens, done_scores = done_tokens[going], done_scores[going]
-    width = int((tokens != PAD).any(dim=1).any(dim=0).nonzero().max()) + 1 if (tokens != PAD).any() else 1
-    return tokens[..., :width], scores
+    return tokens, scores
 
 
 def _best(tokens: Tensor, scores: Tensor, beams: int) -> tuple[Tensor, Tensor]:

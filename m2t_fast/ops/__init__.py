@@ -1,6 +1,7 @@
 """Differentiable registered ops, the same call on every backend."""
 
 from m2t_fast.ops.attention import AttentionOutput, spatio_temporal_attention
+from m2t_fast.ops.decode import DecoderWeights, SearchOutput, sample_words, search
 from m2t_fast.ops.encoder import part_encoder
 from m2t_fast.ops.gate import GateOutput, gated_decoder_step
 from m2t_fast.ops.keys import attention_keys
@@ -9,11 +10,15 @@ from m2t_fast.ops.registry import available_backends, use_backend
 
 __all__ = [
     "AttentionOutput",
+    "DecoderWeights",
     "GateOutput",
+    "SearchOutput",
     "attention_keys",
     "available_backends",
     "gated_decoder_step",
     "part_encoder",
+    "sample_words",
+    "search",
     "spatial_loss",
     "spatio_temporal_attention",
     "use_backend",

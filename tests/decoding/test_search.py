@@ -8,13 +8,14 @@ import math
 import pytest
 import torch
 
-from m2t_fast import Captioner, CaptionerConfig
+from m2t_fast import Captioner, CaptionerConfig, available_backends, use_backend
 from m2t_fast.config import EOS, PAD, SOS
+from m2t_fast.decoding.decoder import Decoder
 
 
-@pytest.fixture(autouse=True)
-def no_gradients():
-    with torch.no_grad():
+@pytest.fixture(autouse=True, params=available_backends())
+def on_every_backend(request):
+    with torch.no_grad(), use_backend(request.param):
         yield
 
 
@@ -166,17 +167,18 @@ def test_a_forced_gate_is_used_and_returned(beam_size):
 
 
 def test_a_finished_motion_costs_nothing_more(monkeypatch):
-    """Rows that reach the attention shrink as captions end."""
+    """Rows that reach the attention shrink as captions end, in the search that every backend can fall back on."""
     model = ending(0)
     rows = []
-    original = Captioner.next_word
+    original = Decoder.next_word
 
     def counted(self, memory, *arguments):
         rows.append(len(memory.lengths))
         return original(self, memory, *arguments)
 
-    monkeypatch.setattr(Captioner, "next_word", counted)
-    found = model.generate(*motions(B=8, seed=3), beam_size=1, max_length=9)
+    monkeypatch.setattr(Decoder, "next_word", counted)
+    with use_backend("reference"):
+        found = model.generate(*motions(B=8, seed=3), beam_size=1, max_length=9)
     words = [row.index(EOS) + 1 if EOS in row else 9 for row in found.tokens[:, 0].tolist()]
     assert len(set(words)) > 1 and sum(rows) == sum(words)
 

@@ -1,6 +1,7 @@
 """Backend ``cpu``: C++ kernels, which skip padding and hold no tensor of words x frames x attention size."""
 
 from m2t_fast.ops.cpu.attention import spatio_temporal_attention, spatio_temporal_attention_backward
+from m2t_fast.ops.cpu.decode import sample_words, search
 from m2t_fast.ops.cpu.encoder import part_encoder, part_encoder_backward
 from m2t_fast.ops.cpu.gate import gated_decoder_step, gated_decoder_step_backward
 from m2t_fast.ops.cpu.keys import attention_keys, attention_keys_backward
@@ -18,6 +19,8 @@ __all__ = [
     "gated_decoder_step_backward",
     "part_encoder",
     "part_encoder_backward",
+    "sample_words",
+    "search",
     "spatial_loss",
     "spatial_loss_backward",
     "spatio_temporal_attention",

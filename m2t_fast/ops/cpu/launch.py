@@ -13,7 +13,7 @@ from torch import Tensor
 
 from m2t_fast import native
 
-INTERFACE = 2
+INTERFACE = 3
 """The extension's own number for the functions it offers; ``csrc/bindings.cpp`` must agree."""
 
 INSTRUCTION_SETS = {"best": -1, "baseline": 0, "avx2": 1, "avx512": 2}

@@ -1,0 +1,27 @@
+"""Scheduled sampling word by word: which words a step-by-step decoder would read."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from m2t_fast.decoding.decoder import Decoder, Memory, State
+
+
+def sampled_words(
+    decoder: Decoder, memory: Memory, words: Tensor, coins: Tensor, dropout: tuple[Tensor | None, Tensor | None]
+) -> Tensor:
+    """Words (B, L): those given where the coin (L,) is True or first, else the argmax of the step before.
+
+    Attention and logits are computed for those steps alone; the words between them run through the LSTMs in one call.
+    """
+    words = words.clone()
+    state: State | None = None
+    start = 0
+    for position in (coins[1:].logical_not().nonzero()[:, 0] + 1).tolist():
+        word = decoder.embed(words[:, start:position])
+        first, second = (word if factors is None else word * factors[:, start:position] for factors in dropout)
+        hidden, top, state = decoder.run_lstms(first, state)
+        logits = decoder.next_word(memory, hidden[:, -1:], top[:, -1:], word[:, -1:], second[:, -1:])
+        words[:, position] = logits[:, 0].argmax(-1)
+        start = position
+    return words
