@@ -126,9 +126,10 @@ class _Accelerated:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The class made here has no name to import; copies and pickles name the module's own class.
-        _, (own, *_), state, *rest = super().__reduce_ex__(max(int(protocol), 2))  # type: ignore[misc]
+        reduced: Any = super().__reduce_ex__(max(int(protocol), 2))
+        _, _, state, *rest = reduced
         state = {name: _detached(value) if name in _LEFT else value for name, value in state.items()}
-        return (_empty, (own.__mro__[2],), state, *rest)
+        return (_empty, (type(self).__mro__[2],), state, *rest)
 
 
 _CLASSES: dict[type, type] = {}
@@ -144,7 +145,7 @@ def _accelerated(own: type) -> type:
 
 def _empty(own: type) -> Any:
     """An accelerated module of class ``own`` whose state is still to come."""
-    made = _accelerated(own)
+    made: Any = _accelerated(own)
     return made.__new__(made)
 
 
@@ -226,39 +227,36 @@ def _encode(x: Tensor, lengths: Tensor, ours: Mapping[str, Tensor], config: Capt
     motion = x.transpose(0, 1).unflatten(2, (config.joints, 3))
     motion = torch.cat([motion[:, :, :1], motion[:, :, 1:] + motion[:, :, :1]], dim=2)
     joints = [joint for part in config.parts for joint in part]
-    layers = (ours[f"encoder.{name}"] for name in ("weight1", "bias1", "weight2", "bias2"))
-    parts = encoder.unchecked(motion, lengths, *layers, joints, [len(part) for part in config.parts])
+    first, second = ((ours[f"encoder.weight{layer}"], ours[f"encoder.bias{layer}"]) for layer in (1, 2))
+    parts = encoder.unchecked(motion, lengths, *first, *second, joints, [len(part) for part in config.parts])
     names = [f"attention.{which}_key.{kind}" for which in ("temporal", "spatial") for kind in ("weight", "bias")]
     return Memory(parts, *keys.unchecked(parts, lengths, *(ours[name] for name in names)), lengths)
 
 
-def _decoder_weights(ours: Mapping[str, Tensor], temporal_bias: Tensor) -> DecoderWeights:
-    """The decoder's weights; ``temporal_bias``, which cancels, gets the zero gradient that it has in the authors' code.
-
-    Without one an optimiser would leave it out of its weight decay.
-    """
-    lstms = [f"{lstm}.{name}" for lstm in ("bottom_lstm", "top_lstm") for name in _LSTM]
-    return DecoderWeights(
-        ours["embedding.weight"],
-        *(ours[name] for name in lstms),
-        *(ours[f"attention.{name}"] for name in _ATTENTION),
-        gate_hidden=ours["step.gate_hidden.weight"][0],
-        gate_word=ours["step.gate_word.weight"][0],
-        gate_bias=(ours["step.gate_hidden.bias"] + ours["step.gate_word.bias"])[0],
-        context=ours["step.context.weight"],
-        context_bias=ours["step.context.bias"],
-        language=ours["step.language.weight"],
-        language_bias=ours["step.language.bias"],
-        mixture=ours["step.mixture.weight"],
-        mixture_bias=ours["step.mixture.bias"],
-        output=ours["output.weight"],
-        output_bias=ours["output.bias"] + 0 * temporal_bias,
-    )
-
-
 _LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _QUERIES = ("temporal_query.weight", "temporal_query.bias", "spatial_query.weight", "spatial_query.bias")
-_ATTENTION = (*_QUERIES, "temporal_weight", "spatial_weight", "spatial_bias")
+_BEFORE_GATE = (
+    "embedding.weight",
+    *(f"{lstm}.{name}" for lstm in ("bottom_lstm", "top_lstm") for name in _LSTM),
+    *(f"attention.{name}" for name in (*_QUERIES, "temporal_weight", "spatial_weight", "spatial_bias")),
+)
+_AFTER_GATE = tuple(f"step.{name}.{kind}" for name in ("context", "language", "mixture") for kind in ("weight", "bias"))
+
+
+def _decoder_weights(ours: Mapping[str, Tensor], temporal_bias: Tensor) -> DecoderWeights:
+    """The decoder's weights, in the order of :class:`DecoderWeights`.
+
+    ``temporal_bias``, which cancels in the softmax, gets the zero gradient that it has in the authors' code: without a
+    gradient an optimiser would leave it out of its weight decay.
+    """
+    gate_bias = ours["step.gate_hidden.bias"] + ours["step.gate_word.bias"]
+    weights = [
+        *(ours[name] for name in _BEFORE_GATE),
+        *(ours["step.gate_hidden.weight"][0], ours["step.gate_word.weight"][0], gate_bias[0]),
+        *(ours[name] for name in _AFTER_GATE),
+        *(ours["output.weight"], ours["output.bias"] + 0 * temporal_bias),
+    ]
+    return DecoderWeights(*weights)
 
 
 def _drops(dropout: nn.Dropout) -> bool:
