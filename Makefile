@@ -10,7 +10,7 @@ VENV ?= .venv
 # Pinned, so that the demo learns the same everywhere; TORCH=torch takes the newest. On Linux pip's usual index holds the
 # CUDA build (gigabytes); with PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels pip takes the CPU build instead.
 TORCH ?= torch==2.13.0
-# Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'".
+# Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'", or "-k 'kit and not compile'" for a short `make bench`.
 PYTEST_ARGS ?=
 
 # A thread that waits for another must not keep the core busy: where cores are shared it would slow everything down.
@@ -40,7 +40,7 @@ sanitize: $(VENV)/.installed-dev
 	@.ci/sanitize $(VENV)
 
 bench: $(VENV)/.installed-dev
-	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only
+	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
 
 # The gallery and the tables of docs/, from two runs that differ in their guidance; one thread, so that sums are the same.
 docs: export OMP_NUM_THREADS = 1

@@ -17,22 +17,26 @@ template <>
 struct Lanes<float> {
     typedef float V __attribute__((vector_size(M2T_VECTOR_BYTES)));
     typedef std::int32_t I __attribute__((vector_size(M2T_VECTOR_BYTES)));
+    typedef std::uint32_t U __attribute__((vector_size(M2T_VECTOR_BYTES)));
 };
 template <>
 struct Lanes<double> {
     typedef double V __attribute__((vector_size(M2T_VECTOR_BYTES)));
     typedef std::int64_t I __attribute__((vector_size(M2T_VECTOR_BYTES)));
+    typedef std::uint64_t U __attribute__((vector_size(M2T_VECTOR_BYTES)));
 };
 #else
 template <>
 struct Lanes<float> {
     using V = float;
     using I = std::int32_t;
+    using U = std::uint32_t;
 };
 template <>
 struct Lanes<double> {
     using V = double;
     using I = std::int64_t;
+    using U = std::uint64_t;
 };
 #endif
 
@@ -40,6 +44,9 @@ template <typename T>
 using Vec = typename Lanes<T>::V;
 template <typename T>
 using Bits = typename Lanes<T>::I;
+// For sums that may leave the range, where what comes of it is thrown away.
+template <typename T>
+using UnsignedBits = typename Lanes<T>::U;
 
 template <typename T>
 constexpr std::int64_t lanes() {
@@ -88,8 +95,8 @@ void store_first(T* p, Vec<T> v, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) p[i] = values[i];
 }
 
-// The vector, in a register: GCC moves a vector that it sees taken to pieces to memory, where a loop that adds to it then
-// finds it, at three times the cost.
+// The vector, in a register: GCC moves a vector that it sees taken to pieces to memory, where a loop that adds to it
+// then finds it, at three times the cost.
 template <typename V>
 V in_register(V v) {
 #if M2T_X86_VARIANTS && M2T_VECTOR_BYTES == 64
@@ -171,7 +178,7 @@ inline Vec<float> reduce(Vec<float> x, Vec<float>& power) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, held in the low mantissa bits
     const Vec<float> shifted = x * 1.44269504f + magic;
     const Vec<float> n = shifted - magic;
-    power = reinterpret<Vec<float>>((reinterpret<Bits<float>>(shifted) << 23) + 0x3f800000);
+    power = reinterpret<Vec<float>>((reinterpret<UnsignedBits<float>>(shifted) << 23) + 0x3f800000u);
     return (x - n * 0.693145752f) - n * 1.42860677e-6f;  // ln 2 in two numbers; the first product is exact
 }
 
@@ -179,7 +186,7 @@ inline Vec<double> reduce(Vec<double> x, Vec<double>& power) {
     const double magic = 6755399441055744.0;  // 1.5 * 2^52
     const Vec<double> shifted = x * 1.4426950408889634 + magic;
     const Vec<double> n = shifted - magic;
-    power = reinterpret<Vec<double>>((reinterpret<Bits<double>>(shifted) << 52) + 0x3ff0000000000000);
+    power = reinterpret<Vec<double>>((reinterpret<UnsignedBits<double>>(shifted) << 52) + 0x3ff0000000000000u);
     return (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
 }
 
@@ -252,7 +259,8 @@ inline Vec<float> tanh(Vec<float> x) {
     const Vec<float> a = at_most(reinterpret<Vec<float>>(reinterpret<Bits<float>>(x) ^ sign), 9.2f);
     const float magic = 12582912.0f;  // as in `reduce`
     const Vec<float> shifted = a * 2.88539008f + magic;
-    const Vec<float> twice_power = reinterpret<Vec<float>>((reinterpret<Bits<float>>(shifted) << 23) + 0x40000000);
+    const UnsignedBits<float> exponent = reinterpret<UnsignedBits<float>>(shifted) << 23;
+    const Vec<float> twice_power = reinterpret<Vec<float>>(exponent + 0x40000000u);
     const Vec<float> r = a - (shifted - magic) * 0.34657359f;
     Vec<float> q = r * 0.0444240046501f + 0.133866347567f;
     q = q * r + 0.333337630904f;

@@ -47,14 +47,14 @@ template <typename T>
 struct DecodeModel {
     DecodeSizes n;
     DecodeMemory<T> memory;
-    const T* embedding;                                         // (V, E)
-    Layer<T> bottom, top;                                       // (4C, E+C), (4C, 2C): gates i, f, g, o of [input; hidden]
-    Layer<T> query;                                             // (2D, C): temporal, then spatial
-    const T *temporal_weight, *spatial_weight, *spatial_bias;   // (D), (R, D), (R)
+    const T* embedding;                                          // (V, E)
+    Layer<T> bottom, top;                                        // (4C, E+C), (4C, 2C): gates i, f, g, o of [x; hidden]
+    Layer<T> query;                                              // (2D, C): temporal, then spatial
+    const T *temporal_weight, *spatial_weight, *spatial_bias;    // (D), (R, D), (R)
     const T *gate_hidden_weight, *gate_word_weight, *gate_bias;  // (C), (E), (1)
-    Layer<T> context, language, mixture, output;                // (D, H), (D, C), (M, E+D+C), (V, M)
-    double scale, sigma_min;                                    // rho of eq. 8; lower clamp of the window's width, frames
-    double force_gate;                                          // replaces the gate, or NaN
+    Layer<T> context, language, mixture, output;                 // (D, H), (D, C), (M, E+D+C), (V, M)
+    double scale, sigma_min;                                     // rho of eq. 8; lower clamp of sigma, in frames
+    double force_gate;                                           // replaces the gate, or NaN
 };
 
 // The keys of a motion as the scores read them, rows `step` apart; see decode_attention.h.

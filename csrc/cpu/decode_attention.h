@@ -18,8 +18,9 @@ namespace M2T_ISA {
 constexpr std::int64_t kKeysAhead = 4;
 // Rows of parts that are summed together: they stay in the first cache while the next ones are asked for.
 constexpr std::int64_t kMixedTogether = 32;
-// Keys up to this size are kept as exp(2k). Then a query may be cut at kKeyLimit + kSaturated without a change in tanh,
-// and exp(2k) exp(2q) <= exp(2 * (16 + 16 + 10)) is a normal number. Motions with larger keys, if any, are scored by tanh.
+// Keys up to this size are kept as exp(2k). Then a query may be cut at 10 beyond it (double: 19) without a change in
+// tanh, and exp(2k) exp(2q) <= exp(2 * (16 + 16 + 10)) is a normal number. Motions with larger keys, if any, are scored
+// by tanh.
 constexpr double kKeyLimit = 16;
 template <typename T>
 constexpr T query_limit() {
@@ -46,33 +47,24 @@ Vec<T> within(Vec<T> x, T limit) {
     return -at_most<T>(-at_most<T>(x, limit), limit);
 }
 
-// Copies rows of `dim` elements to rows of `step`, as exp(2x) if `exponential`. The excess holds zeros or their
-// exponentials: a weight of 0 awaits them.
+// Copies rows of `dim` elements to rows of `step`, as exp(2x) of x within the limit if `exponential`, and returns the
+// largest size of an element. The excess holds zeros or their exponentials: a weight of 0 awaits them.
 template <typename T>
-void prepare_rows(const T* from, std::int64_t count, std::int64_t dim, std::int64_t step, bool exponential, T limit,
-                  T* to) {
+T prepare_rows(const T* from, std::int64_t count, std::int64_t dim, std::int64_t step, bool exponential, T limit,
+               T* to) {
     constexpr std::int64_t W = lanes<T>();
+    Vec<T> most = {};
     for (std::int64_t i = 0; i < count; ++i) {
         for (std::int64_t d = 0; d < step; d += W) {
-            const std::int64_t rest = std::clamp<std::int64_t>(dim - d, 0, W);
-            const Vec<T> x = load_first(from + i * dim + d, rest);
+            const Vec<T> x = load_first(from + i * dim + d, std::clamp<std::int64_t>(dim - d, 0, W));
+            const Vec<T> size = x < Vec<T>{} ? -x : x;
+            most = size > most ? size : most;
             store(to + i * step + d, exponential ? exp_of_twice(within(x, limit)) : x);
         }
     }
-}
-
-template <typename T>
-bool all_within(const T* x, std::int64_t count, T limit) {
-    constexpr std::int64_t W = lanes<T>();
-    Vec<T> most = {};
-    for (std::int64_t i = 0; i < count; i += W) {
-        const Vec<T> v = load_first(x + i, std::min(W, count - i));
-        const Vec<T> size = v < Vec<T>{} ? -v : v;
-        most = size > most ? size : most;
-    }
     T values[W];
     store(values, most);
-    return largest(values, W) <= limit;
+    return largest(values, W);
 }
 
 template <typename T>
@@ -98,14 +90,15 @@ void prepare_motion(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t b
     keys.frames = std::clamp<std::int64_t>(m.memory.lengths[b], 0, n.frames);
     keys.parts = m.memory.parts + b * n.frames * n.parts * n.part_dim;
     const std::int64_t first = b * n.frames * n.slots * n.attention_dim;
-    const std::int64_t count = keys.frames * n.slots, elements = count * n.attention_dim;
     const T limit = static_cast<T>(kKeyLimit);
-    keys.exponential = all_within(m.memory.temporal_keys + first, elements, limit) &&
-                       all_within(m.memory.spatial_keys + first, elements, limit);
-    for (const auto& [from, to] : {std::pair(m.memory.temporal_keys, keys.temporal),
-                                   std::pair(m.memory.spatial_keys, keys.spatial)}) {
-        prepare_rows(from + first, count, n.attention_dim, n.step(sizeof(T)), keys.exponential, limit, to);
-    }
+    const auto prepare = [&](bool exponential) {
+        const std::int64_t count = keys.frames * n.slots, dim = n.attention_dim, step = n.step(sizeof(T));
+        keys.exponential = exponential;
+        return std::max(
+            prepare_rows(m.memory.temporal_keys + first, count, dim, step, exponential, limit, keys.temporal),
+            prepare_rows(m.memory.spatial_keys + first, count, dim, step, exponential, limit, keys.spatial));
+    };
+    if (prepare(true) > limit) prepare(false);
 }
 
 // Rows weight rows of one key with Words words: out[word][row].
@@ -202,7 +195,8 @@ void mix_block(const T* weights, std::int64_t stride, const T* parts, std::int64
     }
 }
 
-// Eq. 8 for Words words from `l` on: sums of the parts' features (pairs, H) with the words' weights, some rows at a time.
+// Eq. 8 for Words words from `l` on: sums of the parts' features (pairs, H) with the words' weights, some rows at a
+// time.
 template <typename T, int Words>
 void mix_parts(const DecodeSizes& n, const DecodeRows<T>& rows, const PreparedKeys<T>& keys, std::int64_t first,
                std::int64_t l) {

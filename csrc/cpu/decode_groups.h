@@ -49,7 +49,7 @@ private:
 };
 
 // Bytes of keys and recorded attention that a group may take: more motions at a time are no faster.
-constexpr std::int64_t kGroupBytes = std::int64_t(64) << 20;
+constexpr std::int64_t kGroupBytes = std::int64_t(128) << 20;
 
 // The split of a batch: motion i of group g is motion g + i * count. A motion's result does not depend on its group,
 // so the split may depend on the number of threads.

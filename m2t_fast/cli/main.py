@@ -14,7 +14,7 @@ from m2t_fast._version import __version__
 from m2t_fast.errors import UserError
 
 PROGRAM = "m2t-fast"
-COMMANDS: tuple[str, ...] = ("train", "evaluate", "caption", "interpret", "validate", "convert", "info", "demo")
+COMMANDS = ("train", "evaluate", "caption", "interpret", "validate", "bench", "convert", "info", "demo")
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141

@@ -1,0 +1,79 @@
+"""The captioner as others compute it: step by step, in plain PyTorch, compiled, and one motion at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from m2t_fast import losses, reference
+from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
+from m2t_fast.config import CaptionerConfig
+from m2t_fast.decoding.decoder import Decoder, Memory
+from m2t_fast.ops import attention, encoder, gate, keys
+from m2t_fast.ops.registry import use_backend
+from m2t_fast.reference.stepwise import stepwise
+
+
+@contextlib.contextmanager
+def plain_pytorch() -> Iterator[None]:
+    """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel."""
+
+    def part_encoder(*arguments: Any) -> Tensor:
+        motion, lengths, weight1, bias1, weight2, bias2, joints, counts = arguments
+        return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, split(joints, counts))
+
+    with (
+        use_backend("reference"),
+        mock.patch.object(attention, "unchecked", reference.spatio_temporal_attention),
+        mock.patch.object(gate, "gated_decoder_step", reference.gated_decoder_step),
+        mock.patch.object(encoder, "unchecked", part_encoder),
+        mock.patch.object(keys, "unchecked", reference.attention_keys),
+        mock.patch.object(losses, "spatial_loss", reference.spatial_loss),
+    ):
+        yield
+
+
+def split(joints: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
+    """One list of joints as a list a part."""
+    ends = torch.tensor(counts).cumsum(0).tolist()
+    return [list(joints[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+
+
+class StepwiseCaptioner(Captioner):
+    """Trains as the released code does: word by word, keys anew for every word."""
+
+    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
+        """See :meth:`Captioner.run`."""
+        return stepwise(self, motion, lengths, tokens, draws)
+
+
+class CompiledCaptioner(Captioner):
+    """Trains with encoder and parallel pass under ``torch.compile``; scheduled sampling, which is a loop, without."""
+
+    def __init__(self, config: CaptionerConfig):
+        super().__init__(config)
+        self.compiled_encode = torch.compile(self.encode, dynamic=False)
+        self.compiled_decode = torch.compile(self.decode, dynamic=False)
+
+    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
+        """See :meth:`Captioner.run`."""
+        memory = self.compiled_encode(motion, lengths)
+        return self.compiled_decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
+
+
+@contextlib.contextmanager
+def keys_anew(model: Captioner) -> Iterator[None]:
+    """Inside the block a search in Python makes the keys anew for every word, as the released code does."""
+    next_word = Decoder.next_word
+
+    def uncached(decoder: Decoder, memory: Memory, *rest: Any) -> Tensor:
+        temporal, spatial = model.attention.keys(memory.parts, memory.lengths)
+        return next_word(decoder, memory._replace(temporal_keys=temporal, spatial_keys=spatial), *rest)
+
+    with mock.patch.object(Decoder, "next_word", uncached):
+        yield
