@@ -87,7 +87,7 @@ class seq2seq(nn.Module):
     def forward(self, x, y, teacher_force_ratio=0, src_lens=None):
         self.src_lens = src_lens
         frames, batch, _ = x.shape
-        valid = torch.arange(frames)[:, None] < torch.as_tensor(src_lens)
+        valid = torch.arange(frames, device=x.device)[:, None] < torch.as_tensor(src_lens, device=x.device)
         parts = self.enc_pose(x)
         self.attention_weights_list = []
         steps = len(y) - 1
@@ -97,7 +97,7 @@ class seq2seq(nn.Module):
         if self.beam_size > 1:
             self.x = x
             return [self._search(parts[:, n : n + 1], valid[:, n : n + 1]) for n in range(batch)]
-        said = [torch.ones(1, batch, dtype=torch.int)]
+        said = [torch.ones(1, batch, dtype=torch.int, device=x.device)]
         self.output_list = []
         state = None
         for j in range(steps):
@@ -122,7 +122,7 @@ class seq2seq(nn.Module):
         alpha = alpha.softmax(-1).masked_fill(~valid[..., None], 0.0)
         score = self.temporal_att(torch.tanh(self.tempfeat_extract_hdec(hidden) + self.feat_extract_g(frame_features)))
         weight = score[..., 0].masked_fill(~valid, -torch.inf).softmax(0)
-        frame = torch.arange(len(parts), dtype=parts.dtype)[:, None]
+        frame = torch.arange(len(parts), dtype=parts.dtype, device=parts.device)[:, None]
         mean = (weight * frame).sum(0)
         std = (weight * (frame - mean) ** 2).sum(0).sqrt()
         window = torch.exp(-((mean - frame) ** 2) / (2 * std**2))
@@ -146,7 +146,7 @@ class seq2seq(nn.Module):
                 if len(finished) == self.beam_size:
                     break
                 continue
-            logits, state, _ = self._step(torch.tensor([[words[-1]]]), state, parts, valid)
+            logits, state, _ = self._step(torch.tensor([[words[-1]]], device=parts.device), state, parts, valid)
             values, nexts = logits[0, 0].log_softmax(-1).topk(self.beam_size)
             for value, word in zip(values.tolist(), nexts.tolist(), strict=True):
                 waiting.put((-(total + value) / (len(words) + 1e-6), [*words, word], total + value, state))

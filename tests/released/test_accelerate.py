@@ -40,8 +40,8 @@ def run(model, inputs, ratio: float, seed: int = 3) -> tuple[Tensor, float, Tens
     torch.manual_seed(seed)
     logits = model(x, y, teacher_force_ratio=ratio, src_lens=lengths)
     g = torch.Generator().manual_seed(0)
-    gates = torch.randint(-1, 2, (y.shape[1], len(y) - 1), generator=g).to(x.dtype)
-    alphas = torch.randint(-1, 2, (len(y) - 1, 1, y.shape[1], 6), generator=g).expand(-1, len(x), -1, -1).to(x.dtype)
+    gates = torch.randint(-1, 2, (y.shape[1], len(y) - 1), generator=g).to(x)
+    alphas = torch.randint(-1, 2, (len(y) - 1, 1, y.shape[1], 6), generator=g).expand(-1, len(x), -1, -1).to(x)
     total = losses(model, logits, y, gates, alphas) + model.spat_temp.square().sum() + model.temporal_attentions.sum()
     total.backward()
     return logits, random.random(), torch.rand(1)
@@ -93,6 +93,22 @@ def test_equal_to_its_own_forward(random_model, ratio, training):
     same_attributes(model, own, 1e-10)
     same_gradients(model, own, 1e-9)
     assert float(model.temporal_att.bias.grad) == 0.0 and model.feat_extract_henc.weight.grad is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("ratio", [0.5, 1])
+def test_equal_to_its_own_forward_on_a_gpu(random_model, ratio):
+    own, (x, y, lengths) = random_model
+    model = accelerate(copy.deepcopy(own))
+    own.cuda(), model.cuda()
+    inputs = x.cuda(), y.cuda(), lengths
+    with use_backend("auto"):
+        expected, found = run(own, inputs, ratio), run(model, inputs, ratio)
+        close(found[0], expected[0], 1e-10, "logits")
+        same_attributes(model, own, 1e-10)
+        same_gradients(model, own, 1e-9)
+        own.eval().beam_size = model.eval().beam_size = 3
+        assert model(*inputs[:2], src_lens=lengths) == own(*inputs[:2], src_lens=lengths)
 
 
 @pytest.mark.parametrize("group", ["", "eq/"])
