@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ def accelerate(model: Module) -> Module:
     package to be read. docs/released.md says what differs.
 
     Args:
-        model: the module itself, before it is wrapped in DataParallel or compiled; an accelerated one is left as it is.
+        model: the module itself, before it is wrapped in DistributedDataParallel; an accelerated one is left as it is.
 
     Returns:
         ``model``.
@@ -100,10 +101,11 @@ def _found(model: nn.Module, name: str) -> Any:
 
 
 def _beam_size(model: nn.Module) -> int:
+    """Read at every call, because scripts set it; a whole number of any type, as from numpy."""
     beam_size = _found(model, "beam_size")
-    if isinstance(beam_size, bool) or not isinstance(beam_size, int) or beam_size < 1:
+    if not isinstance(beam_size, Integral) or isinstance(beam_size, bool) or beam_size < 1:
         raise ValueError(f"{NAME}: beam_size is {beam_size!r}, expected a whole number of at least 1")
-    return beam_size
+    return int(beam_size)
 
 
 class _Accelerated:
@@ -166,14 +168,15 @@ def _forward(model: Any, x: Tensor, y: Tensor, teacher_force_ratio: float, src_l
     memory = _encode(x, lengths, ours, config)
     weights = _decoder_weights(ours, model.temporal_att.bias)
     decoder = Decoder(weights, config.context_scale)
-    if _beam_size(model) > 1:
+    beam_size = _beam_size(model)
+    if beam_size > 1:
         for _ in range(batch):
             random.random()  # a coin a sample, which decides nothing
         model.spatial_attentions = x.new_zeros(steps, x.shape[0], batch, model.K)
         model.temporal_attentions = x.new_zeros(steps, x.shape[0], batch)
         model.beta, model.x = x.new_zeros(steps, batch), x
         dropout = model.dec.dropout if _drops(model.dec.dropout) else None
-        found = best_first_search(decoder, memory, model.beam_size, dropout)
+        found = best_first_search(decoder, memory, beam_size, dropout)
         return [[words for words, _ in hypotheses] for hypotheses in found]
 
     drawn = [random.random() < teacher_force_ratio for _ in range(steps)]
@@ -191,7 +194,7 @@ def _forward(model: Any, x: Tensor, y: Tensor, teacher_force_ratio: float, src_l
     logits = nn.functional.linear(said.features.transpose(0, 1), weights.output, weights.output_bias)
 
     model.spatial_attentions = attended.spatial[..., released_part(config.joints)].permute(1, 2, 0, 3).contiguous()
-    model.temporal_attentions = _whole_window(attended.mean.T.contiguous(), attended.std.T.contiguous(), len(x))
+    model.temporal_attentions = _whole_window(attended.mean.T, attended.std.T, len(x))
     model.spat_temp = model.spatial_attentions * model.temporal_attentions[..., None]
     model.beta = said.gate.T.contiguous()
     predicted = logits.detach().argmax(-1)
@@ -275,4 +278,4 @@ def _dropout_factors(dropout: nn.Dropout, ones: Tensor, steps: int) -> tuple[Ten
 def _whole_window(mean: Tensor, std: Tensor, frames: int) -> Tensor:
     """Windows (L, T, N) from mean and std (L, N); unlike the op's, not 0 beyond a length, as the released code's."""
     frame = torch.arange(frames, dtype=mean.dtype, device=mean.device)[:, None]
-    return torch.exp(-((mean[:, None] - frame) ** 2) / (2 * std[:, None] ** 2))
+    return torch.exp(-((mean[:, None] - frame) ** 2) / (2 * std[:, None] ** 2)).contiguous()

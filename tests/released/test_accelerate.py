@@ -9,6 +9,8 @@ import random
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from m2t_fast import accelerate, available_backends, released, use_backend
@@ -93,6 +95,33 @@ def test_equal_to_its_own_forward(random_model, ratio, training):
     same_attributes(model, own, 1e-10)
     same_gradients(model, own, 1e-9)
     assert float(model.temporal_att.bias.grad) == 0.0 and model.feat_extract_henc.weight.grad is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the fixture is a class
+@given(
+    joints=st.sampled_from([21, 22]),
+    sizes=st.tuples(*[st.integers(1, 9)] * 3),
+    lengths=st.lists(st.integers(2, 17), min_size=1, max_size=6),
+    steps=st.integers(1, 9),
+    vocabulary=st.integers(5, 40),
+    dropout=st.sampled_from([0.0, 0.3, 1.0]),
+    ratio=st.sampled_from([0, 0.5, 1]),
+    seed=st.integers(0, 1000),
+)
+def test_equal_for_all_sizes(stand_in, joints, sizes, lengths, steps, vocabulary, dropout, ratio, seed):
+    torch.manual_seed(seed)
+    half, embedding_dim, hidden_dim = sizes
+    own = stand_in(vocabulary, 2 * half, embedding_dim, hidden_dim, joints, dropout).double()
+    x = torch.randn(max(lengths), len(lengths), 3 * joints, dtype=torch.float64)
+    y = torch.randint(1, vocabulary, (steps + 1, len(lengths)))
+    model = accelerate(copy.deepcopy(own))
+    expected, found = run(own, (x, y, lengths), ratio, seed), run(model, (x, y, lengths), ratio, seed)
+    close(found[0], expected[0], 1e-9, "logits")
+    assert found[1:] == expected[1:]
+    same_attributes(model, own, 1e-9)
+    for (name, parameter), other in zip(model.named_parameters(), own.parameters(), strict=True):
+        if other.grad is not None and other.grad.isfinite().all():
+            close(parameter.grad, other.grad, 1e-7, name)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
