@@ -193,7 +193,8 @@ def _forward(model: Any, x: Tensor, y: Tensor, teacher_force_ratio: float, src_l
     attended, said = decoder.look(memory, hidden, top, word, second)
     logits = nn.functional.linear(said.features.transpose(0, 1), weights.output, weights.output_bias)
 
-    model.spatial_attentions = attended.spatial[..., released_part(config.joints)].permute(1, 2, 0, 3).contiguous()
+    planes = attended.spatial.permute(1, 2, 0, 3).unbind(-1)  # an index's gradient would be many times slower
+    model.spatial_attentions = torch.stack([planes[part] for part in released_part(config.joints)], dim=-1)
     model.temporal_attentions = _whole_window(attended.mean.T, attended.std.T, len(x))
     model.spat_temp = model.spatial_attentions * model.temporal_attentions[..., None]
     model.beta = said.gate.T.contiguous()

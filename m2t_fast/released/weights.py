@@ -194,7 +194,8 @@ def from_released(state: Mapping[str, Tensor], joints: int) -> dict[str, Tensor]
     parts = released_part(joints)
     ours = {own: state[key] for key, own in _SAME.items()}
     for key, own in _KEYS.items():  # columns h * P + part -> part * H + h
-        ours[own] = state[key].unflatten(1, (-1, len(parts)))[:, :, parts].transpose(1, 2).flatten(1)
+        planes = state[key].unflatten(1, (-1, len(parts))).unbind(2)
+        ours[own] = torch.cat([planes[part] for part in parts], dim=1)
     ours["attention.temporal_weight"] = state["temporal_att.weight"][0]
     ours["attention.spatial_weight"] = state["spatial_att.weight"][parts]
     ours["attention.spatial_bias"] = state["spatial_att.bias"][parts]
