@@ -18,7 +18,7 @@ from m2t_fast.benchmarking.results import TOLERANCE, Results, why_wrong
 from m2t_fast.benchmarking.sizes import Size, model_of, motions_to_caption, training_batch, training_settings
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import EOS, SOS
-from m2t_fast.ops.decode import hypothesis_lengths
+from m2t_fast.ops.decode import caption_lengths
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.training.loop import step_generator, training_step
 
@@ -147,7 +147,7 @@ class DecodingCase(Case):
                 previous = torch.cat([torch.full_like(caption[:, :1], SOS), caption[:, :-1]], dim=1)
                 logits = model.decode(memory, previous).logits.log_softmax(-1)
                 each = logits.gather(-1, caption[..., None])[..., 0]
-                words = hypothesis_lengths(caption[:, None], each.new_zeros(len(caption), 1))
-                inside = torch.arange(caption.shape[1], device=caption.device) < words
-                scores.append(torch.where(inside, each, 0).sum(-1) / words[:, 0])
+                words = caption_lengths(caption)
+                inside = torch.arange(caption.shape[1], device=caption.device) < words[:, None]
+                scores.append(torch.where(inside, each, 0).sum(-1) / words)
         return torch.stack(scores, dim=1)

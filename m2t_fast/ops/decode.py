@@ -163,11 +163,15 @@ def check_search(beam_size: int, max_length: int, length_penalty: float, force_g
 def hypothesis_lengths(tokens: Tensor, scores: Tensor) -> Tensor:
     """Words of each hypothesis, <eos> included, (B, K) int64: tokens (B, K, max_length) and scores (B, K).
 
-    A hypothesis without <eos> fills max_length; one that does not exist has no words.
+    One that does not exist has no words.
     """
+    return torch.where((scores > -torch.inf) | (tokens == EOS).any(-1), caption_lengths(tokens), 0)
+
+
+def caption_lengths(tokens: Tensor) -> Tensor:
+    """Words of each caption, <eos> included: tokens (..., W) -> (...) int64. A caption without <eos> fills W."""
     ended = (tokens == EOS).int()
-    unended = torch.where(scores > -torch.inf, tokens.shape[-1], 0)
-    return torch.where(ended.any(-1), ended.argmax(-1) + 1, unended)
+    return torch.where(ended.any(-1), ended.argmax(-1) + 1, tokens.shape[-1])
 
 
 @torch.no_grad()

@@ -130,8 +130,8 @@ LARGER_ENCODER = EncoderCase(B=3, T=75, J=22, D=64, half=40, parts=((0, 1, 2), (
 def test_encoder(case: EncoderCase) -> None:
     draws = drawn(case)
     for inputs in draws:
-        inputs[2] /= 3
-        inputs[4] /= case.D**0.5
+        inputs[2] = inputs[2] / 3
+        inputs[4] = inputs[4] / case.D**0.5
     assert_within_policy("part_encoder", draws, parts=case.parts)
 
 
