@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import queue
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,6 +90,32 @@ def test_as_many_model_steps_as_recorded(recording, monkeypatch):
         recorded = [int(recording.beam(width, bias, s, "n_expanded")) for s in SAMPLES]
         assert len(steps) == max(recorded), "a batched step a round"
         assert sum(steps) == sum(recorded), "a motion whose search is over takes part in no further step"
+
+
+def test_nodes_are_taken_in_the_recorded_order(recording, monkeypatch):
+    taken: list[tuple[float, int, int]] = []
+
+    def heappop(heap):
+        cost, number, node = heapq.heappop(heap)
+        taken.append((cost, node.word, node.length))
+        return cost, number, node
+
+    spy = SimpleNamespace(heappop=heappop, heappush=heapq.heappush, nsmallest=heapq.nsmallest)
+    monkeypatch.setattr("m2t_fast.decoding.best_first.heapq", spy)
+    tolerance = 1e-11 if recording.dtype == torch.float64 else 2e-6
+    for width, bias, sample in itertools.product(WIDTHS, BIASES, SAMPLES):
+        taken.clear()
+        one = slice(sample, sample + 1)
+        found = recording.model(bias).generate(
+            recording.motion[one], recording.lengths[one], beam_size=width, search="best_first"
+        )
+        trace, rest = np.split(recording.beam(width, bias, sample, "trace"), [len(taken)])
+        assert [node[1:] for node in taken] == [(word, length) for _, word, length in trace.tolist()]
+        np.testing.assert_allclose([node[0] for node in taken], trace[:, 0], rtol=tolerance)
+        # Where nothing was finished, the recording goes on to take the best unfinished ones.
+        assert len(rest) in (0, width)
+        if len(rest):
+            np.testing.assert_allclose(-found.scores[0].numpy(), rest[:, 0], rtol=tolerance)
 
 
 def tiny(seed: int, vocab_size: int = 7, scoring="frame", sharpness: float = 3.0, ending: float = 0.0) -> Captioner:
