@@ -6,6 +6,7 @@ from m2t_fast.captioner import Captioner, CaptionerOutput
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data import Vocabulary, load_data
 from m2t_fast.ops.registry import available_backends, use_backend
+from m2t_fast.released import accelerate
 from m2t_fast.training.run_folder import load_run
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CaptionerOutput",
     "Vocabulary",
     "__version__",
+    "accelerate",
     "available_backends",
     "load_data",
     "load_run",

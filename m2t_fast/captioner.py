@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from m2t_fast.config import PAD, CaptionerConfig
-from m2t_fast.decoding.decoder import Memory, State
+from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
+from m2t_fast.decoding.best_first import generate_best_first
+from m2t_fast.decoding.decoder import Decoder, Memory, State
 from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.losses import linear_language_loss
 from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
@@ -253,9 +254,10 @@ class Captioner(nn.Module):
         motion: Tensor,
         lengths: Tensor,
         beam_size: int = 2,
-        max_length: int = 40,
+        max_length: int | None = None,
         length_penalty: float = 1.0,
         force_gate: float | None = None,
+        search: Search = "beam",
     ) -> Generation:
         """Caption motions: greedy search with ``beam_size=1``, else beam search, batched over motions and beams.
 
@@ -263,9 +265,13 @@ class Captioner(nn.Module):
             motion: (B, T, J, 3) float, absolute positions, standardised.
             lengths: (B,) int64 valid frames.
             beam_size: K hypotheses a motion.
-            max_length: longest caption in words, <eos> included.
+            max_length: longest caption in words, <eos> included; None: 40. A best-first search has a limit of its own:
+                there max_length cuts longer captions, which keep their scores, and None cuts none.
             length_penalty: a caption's score is its log-probability over its length (with <eos>) to this power.
             force_gate: replaces beta at every word (the paper's table 3: 1.0), or None.
+            search: what ``beam_size`` above 1 does: "beam", or "best_first", the released model's search
+                (:func:`~m2t_fast.decoding.best_first.best_first_search`), whose scores are float64 means over
+                the words and take no length_penalty.
 
         Returns:
             :class:`~m2t_fast.decoding.Generation`: tokens (B, K, <= max_length), best first, <pad> after <eos>;
@@ -275,6 +281,16 @@ class Captioner(nn.Module):
             ValueError: an argument is out of range or a shape does not fit. TypeError: a dtype does not fit.
         """
         lengths = self._checked_motion(motion, lengths)
+        if search not in SEARCHES:
+            raise ValueError(f"search: got {search!r}, expected one of {', '.join(SEARCHES)}")
+        if search == "best_first":
+            decode.check_search(beam_size, 1 if max_length is None else max_length, length_penalty, force_gate)
+            if length_penalty != 1.0:
+                raise ValueError(f"length_penalty: got {length_penalty!r}, expected 1 with search='best_first'")
+            if beam_size > 1:
+                decoder = Decoder(self.decoder_weights(), self.attention.scale, force_gate)
+                return generate_best_first(decoder, self.encode(motion, lengths), beam_size, max_length)
+        max_length = MAX_LENGTH if max_length is None else max_length
         memory = self.encode(motion, lengths)
         tokens, scores, *attention = decode.search(
             *memory, self.decoder_weights(), beam_size, max_length, length_penalty, force_gate, self.attention.scale

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from m2t_fast.skeleton import skeleton_of
 
 Scoring = Literal["part", "frame"]
+Search = Literal["beam", "best_first"]
+SEARCHES: tuple[str, ...] = get_args(Search)
+"""How captions are searched for: batched beam search, or the released best-first search."""
+
+MAX_LENGTH = 40
+"""Words of the longest caption, <eos> included, where nothing else is asked for."""
 
 SIGMA_MIN = 1e-3
 """Floor of the Gaussian window's standard deviation, in frames (eq. 4)."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m2t_fast.config import MAX_LENGTH, SEARCHES
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,7 +114,16 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
         help=f"1 is greedy search{'; with commas, each of several' if several else ''} (%(default)s)",
     )
     parser.add_argument(
-        "--max-length", type=positive_int, default=40, metavar="N", help="longest caption in words (%(default)s)"
+        "--search",
+        choices=SEARCHES,
+        default="beam",
+        help="what a beam size above 1 does: beam search, or the best-first search of the released code (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-length",
+        type=positive_int,
+        metavar="N",
+        help=f"longest caption in words ({MAX_LENGTH}; best_first: what its queue allows, and N cuts what it returns)",
     )
     parser.add_argument(
         "--length-penalty",
@@ -134,8 +144,21 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
 
 
 def search_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of ``Captioner.generate`` among the options that :func:`add_search` added."""
-    return {name: getattr(args, name) for name in ("beam_size", "max_length", "length_penalty", "force_gate")}
+    """The arguments of ``Captioner.generate`` among the options that :func:`add_search` added.
+
+    Raises:
+        UserError: options of the one search with the other.
+    """
+    names = ("beam_size", "max_length", "length_penalty", "force_gate", "search")
+    found = {name: getattr(args, name) for name in names}
+    if found["search"] == "beam" and found["max_length"] is None:
+        found["max_length"] = MAX_LENGTH
+    if found["search"] == "best_first" and found["length_penalty"] != 1.0:
+        raise UserError(
+            f"--length-penalty: got {found['length_penalty']:g}, but --search best_first scores by the mean "
+            "log-probability: expected 1"
+        )
+    return found
 
 
 def device(text: str) -> torch.device:

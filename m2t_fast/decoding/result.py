@@ -26,8 +26,9 @@ class Generation(NamedTuple):
     """Captions of B motions, K hypotheses each, best first."""
 
     tokens: Tensor
-    """(B, K, W) int64 without <sos>; <pad> after <eos>. W is the longest hypothesis, at most max_length."""
+    """(B, K, W) int64 without <sos>; <pad> after the end. W is the longest hypothesis, at most max_length."""
     scores: Tensor
-    """(B, K): log-probability / length ** length_penalty; -inf where fewer than K captions exist."""
+    """(B, K): log-probability / length ** length_penalty; -inf where fewer than K captions exist. Of a best-first
+    search log-probability / (length + 1e-6) in float64: minus the number that the released code sorts by."""
     attention: GeneratedAttention
     """Attention of hypothesis 0 of every motion."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.config import Search
 from m2t_fast.data.batches import MotionBatch, motion_batches
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.vocabulary import Vocabulary
@@ -20,7 +21,7 @@ class Hypothesis(NamedTuple):
     caption: str
     """Words joined by spaces; may be empty."""
     score: float
-    """Log-probability / length ** length_penalty."""
+    """Log-probability / length ** length_penalty; of a best-first search, the mean log-probability."""
 
 
 def generate_batches(
@@ -60,9 +61,10 @@ def caption_motions(
     vocabulary: Vocabulary,
     beam_size: int = 1,
     batch_size: int = 64,
-    max_length: int = 40,
+    max_length: int | None = None,
     length_penalty: float = 1.0,
     force_gate: float | None = None,
+    search: Search = "beam",
     progress: bool = False,
 ) -> list[list[Hypothesis]]:
     """The captions of every motion of a split, in the order of ``dataset.ids``; per motion the n best, best first.
@@ -81,6 +83,7 @@ def caption_motions(
         max_length=max_length,
         length_penalty=length_penalty,
         force_gate=force_gate,
+        search=search,
     )
     with tqdm(total=dataset.motions, unit="motion", desc="captioning", disable=not progress, leave=False) as bar:
         for batch, generation in batches:

@@ -151,6 +151,8 @@ class Report:
         counts = sorted({(row.motions, row.references) for result in self.results for row in result.rows})
         numbers = " or ".join(f"{motions:,} motions, {references:,} references" for motions, references in counts)
         sentence = f"{self.split} split of {self.data}: {numbers}; text {self.text}: {TEXTS[self.text]}"
+        if self.search.get("search") == "best_first" and any(result.rows[0].beam_size > 1 for result in self.results):
+            sentence += "; best-first search as the released code"
         if len(counts) > 1:
             sentence += "; rows differ in motions because the filters of their runs do, so they cannot be compared"
         return sentence if self.bert is None else f"{sentence}; BERTScore by {self.bert}"

@@ -125,14 +125,7 @@ def search(
     Raises:
         ValueError: a shape or device does not fit, or a number is out of range. TypeError: a dtype does not fit.
     """
-    for name, value in (("beam_size", beam_size), ("max_length", max_length)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, expected at least 1")
-    if not length_penalty >= 0.0:
-        raise ValueError(f"length_penalty: got {length_penalty!r}, expected a number of at least 0")
-    check_force_gate(force_gate)
+    check_search(beam_size, max_length, length_penalty, force_gate)
     parts, temporal_keys, spatial_keys = autocast(parts, temporal_keys, spatial_keys)
     weights = DecoderWeights(*autocast(*weights))
     lengths = _checked("search", parts, temporal_keys, spatial_keys, lengths, weights)
@@ -155,6 +148,18 @@ def search(
     width = max(1, int(words.max())) if words.numel() else 1
     tokens, scores, *attention = found
     return SearchOutput(tokens[..., :width], scores, *(x[:, :width] for x in attention))
+
+
+def check_search(beam_size: int, max_length: int, length_penalty: float, force_gate: float | None) -> None:
+    """Raise for an option of a search that is out of range (ValueError) or of another type (TypeError)."""
+    for name, value in (("beam_size", beam_size), ("max_length", max_length)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, expected at least 1")
+    if not length_penalty >= 0.0:
+        raise ValueError(f"length_penalty: got {length_penalty!r}, expected a number of at least 0")
+    check_force_gate(force_gate)
 
 
 def hypothesis_lengths(tokens: Tensor, scores: Tensor) -> Tensor:

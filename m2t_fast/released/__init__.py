@@ -1,5 +1,6 @@
-"""The authors' released weights and how they become ours."""
+"""The authors' released weights and module, and how they become ours."""
 
+from m2t_fast.released.drop_in import accelerate
 from m2t_fast.released.weights import from_released, load, to_released
 
-__all__ = ["from_released", "load", "to_released"]
+__all__ = ["accelerate", "from_released", "load", "to_released"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ _LAYERS = {
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
 
 
-def _released_part(joints: int) -> list[int]:
-    """For each of our parts, its number in the released model."""
+def released_part(joints: int) -> list[int]:
+    """For each of our parts, its number in the released model; the same list read the other way round."""
     return [0, 1, 3, 2, 5, 4] if joints == HUMANML3D.joints else [0, 1, 2, 3, 4, 5]
 
 
@@ -86,10 +87,7 @@ def load(source: str | Path | Mapping[str, Any]) -> Captioner:
     if not isinstance(source, Mapping):
         raise TypeError(f"source must be a path or a state dict, got {type(source).__name__}")
     state = _unwrap(source)
-    config = _config(name, state)
-    problem = _first_problem(state, config)
-    if problem:
-        raise UserError(f"{name}: {problem}")
+    config = check_state(name, state)
     model = Captioner(config).to(state["dec.embedding.weight"].dtype)
     model.load_state_dict(from_released(state, config.joints))
     return model
@@ -115,6 +113,19 @@ def _unwrap(source: Mapping[str, Any]) -> dict[str, Tensor]:
             source = inner
             break
     return {key.removeprefix("module."): value for key, value in source.items() if isinstance(value, Tensor)}
+
+
+def check_state(name: str, state: Mapping[str, Tensor]) -> CaptionerConfig:
+    """The configuration that the released tensors are of.
+
+    Raises:
+        UserError: a tensor is missing, unknown or has another shape; the message starts with ``name``.
+    """
+    config = _config(name, state)
+    problem = _first_problem(state, config)
+    if problem:
+        raise UserError(f"{name}: {problem}")
+    return config
 
 
 def _config(name: str, state: Mapping[str, Tensor]) -> CaptionerConfig:
@@ -149,15 +160,26 @@ def _config(name: str, state: Mapping[str, Tensor]) -> CaptionerConfig:
 
 def _first_problem(state: Mapping[str, Tensor], config: CaptionerConfig) -> str | None:
     """The first released tensor that is missing, unknown or of another shape than ``config`` asks for."""
-    with torch.device("meta"):
-        expected = to_released(Captioner(config).state_dict(), config.joints)
-    for key, tensor in expected.items():
+    expected = _shapes(config)
+    for key, shape in expected.items():
         if key not in state:
             return f"tensor {key} is missing"
-        if state[key].shape != tensor.shape:
-            return f"{key} has shape {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
+        if state[key].shape != shape:
+            return f"{key} has shape {tuple(state[key].shape)}, expected {tuple(shape)}"
     unknown = sorted(set(state) - set(expected) - set(UNUSED))
     return f"unknown tensor {unknown[0]}" if unknown else None
+
+
+@lru_cache(maxsize=16)
+def _shapes(config: CaptionerConfig) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        expected = to_released(Captioner(config).state_dict(), config.joints)
+    return {key: tensor.shape for key, tensor in expected.items()}
+
+
+def released_keys() -> list[str]:
+    """Names of the released tensors, without those in :data:`UNUSED`."""
+    return list(_shapes(CaptionerConfig(vocab_size=4, scoring="frame")))
 
 
 def from_released(state: Mapping[str, Tensor], joints: int) -> dict[str, Tensor]:
@@ -169,10 +191,11 @@ def from_released(state: Mapping[str, Tensor], joints: int) -> dict[str, Tensor]
     Raises:
         KeyError: a tensor is missing.
     """
-    parts = _released_part(joints)
+    parts = released_part(joints)
     ours = {own: state[key] for key, own in _SAME.items()}
     for key, own in _KEYS.items():  # columns h * P + part -> part * H + h
-        ours[own] = state[key].unflatten(1, (-1, len(parts)))[:, :, parts].transpose(1, 2).flatten(1)
+        planes = state[key].unflatten(1, (-1, len(parts))).unbind(2)
+        ours[own] = torch.cat([planes[part] for part in parts], dim=1)
     ours["attention.temporal_weight"] = state["temporal_att.weight"][0]
     ours["attention.spatial_weight"] = state["spatial_att.weight"][parts]
     ours["attention.spatial_bias"] = state["spatial_att.bias"][parts]
@@ -189,7 +212,7 @@ def from_released(state: Mapping[str, Tensor], joints: int) -> dict[str, Tensor]
 
 def to_released(ours: Mapping[str, Tensor], joints: int) -> dict[str, Tensor]:
     """The inverse of :func:`from_released`, without the tensors in :data:`UNUSED`."""
-    parts = _released_part(joints)
+    parts = released_part(joints)
     back = [parts.index(part) for part in range(len(parts))]
     state = {key: ours[own] for key, own in _SAME.items()}
     for key, own in _KEYS.items():

@@ -25,7 +25,7 @@ def files(tmp_path: Path, motion: Callable) -> list[Path]:
     return paths
 
 
-def alone(run: Path, file: Path, **search: int) -> tuple[str, torch.Tensor]:
+def alone(run: Path, file: Path, **search: int | str) -> tuple[str, torch.Tensor]:
     """Caption and tokens of one file, by the model itself."""
     opened = load_run(run)
     joints = np.load(file)
@@ -49,6 +49,15 @@ def test_one_line_a_motion_in_the_order_given(
     assert len(set(expected)) > 1
     backwards = call("caption", tiny_run, *files[::-1], "--max-length", 6, "--batch-size", batch_size)
     assert backwards.out.splitlines() == expected[::-1]
+
+
+def test_best_first_search(call: Callable, tiny_run: Path, files: list[Path]) -> None:
+    expected = [alone(tiny_run, file, beam_size=3, search="best_first")[0] for file in files]
+    result = call("caption", tiny_run, *files, "--json", "--beam-size", 3, "--search", "best_first")
+    described = [json.loads(line) for line in result.out.splitlines()]
+    assert [motion["caption"] for motion in described] == expected
+    for motion in described:
+        assert " ".join(word["word"] for word in motion["words"]) == motion["caption"]
 
 
 def test_json(call: Callable, tiny_run: Path, files: list[Path]) -> None:

@@ -74,6 +74,24 @@ def test_the_options_reach_the_search(
     assert found == [(i, best.caption, best.score) for i, (best, *_) in zip(("val0", "val1"), captions, strict=True)]
 
 
+def test_best_first_search(call: Callable, tiny_run: Path, data_of: Callable[[int], Path], tmp_path: Path) -> None:
+    opened, output = load_run(tiny_run), tmp_path / "test.jsonl"
+    argv = ("--data", data_of(22), "--output", output, "--beam-size", 2, "--search", "best_first")
+    result = call("evaluate", tiny_run, *argv)
+    assert result.code == 0 and "best-first search as the released code" in result.out
+    prepared = load_data(
+        data_of(22), opened.settings, vocabulary=opened.vocabulary, statistics=opened.statistics, splits=("test",)
+    )
+    captions = caption_motions(opened.model, prepared["test"], opened.vocabulary, beam_size=2, search="best_first")
+    assert [r["prediction"] for r in read(output)] == [best.caption for best, *_ in captions]
+    scores = json.loads((tmp_path / "test.scores.json").read_text())
+    assert scores["search"] == "best_first" and scores["max_length"] is None
+    refused = call("evaluate", tiny_run, *argv, "--length-penalty", 0.5)
+    assert refused.code == 2 and "--length-penalty: got 0.5, but --search best_first scores by the mean" in refused.err
+    refused = call("evaluate", tiny_run, *argv[:4], "--beam-size", 9999, "--search", "best_first")
+    assert refused.code == 2 and "beam_size: got 9999, expected 2 to" in refused.err
+
+
 def test_training_filters_do_not_apply(call: Callable, run_of: Callable, data_of: Callable, tmp_path: Path) -> None:
     run = run_of(22, max_frames_train=29)  # of 50 to 58 frames, two kept of each four
     output = tmp_path / "train.jsonl"
