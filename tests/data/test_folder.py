@@ -230,7 +230,7 @@ def test_caption_forms(tmp_path: Path) -> None:
         (_segment('"active": [2, 2]'), "active frames 2 to 2, expected a range in 0 to 3"),
         (_segment('"caption_verbs": "walk"'), "caption_verbs 'walk', expected a word or null a caption"),
         (_segment('"caption_verbs": [3]'), "caption_verbs [3], expected a word or null a caption"),
-        (_segment('"caption_verbs": [null, "go", "go"]'), "3 caption_verbs, expected one for each of"),
+        (_segment('"caption_verbs": [null, "go", "go", "go", "go"]'), "5 caption_verbs, expected one for each of"),
     ],
 )
 def test_malformed_segments(make_folder: Folder, content: str, expected: str) -> None:
