@@ -47,10 +47,11 @@ def attention_forward(  # type: ignore[no-untyped-def]
     for first in range(0, length, BLOCK_T):
         frame = first + inside
         frame_ok = frame < length
-        z = scores(temporal_keys, temporal_query, temporal_weight, bound, frame.to(tl.int64), frame_ok, word, word_ok,
-                   S, 1, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_S, APPROXIMATE, not APPROXIMATE)  # fmt: skip
+        z, rest = scores(temporal_keys, temporal_query, temporal_weight, bound, frame.to(tl.int64), frame_ok, word,
+                         word_ok, S, 1, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_S, APPROXIMATE,
+                         not APPROXIMATE)  # fmt: skip
         z = tl.where(frame_ok[None, :, None] & (slot < S), z, float("-inf"))
-        top, total, anchor, delta, squares = add_to_moments(z, first, top, total, anchor, delta, squares, BLOCK_T)
+        top, total, anchor, delta, squares = add_to_moments(z, rest, first, top, total, anchor, delta, squares, BLOCK_T)
     variance = squares / total
     sigma = tl.sqrt_rn(tl.where(variance < smallest_variance, smallest_variance, variance))
 
@@ -71,7 +72,7 @@ def attention_forward(  # type: ignore[no-untyped-def]
     for first in range(begin, end, BLOCK_T):
         frame = first + inside
         frame_ok = frame < length
-        score = scores(spatial_keys, spatial_query, spatial_weight, 0.0, frame.to(tl.int64), frame_ok, word, word_ok,
+        score, _ = scores(spatial_keys, spatial_query, spatial_weight, 0.0, frame.to(tl.int64), frame_ok, word, word_ok,
                        S, R, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_P, APPROXIMATE, False)  # fmt: skip
         alpha, score, exponential, share = softmax_over_parts(score, spatial_bias, R, P, BLOCK_P)
         u = (frame.to(tl.float32)[None, :] - anchor[:, None] - delta[:, None]) / sigma[:, None]

@@ -15,12 +15,15 @@ from m2t_fast.kernels.functions import add_to_moments, exact_bound, part_loss, s
 
 @triton.jit(do_not_specialize=["T", "L"])
 def score_tiles(  # type: ignore[no-untyped-def]
-    keys, query, weight, lengths, out, T, L,
+    keys, query, weight, lengths, out, out_rest, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
     APPROXIMATE: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
-    """Program (b, word tile and frame tile): scores of eq. 2 or 5 into ``out`` (B, L, T, S * R) float32."""
+    """Program (b, word tile and frame tile): scores of eq. 2 or 5 into ``out`` (B, L, T, S * R) float32.
+
+    With EXACT what is to be added to them goes to ``out_rest``.
+    """
     word_tiles, frame_tiles = tl.cdiv(L, BLOCK_L), tl.cdiv(T, BLOCK_T)
     program = tl.program_id(0)
     b = (program // (word_tiles * frame_tiles)).to(tl.int64)
@@ -33,25 +36,29 @@ def score_tiles(  # type: ignore[no-untyped-def]
         bound = 0.0
         if EXACT:
             bound = exact_bound(weight, D, BLOCK_D)
-        score = scores(keys + b * T * S * D, query + b * L * D, weight, bound, frame, frame_ok, word, word_ok,
+        score, rest = scores(keys + b * T * S * D, query + b * L * D, weight, bound, frame, frame_ok, word, word_ok,
                        S, R, D, BLOCK_L, BLOCK_T, BLOCK_D, BLOCK_R, APPROXIMATE, EXACT)  # fmt: skip
         at = ((b * L + word) * T)[:, None] + frame
         fits = word_ok[:, None] & frame_ok
-        tl.store(out + at[:, :, None] * (S * R) + row, score, mask=fits[:, :, None] & (row < S * R))
+        place = at[:, :, None] * (S * R) + row
+        tl.store(out + place, score, mask=fits[:, :, None] & (row < S * R))
+        if EXACT:
+            tl.store(out_rest + place, rest, mask=fits[:, :, None] & (row < S * R))
 
 
 @triton.jit(do_not_specialize=["T", "L"])
 def word_gradient(  # type: ignore[no-untyped-def]
-    temporal, spatial, spatial_bias, lengths, target, d_weights, d_window, d_spatial, d_mean, d_std, d_loss,
+    temporal, temporal_rest, spatial, spatial_bias, lengths, target,
+    d_weights, d_window, d_spatial, d_mean, d_std, d_loss,
     weights, d_temporal_scores, d_spatial_scores, d_bias, T, L, scale, smallest_variance,
     P: tl.constexpr, S: tl.constexpr, R: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr, LOG_MIN: tl.constexpr,
 ):  # fmt: skip
     """Program (b and word tile): from both scores and the outputs' gradients (None: not used) to the scores' gradients.
 
-    d_weights (B, L, T, P) is the gradient of scale * window * alpha, which goes to ``weights``, 0 in the padding.
-    d_loss (B, L), with target (B, L, P), is that of the spatial loss as ``attention_forward`` sums it. d_bias
-    (programs, P) is written for several score rows alone.
+    temporal_rest is None or to be added to the temporal scores. d_weights (B, L, T, P) is the gradient of scale *
+    window * alpha, which goes to ``weights``, 0 in the padding. d_loss (B, L), with target (B, L, P), is that of the
+    spatial loss as ``attention_forward`` sums it. d_bias (programs, P) is written for several score rows alone.
     """
     tiles = tl.cdiv(L, BLOCK_L)
     program = tl.program_id(0)
@@ -75,7 +82,10 @@ def word_gradient(  # type: ignore[no-untyped-def]
         valid = (frame < length)[None, :, None] & (slot < S)
         z = tl.load(temporal + place, mask=word_ok[:, None, None] & valid, other=0.0)
         z = tl.where(valid, z, float("-inf"))
-        top, total, anchor, delta, squares = add_to_moments(z, first, top, total, anchor, delta, squares, BLOCK_T)
+        rest = tl.zeros([BLOCK_L, BLOCK_T, BLOCK_S], tl.float32)
+        if temporal_rest is not None:
+            rest += tl.load(temporal_rest + place, mask=word_ok[:, None, None] & valid, other=0.0)
+        top, total, anchor, delta, squares = add_to_moments(z, rest, first, top, total, anchor, delta, squares, BLOCK_T)
     variance = squares / total
     sigma = tl.sqrt_rn(tl.where(variance < smallest_variance, smallest_variance, variance))
 
@@ -146,7 +156,10 @@ def word_gradient(  # type: ignore[no-untyped-def]
         place = ((row * T)[:, None] + frame)[:, :, None] * S + slot
         valid = word_ok[:, None, None] & (frame < length)[None, :, None] & (slot < S)
         z = tl.load(temporal + place, mask=valid, other=0.0)
-        gamma = tl.exp(z - top[:, None, None]) / total[:, None, None]
+        z -= top[:, None, None]
+        if temporal_rest is not None:
+            z += tl.load(temporal_rest + place, mask=valid, other=0.0)
+        gamma = tl.exp(z) / total[:, None, None]
         offset = frame.to(tl.float32)[None, :] - anchor[:, None] - delta[:, None]
         d_frame = offset * along_mean[:, None] + (offset * offset - variance[:, None]) * along_variance[:, None]
         tl.store(d_temporal_scores + place, gamma * d_frame[:, :, None], mask=valid)

@@ -55,9 +55,9 @@ def scores(  # type: ignore[no-untyped-def]
     keys points at one motion's (T, S, D), query at its (L, D), weight at (R, D); either S or R is 1, and the last axis
     counts the other. frame and word are int64, what lies outside frame_ok and word_ok is not read.
 
-    EXACT (one row of weights) sums without rounding, because the last bit of a large score is an error of its softmax:
-    adding and subtracting ``bound`` splits every term into a multiple of one small unit, which float32 sums exactly,
-    and a rest that is too small for its rounding to matter.
+    Returns the scores and what is to be added to them, 0 unless EXACT (one row of weights): the last bit of a large
+    score is an error of its softmax. Adding and subtracting ``bound`` splits every term into a multiple of one small
+    unit, which float32 sums exactly, and a rest that is too small for its rounding to matter.
     """
     row = tl.arange(0, BLOCK_R)
     total = tl.zeros([BLOCK_L, BLOCK_T, BLOCK_R], tl.float32)
@@ -77,7 +77,7 @@ def scores(  # type: ignore[no-untyped-def]
                     rest += tl.where(row == slot, tl.sum(term - coarse, axis=2)[:, :, None], 0.0)
                     term = coarse
                 total += tl.where(row == slot + r, tl.sum(term, axis=2)[:, :, None], 0.0)
-    return total + rest
+    return total, rest
 
 
 @triton.jit
@@ -120,19 +120,22 @@ def part_loss(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def add_to_moments(  # type: ignore[no-untyped-def]
-    score, first, top, total, anchor, delta, squares, BLOCK_T: tl.constexpr
+    score, rest, first, top, total, anchor, delta, squares, BLOCK_T: tl.constexpr
 ):
-    """Take a tile of temporal scores (words, BLOCK_T, slots) into the running softmax and its moments (eq. 3 and 4).
+    """Take a tile of temporal scores + rest (words, BLOCK_T, slots) into the running softmax and its moments.
 
-    For every word: ``top`` the largest score, ``total`` the sum of exp(score - top), ``anchor + delta`` the mean frame,
-    ``squares`` the sum of squared distances from it, weighted as the total. The anchor is the first frame of the tile
-    with the largest share, a whole number, so that float32 holds the mean's place inside that tile to the last bit
-    however far into the motion it lies. Nothing is ever subtracted from a sum of squares.
+    Eq. 3 and 4. For every word: ``top`` the largest score without its rest, ``total`` the sum of exp(score - top),
+    ``anchor + delta`` the mean frame, ``squares`` the sum of squared distances from it, weighted as the total. The
+    anchor is the heaviest frame of the heaviest tile, a whole number, so that float32 holds the distance of a narrow
+    attention's mean from it to the last bit, however far into the motion. Nothing is ever subtracted from a sum of
+    squares.
     """
     offset = tl.arange(0, BLOCK_T).to(tl.float32)
     tile_top = tl.max(tl.max(score, axis=2), axis=1)
-    weight = tl.sum(tl.exp(score - tile_top[:, None, None]), axis=2)
+    weight = tl.sum(tl.exp(score - tile_top[:, None, None] + rest), axis=2)
     tile_total = tl.sum(weight, axis=1)
+    peak = tl.max(tl.where(weight == tl.max(weight, axis=1)[:, None], offset, 0.0), axis=1)
+    offset = offset - peak[:, None]
     tile_delta = tl.sum(weight * offset, axis=1) / tile_total
     distance = offset - tile_delta[:, None]
     tile_squares = tl.sum(weight * distance * distance, axis=1)
@@ -141,7 +144,7 @@ def add_to_moments(  # type: ignore[no-untyped-def]
     old_scale, tile_scale = tl.exp(top - new_top), tl.exp(tile_top - new_top)
     old_total, tile_total = total * old_scale, tile_total * tile_scale
     new_total = old_total + tile_total
-    tile_anchor = tl.zeros_like(anchor) + first
+    tile_anchor = peak + first
     new_anchor = tl.where(tile_total > old_total, tile_anchor, anchor)
     old_delta = anchor - new_anchor + delta
     tile_delta = tile_anchor - new_anchor + tile_delta

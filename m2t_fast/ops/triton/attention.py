@@ -182,8 +182,9 @@ def _backward(
     d_context, *others = (x if x is None else ready(x) for x in grads)
     rows = parts.flatten(1, 2)
     with on_device(parts):
-        temporal = _scores(temporal_keys, temporal_query, temporal_weight[None], lengths, exact=not approximate(parts))
-        spatial = _scores(spatial_keys, spatial_query, spatial_weight, lengths, exact=False)
+        exact = not approximate(parts)
+        temporal, rest = _scores(temporal_keys, temporal_query, temporal_weight[None], lengths, exact)
+        spatial, _ = _scores(spatial_keys, spatial_query, spatial_weight, lengths, exact=False)
         d_weights = None if d_context is None else torch.bmm(d_context, rows.transpose(1, 2))
         weights = None if d_weights is None else torch.empty_like(d_weights)
         d_temporal, d_spatial = torch.empty_like(temporal), torch.empty_like(spatial)
@@ -193,6 +194,7 @@ def _backward(
         d_bias = temporal.new_zeros(programs, bias.shape[0])
         word_gradient[(programs,)](
             temporal,
+            rest,
             spatial,
             bias,
             lengths,
@@ -229,15 +231,19 @@ def _float_target(target: Tensor | None) -> Tensor | None:
     return None if target is None else target.float().contiguous()
 
 
-def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> Tensor:
-    """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); padding is not written."""
+def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor | None]:
+    """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); padding is not written.
+
+    With ``exact`` also what is to be added to them.
+    """
     batch, frames, slots, _ = keys.shape
     words, count = query.shape[1], weight.shape[0]
     out = keys.new_empty(batch, words, frames * slots * count, dtype=torch.float32)
+    rest = torch.empty_like(out) if exact else None
     blocks = score_blocks("score_tiles", keys, words, count)
     grid = (batch * -(-words // blocks["BLOCK_L"]) * -(-frames // blocks["BLOCK_T"]),)
-    score_tiles[grid](keys, query, weight, lengths, out, frames, words, EXACT=exact, **blocks)
-    return out
+    score_tiles[grid](keys, query, weight, lengths, out, rest, frames, words, EXACT=exact, **blocks)
+    return out, rest
 
 
 def _score_gradient(
