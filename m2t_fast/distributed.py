@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,10 +131,11 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()
+            # Without the source line in front and the advice behind.
+            reason = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
             raise JobError(
                 f"process {self.rank} of {self.size}: another process of this job has ended or does not answer "
-                f"({reason[0] if reason else type(error).__name__})"
+                f"({reason or type(error).__name__})"
             ) from error
 
 
