@@ -48,8 +48,8 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
         for name in names:
             file.write(json.dumps(name) + "\n")
             count += 1
-    if not count:
-        raise UserError(nothing)
+        if not count:
+            raise UserError(nothing)
     return base, count
 
 
