@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,3 +65,18 @@ def test_a_mistake_is_told_once(start_job: Callable, tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [2, 2]
     assert said[0].startswith("m2t-fast: error: ") and "nowhere" in said[0] and said[0].count("\n") == 1
     assert said[1] == "" and not any(tmp_path.iterdir())
+
+
+def test_evaluation_is_shared_and_told_once(
+    call: Callable, start_job: Callable, run_of: Callable, data_of: Callable, tmp_path: Path
+) -> None:
+    argv = ["evaluate", run_of(22), "--data", data_of(22), "--max-length", 5, "--output"]
+    assert call(*argv, tmp_path / "one").code == 0
+    processes = start_job(2, "-m", "m2t_fast", *argv, tmp_path / "two")
+    said = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "BLEU" in said[0][0] or "bleu" in said[0][0]
+    assert said[1] == ("", "")
+    for name in ("predictions.jsonl", "scores.json"):
+        one, two = ((tmp_path / folder / name).read_text() for folder in ("one", "two"))
+        assert re.sub(r"-?\d+\.\d+", "", one) == re.sub(r"-?\d+\.\d+", "", two)
