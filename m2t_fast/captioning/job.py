@@ -21,9 +21,9 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from m2t_fast.captioning.journal import Journal, Part
-from m2t_fast.data.lock import locked
 from m2t_fast.captioning.manifest import names_of, write_manifest
 from m2t_fast.data.files import atomic_path
+from m2t_fast.data.lock import locked
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError

@@ -45,6 +45,11 @@ def positive_ints(text: str) -> list[int]:
     return list(dict.fromkeys(positive_int(part) for part in text.split(",")))
 
 
+def numbers(text: str) -> list[float]:
+    """An argparse type: finite numbers of at least 0, separated by commas, each once."""
+    return list(dict.fromkeys(number(0.0)(part) for part in text.split(",")))
+
+
 def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
     """An argparse type: finite numbers from ``least`` to ``most``; ``above`` excludes ``least`` itself."""
     expected = f"a number {'above' if above else 'of at least'} {least:g}"

@@ -35,12 +35,22 @@ def add_parser(subparsers: Any) -> None:
     )
     options.add_data(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the run folder to write")
+    parser.add_argument("--lambda-spat", type=options.number(0.0), help="weight of the spatial attention loss")
+    parser.add_argument("--lambda-adapt", type=options.number(0.0), help="weight of the adaptive gate loss")
+    add_training(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
+    options.add_device(parser)
+    options.add_backend(parser)
+    parser.set_defaults(run=run)
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """The options of how to train, without the weights of the losses."""
     parser.add_argument("--preset", choices=("kit", "humanml3d"), help="the paper's settings for this data set")
     parser.add_argument("--scoring", choices=("part", "frame"), help="attention of the paper, or of its released code")
     parser.add_argument("--epochs", type=options.positive_int)
     parser.add_argument("--batch-size", type=options.positive_int)
-    parser.add_argument("--lambda-spat", type=options.number(0.0), help="weight of the spatial attention loss")
-    parser.add_argument("--lambda-adapt", type=options.number(0.0), help="weight of the adaptive gate loss")
     parser.add_argument(
         "--teacher-forcing", type=options.number(0.0, 1.0), help="probability that a step reads the reference word"
     )
@@ -52,11 +62,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--max-tokens", type=options.positive_int, help="drop captions of more words")
     parser.add_argument("--min-captions", type=options.positive_int, help="drop motions with fewer captions")
     parser.add_argument("--min-count", type=options.positive_int, help="words seen less often become <unk>")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
-    options.add_device(parser)
-    options.add_backend(parser)
-    parser.set_defaults(run=run)
+
+
+def training_of(args: argparse.Namespace) -> list[str]:
+    """The options that :func:`add_training` added, as far as they are given, as on a command line."""
+    names = [name for name in ("preset", "scoring", "dtype", *OPTIONS, *_LIMITS) if not name.startswith("lambda")]
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def run(args: argparse.Namespace) -> int:
