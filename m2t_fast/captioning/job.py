@@ -23,7 +23,7 @@ from tqdm import tqdm
 from m2t_fast.captioning.journal import Journal, Part
 from m2t_fast.captioning.manifest import names_of, write_manifest
 from m2t_fast.data.files import atomic_path
-from m2t_fast.data.lock import locked
+from m2t_fast.data.lock import locked_folder
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
@@ -117,7 +117,7 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
 def _begin(job: CaptionJob, stack: ExitStack) -> None:
     if job.output.exists() and not job.parts.exists():
         raise UserError(f"{job.output}: output file exists already")
-    stack.enter_context(locked(job.parts))
+    stack.enter_context(locked_folder(job.parts))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,10 @@ def asked(args: argparse.Namespace) -> bool:
     """
     if args.data is None and args.output is None:
         if not args.motions:
-            raise UserError("caption: no motion; expected files or folders, or --data SOURCE --output FILE")
+            raise UserError(
+                "caption: no motion; expected MOTION.npy, MOTION.bvh or FOLDER, or --data SOURCE --output FILE (see "
+                "m2t-fast caption --help)"
+            )
         return False
     missing = "--data" if args.data is None else "--output" if args.output is None else None
     if missing:

@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast import distributed
-    from m2t_fast.data.lock import locked
+    from m2t_fast.data.lock import locked_folder
     from m2t_fast.signals import stop_on_signals
     from m2t_fast.training.sweep import Sweep, train_and_score, why_unavailable
 
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
     _refuse_foreign(args.output)
     stop = threading.Event()
-    with locked(args.output), stop_on_signals(stop):
+    with locked_folder(args.output), stop_on_signals(stop):
         sweep = Sweep(args.output, {"train": train_options, "evaluate": score_options}, args.seed or 0)
         waiting = sweep.enqueue(points)
         extra = max(0, args.trials - sweep.chosen(points))

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.batches import Batch, batch_count, batch_of, training_samples
 from m2t_fast.data.dataset import Prepared
+from m2t_fast.data.lock import locked
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.evaluation import validation_bleu
 from m2t_fast.losses import GuidedLoss, guided_loss
@@ -99,8 +101,8 @@ def train(
         The run folder.
 
     Raises:
-        UserError: the folder exists (without ``resume``), cannot be written, or belongs to other data; or the
-            processes have different data.
+        UserError: the folder exists (without ``resume``), cannot be written, is being trained in, or belongs to other
+            data; or the processes have different data.
         JobError: another process has ended.
     """
     folder = Path(folder)
@@ -110,30 +112,33 @@ def train(
     samples = digest(data["train"])
     if any(other != samples for other in processes.gather(samples)):
         raise processes.error(f"{data.source}: the processes of this job read different training data")
-    if resume:
-        if processes.main:
-            for left in folder.glob(".*.tmp"):  # what a killed process was writing
-                left.unlink()
-        position = load_state(folder / STATE, model, optimizer, processes)
-        if position.digest != samples:
-            raise processes.error(f"{folder}: the training data are not those this run was trained on")
-    else:
-        position = Position(digest=samples)
-        for parameter in model.parameters():
-            processes.copy_from_main(parameter.detach())
+    with ExitStack() as stack:
+        if resume:
+            processes.on_main(lambda: stack.enter_context(locked(folder / METRICS)))
+            if processes.main:
+                for left in folder.glob(".*.tmp"):  # what a killed process was writing
+                    left.unlink()
+            position = load_state(folder / STATE, model, optimizer, processes)
+            if position.digest != samples:
+                raise processes.error(f"{folder}: the training data are not those this run was trained on")
+        else:
+            position = Position(digest=samples)
+            for parameter in model.parameters():
+                processes.copy_from_main(parameter.detach())
 
-        def write() -> None:
-            with new_folder(folder) as temporary:
-                training = {**settings.to_dict(), "dtype": str(dtype).removeprefix("torch."), "data": data.source}
-                write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
-                (temporary / METRICS).touch()
-                save_state(temporary / STATE, model, optimizer, position)
+            def write() -> None:
+                with new_folder(folder) as temporary:
+                    training = {**settings.to_dict(), "dtype": str(dtype).removeprefix("torch."), "data": data.source}
+                    write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
+                    (temporary / METRICS).touch()
+                    save_state(temporary / STATE, model, optimizer, position)
+                stack.enter_context(locked(folder / METRICS))
 
-        processes.on_main(write)
-    progress = progress and processes.main
-    if progress:
-        print(_summary(data), file=sys.stderr)
-    _Trainer(data, model, optimizer, settings, folder, position, progress, processes).run()
+            processes.on_main(write)
+        progress = progress and processes.main
+        if progress:
+            print(_summary(data), file=sys.stderr)
+        _Trainer(data, model, optimizer, settings, folder, position, progress, processes).run()
     return folder
 
 

@@ -188,7 +188,7 @@ def test_two_jobs_do_not_share_an_output(call, tiny_run, long_list, tmp_path):
     second = call(*argv[2:])
     process.kill()
     process.wait()
-    assert second.code == 2 and "another job is at work" in second.err
+    assert second.code == 2 and "another process is at work" in second.err
 
 
 @pytest.mark.parametrize(
