@@ -21,6 +21,7 @@ __all__ = [
     "language_loss",
     "linear_language_loss",
     "spatial_loss",
+    "supervised_counts",
 ]
 
 
@@ -73,6 +74,19 @@ def adaptive_loss(gate: Tensor, target: Tensor, gate_logit: Tensor | None = None
     else:
         each = F.binary_cross_entropy(gate, goal, reduction="none")
     return torch.where(supervised, each, 0).sum() / supervised.sum().clamp(min=1)
+
+
+def supervised_counts(tokens: Tensor, lengths: Tensor, gate_target: Tensor, spatial_target: Tensor) -> Tensor:
+    """What the three means of :func:`guided_loss` divide by: (3,) int64, of the language, spatial and adaptive loss.
+
+    Words but <pad>; supervised parts of words times valid frames; supervised words. The means of several batches,
+    weighted by these, add up to the mean of all.
+
+    Args:
+        tokens: (B, L+1) int64. lengths: (B,) int64 valid frames. gate_target: (B, L). spatial_target: (B, L, P).
+    """
+    parts = (spatial_target >= 0).sum(dim=(1, 2))
+    return torch.stack([(tokens[:, 1:] != PAD).sum(), (parts * lengths).sum(), (gate_target >= 0).sum()])
 
 
 def guided_loss(

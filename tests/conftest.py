@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -25,3 +30,34 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def seeded() -> None:
     """Every test draws the same random numbers, alone or among others."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def start_job() -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
+    """``start_job(size, *arguments, **environment)``: ``python ARGUMENTS`` as the processes of one job, by rank."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(size: int, *arguments: object, **environment: str) -> list[subprocess.Popen[str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, *map(str, arguments)],
+                env={**os.environ, **{k: str(v) for k, v in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}}
+                | environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(size)
+        ]
+        started.extend(processes)
+        return processes
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import motion_files, options, pictures
+from m2t_fast.cli import caption_many, motion_files, options, pictures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,10 +45,12 @@ def add_parser(subparsers: Any) -> None:
         "caption",
         help="caption motion files",
         description="Prints one caption a motion, in the order given; of a folder a table, a file a line: name, tab, "
-        "caption. A file of a folder that cannot be read is left out and listed on stderr at the end, exit code 3.",
+        "caption. A file of a folder that cannot be read is left out and listed on stderr at the end, exit code 3. "
+        "With --data and --output any number of motions goes to a file, also in several processes.",
     )
     options.add_run(parser)
     motion_files.add_arguments(parser)
+    caption_many.add_arguments(parser)
     parser.add_argument(
         "--json",
         action="store_true",
@@ -66,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.training.run_folder import load_run
 
+    if caption_many.asked(args):
+        return caption_many.run(args, SOME_LEFT_OUT)
     if pictures.asked(args):
         pictures.check(args, motion_files.inputs(args))
     device = options.device(args.device)

@@ -54,14 +54,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from m2t_fast import distributed
     from m2t_fast.evaluation.bert import HOW_TO_GET_IT, BertScorer, why_unavailable
     from m2t_fast.evaluation.lemmas import learn_lemmas
     from m2t_fast.evaluation.report import Files, Report, evaluate_run
     from m2t_fast.training.run_folder import load_run
 
     names = _names(args.run_folders)
-    device = options.device(args.device)
-    with options.backend(args.backend, device):
+    processes = distributed.launched()
+    device = options.device(args.device, processes)
+    with distributed.job(processes, device), options.backend(args.backend, device):
         runs = [load_run(folder, device) for folder in args.run_folders]
         joint = None if args.output is None else Files.of(args.output)
         for files in [joint] if joint else [Files(folder) for folder in args.run_folders]:
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         without_bert = None if args.bert_model else f"no --bert-model FOLDER; {HOW_TO_GET_IT}"
         without_bert = without_bert or why_unavailable()
         bert = None if without_bert else BertScorer(args.bert_model, device)
-        datasets = options.load_splits(runs, args.data, args.split)
+        datasets = processes.machine_by_machine(lambda: options.load_splits(runs, args.data, args.split))
         lemmas = None if args.text == "raw" else learn_lemmas(args.data, runs[0].skeleton.joints)
         search = options.search_of(args)
         beam_sizes, force_gate = search.pop("beam_size"), search.pop("force_gate")
@@ -86,10 +88,13 @@ def run(args: argparse.Namespace) -> int:
                 bert=bert,
                 name=name,
                 batch_size=args.batch_size,
-                progress=sys.stderr.isatty(),
+                progress=processes.main and sys.stderr.isatty(),
+                processes=processes,
                 **search,
             )
         ]
+    if not processes.main:  # all have the captions of all; one tells
+        return 0
     left_out = {} if "cider" in results[0].rows[0].scores else {"ROUGE-L and CIDEr": "pip install 'm2t_fast[eval]'"}
     left_out |= {"BERTScore": without_bert} if without_bert else {}
     report = Report(str(args.data), args.split, args.text, search, bert.describe() if bert else None, left_out, results)

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
-from m2t_fast.errors import UserError
+from m2t_fast.errors import JobError, ReportedElsewhere, UserError
 
 PROGRAM = "m2t-fast"
-COMMANDS = ("train", "evaluate", "caption", "interpret", "validate", "bench", "convert", "info", "demo")
+COMMANDS = ("train", "evaluate", "caption", "interpret", "validate", "bench", "convert", "info", "demo", "sweep")
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 
-FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+JOB_ENDED, FAILED, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
 
 class _Terminated(BaseException):
@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         what the command returns, 0 when all is well; 2 with one line on stderr when the user made a mistake
         (:class:`UserError`, a file that the system does not let through, or too little memory); 130 when interrupted,
-        143 when terminated; 141 when nobody reads the output any more. Any other exception is a bug and is not caught.
+        143 when terminated; 141 when nobody reads the output any more; 1 when another process of the same job has
+        ended. Any other exception is a bug and is not caught.
     """
     try:
         with _ending_tidily(), warnings.catch_warnings():
@@ -79,8 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes stdout once more at exit; without this it would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except ReportedElsewhere:
+        return FAILED
     except UserError as error:
         return _fail(str(error))
+    except JobError as error:
+        _fail(str(error))
+        return JOB_ENDED
     except OSError as error:
         name = "" if error.filename is None else f"{error.filename}: "
         return _fail(f"{name}{error.strerror or error}")

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "motions",
         metavar="MOTION.npy|MOTION.bvh|FOLDER",
         type=Path,
-        nargs="+",
+        nargs="*",
         help=".npy or .bvh files, or folders of them: joints (frames, joints, 3), HumanML3D's 263 or KIT-ML's 251 "
         "features, or .bvh",
     )
@@ -93,7 +93,7 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
     from m2t_fast.motion import motion_files, read_motion, units_of
     from m2t_fast.motion.read import DENORMALISED
 
-    known = _options(args, opened)
+    known = options_of(args, opened)
     units = units_of(opened.statistics, opened.skeleton)
     longest = _longest(opened.settings)
     motions: list[MotionFile] = []
@@ -145,7 +145,12 @@ def _longest(settings: DataSettings) -> int | None:
     return min(known) if known else None
 
 
-def _options(args: argparse.Namespace, opened: Run) -> MotionOptions:
+def options_of(args: argparse.Namespace, opened: Run) -> MotionOptions:
+    """What the options of :func:`add_arguments` tell about the files.
+
+    Raises:
+        UserError: a mistaken option.
+    """
     from m2t_fast.motion import MotionOptions, read_joint_map, read_vector
 
     skeleton = opened.skeleton

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from m2t_fast.data.dataset import MotionDataset
+    from m2t_fast.distributed import Processes
     from m2t_fast.training.run_folder import Run
 
 
@@ -43,6 +44,11 @@ positive_int = whole_number(1)
 def positive_ints(text: str) -> list[int]:
     """An argparse type: whole numbers from 1 on, separated by commas, each once."""
     return list(dict.fromkeys(positive_int(part) for part in text.split(",")))
+
+
+def numbers(text: str) -> list[float]:
+    """An argparse type: finite numbers of at least 0, separated by commas, each once."""
+    return list(dict.fromkeys(number(0.0)(part) for part in text.split(",")))
 
 
 def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
@@ -161,11 +167,12 @@ def search_of(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def device(text: str) -> torch.device:
-    """The device named by --device; ``auto`` is the first CUDA device where there is one, else the CPU.
+def device(text: str, processes: Processes | None = None) -> torch.device:
+    """The device named by --device; ``auto`` is the first CUDA device where there is one, else the CPU. Of several
+    ``processes`` on a machine the first takes the first CUDA device, the second the second, and so on.
 
     Raises:
-        UserError: no such device here.
+        UserError: no such device here, or one named for several processes.
     """
     import torch
 
@@ -176,9 +183,17 @@ def device(text: str) -> torch.device:
     if not torch.cuda.is_available():
         reason = "this build of torch has no CUDA" if torch.version.cuda is None else "no CUDA device is usable"
         raise UserError(f"--device {text}: not available here: {reason}")
-    index = int(match[1] or 0)
+    if match[1] and processes is not None and processes.size > 1:
+        raise UserError(f"--device {text}: one device for {processes.size} processes; --device cuda gives each its own")
+    index = int(match[1] or (processes.local_rank if processes is not None else 0))
     if index >= torch.cuda.device_count():
-        raise UserError(f"--device {text}: no such device, there are {torch.cuda.device_count()} CUDA devices")
+        count = torch.cuda.device_count()
+        if processes is not None and processes.size > 1:
+            raise UserError(
+                f"--device {text}: more processes on this machine than its {count} CUDA devices; expected "
+                f"torchrun --nproc-per-node {count}, or --device cpu"
+            )
+        raise UserError(f"--device {text}: no such device, there are {count} CUDA devices")
     return torch.device("cuda", index)
 
 

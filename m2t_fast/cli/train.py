@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options
-from m2t_fast.errors import UserError
+from m2t_fast.errors import JobError, UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from m2t_fast.config import CaptionerConfig
     from m2t_fast.data.dataset import Prepared
+    from m2t_fast.distributed import Processes
     from m2t_fast.training.settings import TrainingSettings
 
 OPTIONS = ("epochs", "batch_size", "lambda_spat", "lambda_adapt", "teacher_forcing", "seed", "learning_rate")
 _LIMITS = ("min_frames", "max_frames", "max_tokens", "min_captions", "min_count")
+_GO_ON = "go on with: train ... --output {} --resume"
 _UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the option out, or train a new run"
 
 
@@ -31,12 +35,22 @@ def add_parser(subparsers: Any) -> None:
     )
     options.add_data(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the run folder to write")
+    parser.add_argument("--lambda-spat", type=options.number(0.0), help="weight of the spatial attention loss")
+    parser.add_argument("--lambda-adapt", type=options.number(0.0), help="weight of the adaptive gate loss")
+    add_training(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
+    options.add_device(parser)
+    options.add_backend(parser)
+    parser.set_defaults(run=run)
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """The options of how to train, without the weights of the losses."""
     parser.add_argument("--preset", choices=("kit", "humanml3d"), help="the paper's settings for this data set")
     parser.add_argument("--scoring", choices=("part", "frame"), help="attention of the paper, or of its released code")
     parser.add_argument("--epochs", type=options.positive_int)
     parser.add_argument("--batch-size", type=options.positive_int)
-    parser.add_argument("--lambda-spat", type=options.number(0.0), help="weight of the spatial attention loss")
-    parser.add_argument("--lambda-adapt", type=options.number(0.0), help="weight of the adaptive gate loss")
     parser.add_argument(
         "--teacher-forcing", type=options.number(0.0, 1.0), help="probability that a step reads the reference word"
     )
@@ -48,38 +62,62 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--max-tokens", type=options.positive_int, help="drop captions of more words")
     parser.add_argument("--min-captions", type=options.positive_int, help="drop motions with fewer captions")
     parser.add_argument("--min-count", type=options.positive_int, help="words seen less often become <unk>")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
-    options.add_device(parser)
-    options.add_backend(parser)
-    parser.set_defaults(run=run)
+
+
+def training_of(args: argparse.Namespace) -> list[str]:
+    """The options that :func:`add_training` added, as far as they are given, as on a command line."""
+    names = [name for name in ("preset", "scoring", "dtype", *OPTIONS, *_LIMITS) if not name.startswith("lambda")]
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from m2t_fast import distributed
+
+    processes = distributed.launched()
+    device = options.device(args.device, processes)
+    with distributed.job(processes, device):
+        try:
+            return _run(args, device, processes)
+        except JobError as error:
+            raise JobError(f"{error}; {_GO_ON.format(args.output)}, with any number of processes") from error
+
+
+def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -> int:
     import torch
 
     from m2t_fast.training.loop import train
 
-    device = options.device(args.device)
-    resume = args.resume and args.output.exists()
-    if args.output.exists() and not resume:
-        raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
+    resume = processes.on_main(lambda: _resumes(args))
     prepare = _resumed if resume else _fresh
     with options.backend(args.backend, device), options.option_errors():
-        data, config, settings, dtype = prepare(args)
+        data, config, settings, dtype = prepare(args, processes)
     try:
         with options.backend(args.backend, device):
-            train(data, config, settings, args.output, device, getattr(torch, dtype), resume, not args.quiet)
+            train(
+                *(data, config, settings, args.output, device, getattr(torch, dtype), resume),
+                progress=not args.quiet,
+                processes=processes,
+            )
     except KeyboardInterrupt:
-        if args.output.exists():
-            print(f"m2t-fast: stopped; go on with: train ... --output {args.output} --resume", file=sys.stderr)
+        if args.output.exists() and processes.main:
+            print(f"m2t-fast: stopped; {_GO_ON.format(args.output)}", file=sys.stderr)
         return 130
-    print(args.output)
+    if processes.main:
+        print(args.output)
     return 0
 
 
-def _fresh(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
+def _resumes(args: argparse.Namespace) -> bool:
+    """Whether there is a run to go on with."""
+    exists: bool = args.output.exists()
+    if exists and not args.resume:
+        raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
+    return exists
+
+
+def _fresh(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of a new run."""
     from m2t_fast.config import CaptionerConfig
     from m2t_fast.data.dataset import load_data
@@ -90,20 +128,22 @@ def _fresh(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, Trainin
     limits = {name: value for name in _LIMITS if (value := getattr(args, name)) is not None}
     data_settings = getattr(DataSettings, args.preset)(**limits) if args.preset else DataSettings(**limits)
     joints = 21 if args.preset == "kit" else 22
-    data = load_data(args.data, data_settings, splits=("train", "val"), joints=joints)
+    data = processes.machine_by_machine(
+        lambda: load_data(args.data, data_settings, splits=("train", "val"), joints=joints)
+    )
     preset = args.preset or data.skeleton.name
     changes: dict[str, Any] = {"scoring": args.scoring} if args.scoring else {}
     config = getattr(CaptionerConfig, preset)(len(data.vocabulary), joints=data.skeleton.joints, **changes)
     return data, config, getattr(TrainingSettings, preset)(**given), args.dtype or "float32"
 
 
-def _resumed(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
+def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
     from m2t_fast.data.dataset import load_data
     from m2t_fast.training.run_folder import load_run
     from m2t_fast.training.settings import TrainingSettings
 
-    stored = load_run(args.output)
+    stored = processes.on_main(lambda: load_run(args.output))
     if stored.training is None:
         raise UserError(f"{args.output}: converted weights cannot be resumed")
     training = dict(stored.training)
@@ -118,13 +158,15 @@ def _resumed(args: argparse.Namespace) -> tuple[Prepared, CaptionerConfig, Train
     settings = TrainingSettings(**training)
     if args.epochs is not None:
         settings = dataclasses.replace(settings, epochs=args.epochs)
-    data = load_data(
-        args.data,
-        stored.settings,
-        vocabulary=stored.vocabulary,
-        statistics=stored.statistics,
-        splits=("train", "val"),
-        joints=stored.model.config.joints,
+    data = processes.machine_by_machine(
+        lambda: load_data(
+            args.data,
+            stored.settings,
+            vocabulary=stored.vocabulary,
+            statistics=stored.statistics,
+            splits=("train", "val"),
+            joints=stored.model.config.joints,
+        )
     )
     own_joints = stored.model.config.joints
     if data.skeleton.joints != own_joints:

@@ -13,6 +13,7 @@ from m2t_fast.config import PAD
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.ragged import pad_ragged
 from m2t_fast.data.supervision import UNSUPERVISED
+from m2t_fast.distributed import ALONE, Processes
 
 # Frames of noise on the lengths that samples are sorted by: enough to mix neighbours, little enough to pad hardly more.
 _NOISE_FRAMES = 4.0
@@ -77,7 +78,19 @@ def batch_count(dataset: MotionDataset, batch_size: int) -> int:
 def training_batches(
     dataset: MotionDataset, batch_size: int, seed: int, epoch: int, shuffle: bool = True, start: int = 0
 ) -> Iterator[Batch]:
-    """One epoch: every sample once, in batches of motions of similar length.
+    """One epoch: the batches of :func:`training_samples`.
+
+    Raises:
+        ValueError: ``batch_size`` below 1, or ``seed``, ``epoch`` or ``start`` below 0.
+    """
+    samples = training_samples(dataset, batch_size, seed, epoch, shuffle, start)
+    return (batch_of(dataset, numbers) for numbers in samples)
+
+
+def training_samples(
+    dataset: MotionDataset, batch_size: int, seed: int, epoch: int, shuffle: bool = True, start: int = 0
+) -> Iterator[Tensor]:
+    """One epoch: every sample once, in batches of motions of similar length; the sample numbers (B,) int64 of each.
 
     Samples are sorted by the length of their motion plus a little noise and cut into batches, one of them smaller if
     need be; batches come in random order. Order and noise depend on (``seed``, ``epoch``) only. ``shuffle=False``
@@ -104,17 +117,18 @@ def training_batches(
         sizes[short] -= count * batch_size - len(dataset)
     samples = torch.from_numpy(np.argsort(lengths, kind="stable"))
     ends = np.cumsum(sizes)
-    return (batch_of(dataset, samples[ends[number] - sizes[number] : ends[number]]) for number in order[start:])
+    return (samples[ends[number] - sizes[number] : ends[number]] for number in order[start:])
 
 
-def motion_batches(dataset: MotionDataset, batch_size: int) -> Iterator[MotionBatch]:
-    """Every motion once, shortest first; ``index`` says which motions a batch holds.
+def motion_batches(dataset: MotionDataset, batch_size: int, processes: Processes = ALONE) -> Iterator[MotionBatch]:
+    """Every motion once, shortest first; ``index`` says which motions a batch holds. Of several ``processes`` each
+    gets its share of the motions.
 
     Raises:
         ValueError: ``batch_size`` below 1.
     """
     _check("batch_size", batch_size, 1)
-    order = torch.argsort(dataset.motion_lengths, stable=True)
+    order = processes.share(torch.argsort(dataset.motion_lengths, stable=True))
     return (
         MotionBatch(*pad_ragged(dataset.frames, dataset.frame_offsets, index), index)
         for index in order.split(batch_size)

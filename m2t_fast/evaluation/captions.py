@@ -13,6 +13,7 @@ from m2t_fast.data.batches import MotionBatch, motion_batches
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.decoding.result import GeneratedAttention, Generation
+from m2t_fast.distributed import ALONE, Processes
 
 
 class Hypothesis(NamedTuple):
@@ -66,19 +67,20 @@ def caption_motions(
     force_gate: float | None = None,
     search: Search = "beam",
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> list[list[Hypothesis]]:
     """The captions of every motion of a split, in the order of ``dataset.ids``; per motion the n best, best first.
 
     Motions are batched by length, on the model's device. The arguments are those of :meth:`Captioner.generate`;
-    ``progress`` shows a bar on stderr.
+    ``progress`` shows a bar on stderr. Of several ``processes`` each captions its share, and all get all captions.
 
     Raises:
         ValueError: an argument is out of range, or the motions do not have the model's joints.
     """
-    captions: list[list[Hypothesis]] = [[] for _ in dataset.ids]
+    own: dict[int, list[Hypothesis]] = {}
     batches = generate_batches(
         model,
-        motion_batches(dataset, batch_size),
+        motion_batches(dataset, batch_size, processes),
         beam_size=beam_size,
         max_length=max_length,
         length_penalty=length_penalty,
@@ -88,6 +90,7 @@ def caption_motions(
     with tqdm(total=dataset.motions, unit="motion", desc="captioning", disable=not progress, leave=False) as bar:
         for batch, generation in batches:
             for row, number in enumerate(batch.index.tolist()):
-                captions[number] = hypotheses_of(generation, row, vocabulary)
-            bar.update(len(batch.index))
-    return captions
+                own[number] = hypotheses_of(generation, row, vocabulary)
+            bar.update(len(batch.index) * processes.size)
+    captions = {number: found for part in processes.gather(own) for number, found in part.items()}
+    return [captions[number] for number in range(dataset.motions)]

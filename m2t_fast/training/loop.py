@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from m2t_fast.captioner import Captioner, CaptionerOutput, GuidedOutput
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.batches import Batch, batch_count, training_batches
+from m2t_fast.data.batches import Batch, batch_count, batch_of, training_samples
 from m2t_fast.data.dataset import Prepared
-from m2t_fast.errors import UserError
+from m2t_fast.data.lock import locked
+from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.evaluation import validation_bleu
 from m2t_fast.losses import GuidedLoss, guided_loss
 from m2t_fast.ops.guided import is_fused
+from m2t_fast.signals import stop_on_signals
+from m2t_fast.training.parallel import shared_step
 from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, save_weights, write_run
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, digest, load_state, save_state
@@ -83,11 +86,14 @@ def train(
     dtype: torch.dtype = torch.float32,
     resume: bool = False,
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train a captioner and write its run folder.
 
     The best weights by validation BLEU-4 are kept (the latest, where there is no validation split). SIGINT and SIGTERM
-    end training at the next step with a complete folder, as KeyboardInterrupt.
+    end training at the next step with a complete folder, as KeyboardInterrupt. Several ``processes`` (inside
+    :func:`m2t_fast.distributed.job`) take every step together and come to the losses and weights of a single one, up to
+    rounding; the first alone reads and writes the folder.
 
     Args:
         data: with a training split and, for BLEU, a validation split.
@@ -99,29 +105,44 @@ def train(
         The run folder.
 
     Raises:
-        UserError: the folder exists (without ``resume``), cannot be written, or belongs to other data.
+        UserError: the folder exists (without ``resume``), cannot be written, is being trained in, or belongs to other
+            data; or the processes have different data.
+        JobError: another process has ended.
     """
     folder = Path(folder)
     torch.manual_seed(settings.seed)
     model = Captioner(model_config).to(device=device, dtype=dtype)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     samples = digest(data["train"])
-    if resume:
-        for left in folder.glob(".*.tmp"):  # what a killed process was writing
-            left.unlink()
-        position = load_state(folder / STATE, model, optimizer)
-        if position.digest != samples:
-            raise UserError(f"{folder}: the training data are not those this run was trained on")
-    else:
-        position = Position(digest=samples)
-        with new_folder(folder) as temporary:
-            training = {**settings.to_dict(), "dtype": str(dtype).removeprefix("torch."), "data": data.source}
-            write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
-            (temporary / METRICS).touch()
-            save_state(temporary / STATE, model, optimizer, position)
-    if progress:
-        print(_summary(data), file=sys.stderr)
-    _Trainer(data, model, optimizer, settings, folder, position, progress).run()
+    if any(other != samples for other in processes.gather(samples)):
+        raise processes.error(f"{data.source}: the processes of this job read different training data")
+    with ExitStack() as stack:
+        if resume:
+            processes.on_main(lambda: stack.enter_context(locked(folder / METRICS)))
+            if processes.main:
+                for left in folder.glob(".*.tmp"):  # what a killed process was writing
+                    left.unlink()
+            position = load_state(folder / STATE, model, optimizer, processes)
+            if position.digest != samples:
+                raise processes.error(f"{folder}: the training data are not those this run was trained on")
+        else:
+            position = Position(digest=samples)
+            for parameter in model.parameters():
+                processes.copy_from_main(parameter.detach())
+
+            def write() -> None:
+                with new_folder(folder) as temporary:
+                    training = {**settings.to_dict(), "dtype": str(dtype).removeprefix("torch."), "data": data.source}
+                    write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
+                    (temporary / METRICS).touch()
+                    save_state(temporary / STATE, model, optimizer, position)
+                stack.enter_context(locked(folder / METRICS))
+
+            processes.on_main(write)
+        progress = progress and processes.main
+        if progress:
+            print(_summary(data), file=sys.stderr)
+        _Trainer(data, model, optimizer, settings, folder, position, progress, processes).run()
     return folder
 
 
@@ -145,17 +166,18 @@ class _Trainer:
         folder: Path,
         position: Position,
         progress: bool,
+        processes: Processes,
     ):
         self.data, self.model, self.optimizer, self.settings = data, model, optimizer, settings
-        self.folder, self.position, self.progress = folder, position, progress
+        self.folder, self.position, self.progress, self.processes = folder, position, progress, processes
         self.weight = model.embedding.weight
         self.stop = threading.Event()
         self.since = time.perf_counter()
 
     def run(self) -> None:
         with (
-            _stop_on_signals(self.stop),
-            open(self.folder / METRICS, "r+b") as self.metrics,
+            stop_on_signals(self.stop),
+            open(self.folder / METRICS, "r+b") if self.processes.main else io.BytesIO() as self.metrics,
             tqdm(disable=None if self.progress else True, unit="step", leave=False) as self.bar,
         ):
             # Lines behind the saved position belong to steps that are taken again.
@@ -173,18 +195,17 @@ class _Trainer:
         self.bar.set_description(f"epoch {position.epoch + 1}/{settings.epochs}")
         self.model.train()
         pending: list[GuidedLoss] = []
-        batches = training_batches(split, settings.batch_size, settings.seed, position.epoch, start=position.batch)
-        for batch in batches:
-            batch = self._on_device(batch)
-            generator = step_generator(settings.seed, position.step)
-            pending.append(training_step(self.model, self.optimizer, batch, settings, generator))
+        batches = training_samples(split, settings.batch_size, settings.seed, position.epoch, start=position.batch)
+        for samples in batches:
+            loss, stop = self._step(samples)
+            pending.append(loss)
             position.step += 1
             position.batch += 1
             self.bar.update()
             if position.step % settings.log_interval == 0:
                 self._collect(pending)
                 self._log_window()
-            if self.stop.is_set():
+            if stop:
                 self._collect(pending)
                 self._interrupt()
             if position.step % settings.checkpoint_interval == 0 and position.batch < total:
@@ -192,8 +213,19 @@ class _Trainer:
                 self._save_state()
         self._collect(pending)
         self._finish_epoch(total)
-        if self.stop.is_set():
+        if self.processes.any(self.stop.is_set()):
             raise KeyboardInterrupt
+
+    def _step(self, samples: Tensor) -> tuple[GuidedLoss, bool]:
+        """One step; its losses, and whether to stop after it."""
+        split, generator = self.data["train"], step_generator(self.settings.seed, self.position.step)
+        if self.processes.size > 1:
+            asked = self.stop.is_set()
+            return shared_step(
+                self.model, self.optimizer, split, samples, self.settings, generator, self.processes, asked
+            )
+        batch = self._on_device(batch_of(split, samples))
+        return training_step(self.model, self.optimizer, batch, self.settings, generator), self.stop.is_set()
 
     def _on_device(self, batch: Batch) -> Batch:
         batch = batch.to(self.weight.device)
@@ -207,7 +239,8 @@ class _Trainer:
         pending.clear()
         if not bool(rows.isfinite().all()):
             step = self.position.step - len(rows) + int(rows.isfinite().all(dim=1).logical_not().nonzero()[0]) + 1
-            raise UserError(f"{self.folder}: the loss is not finite at step {step}; the last good state is kept")
+            text = f"{self.folder}: the loss is not finite at step {step}; the last good state is kept"
+            raise self.processes.error(text)
         for sums in (self.position.sums, self.position.interval):
             for name, column in zip(LOSSES, rows.T.tolist(), strict=True):
                 # Added one by one: the result must not depend on where checkpoints fall.
@@ -230,11 +263,13 @@ class _Trainer:
         validation = self.data.splits.get("val")
         bleu = None
         if validation is not None and validation.motions:
-            bleu = validation_bleu(self.model, validation, self.data.vocabulary, self.settings.batch_size)
+            bleu = validation_bleu(
+                self.model, validation, self.data.vocabulary, self.settings.batch_size, self.processes
+            )
         line |= {"val_bleu_4": bleu, "seconds_validation": round(time.perf_counter() - started, 3)}
         if bleu is None or position.best_bleu is None or bleu > position.best_bleu:
             position.best_bleu = bleu
-            save_weights(self.folder / WEIGHTS, self.model)
+            self._save_weights()
         position.epoch, position.batch, position.sums = position.epoch + 1, 0, {}
         self._log(line)
         if self.progress:
@@ -245,8 +280,12 @@ class _Trainer:
     def _interrupt(self) -> None:
         self._save_state()
         if self.position.best_bleu is None:  # nothing validated yet: the latest weights are the best there are
-            save_weights(self.folder / WEIGHTS, self.model)
+            self._save_weights()
         raise KeyboardInterrupt
+
+    def _save_weights(self) -> None:
+        if self.processes.main:
+            save_weights(self.folder / WEIGHTS, self.model)
 
     def _log(self, line: dict[str, Any]) -> None:
         self._tick()
@@ -257,7 +296,8 @@ class _Trainer:
     def _save_state(self) -> None:
         self._tick()
         self.position.metrics_bytes = self.metrics.tell()
-        save_state(self.folder / STATE, self.model, self.optimizer, self.position)
+        if self.processes.main:
+            save_state(self.folder / STATE, self.model, self.optimizer, self.position)
 
     def _tick(self) -> None:
         now = time.perf_counter()
@@ -268,23 +308,3 @@ class _Trainer:
 def _postfix(means: dict[str, Any]) -> str:
     names = {"loss": "loss", "loss_language": "lang", "loss_spatial": "spat", "loss_adaptive": "adapt"}
     return " ".join(f"{short} {means[name]:.3f}" for name, short in names.items())
-
-
-@contextlib.contextmanager
-def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM ask to stop at the next step; a second one stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

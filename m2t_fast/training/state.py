@@ -12,6 +12,7 @@ from torch import Tensor
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
 from m2t_fast.training.run_folder import fill, read_tensors, write_tensors
 
@@ -53,13 +54,16 @@ def save_state(path: Path, model: Captioner, optimizer: torch.optim.Optimizer, p
     write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
 
 
-def load_state(path: Path, model: Captioner, optimizer: torch.optim.Optimizer) -> Position:
-    """Fill ``model`` and ``optimizer`` from a state file and return the position.
+def load_state(
+    path: Path, model: Captioner, optimizer: torch.optim.Optimizer, processes: Processes = ALONE
+) -> Position:
+    """Fill ``model`` and ``optimizer`` from a state file and return the position. Of several ``processes`` the first
+    alone reads the file.
 
     Raises:
         UserError: the file is missing, damaged or belongs to another model.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = processes.on_main(lambda: read_tensors(path))
     fill(path, model, {name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
     try:
         position = Position(**json.loads(metadata["position"]))

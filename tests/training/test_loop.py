@@ -17,6 +17,7 @@ import torch
 
 from m2t_fast import Captioner
 from m2t_fast.data.batches import training_batches
+from m2t_fast.data.lock import locked
 from m2t_fast.errors import UserError
 from m2t_fast.losses import guided_loss
 from m2t_fast.reference.stepwise import stepwise
@@ -174,6 +175,15 @@ def test_a_run_is_not_resumed_on_other_data(undisturbed, data, config):
     other = dataclasses.replace(data, splits={**data.splits, "train": data["val"]})
     with pytest.raises(UserError, match="not those this run was trained on"):
         train(other, config, SETTINGS, undisturbed, resume=True, progress=False)
+
+
+def test_two_processes_do_not_train_in_one_folder(data, config, tmp_path):
+    folder = train(data, config, dataclasses.replace(SETTINGS, epochs=1), tmp_path / "run", progress=False)
+    before = (folder / "metrics.jsonl").read_bytes()
+    with locked(folder / "metrics.jsonl"), pytest.raises(UserError, match="another process is at work"):
+        train(data, config, SETTINGS, folder, resume=True, progress=False)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+    train(data, config, SETTINGS, folder, resume=True, progress=False)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b"x" * len(b)])

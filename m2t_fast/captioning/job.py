@@ -1,0 +1,295 @@
+"""Captions of any number of motion files: windows of files, batched by length, every batch safe once it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+
+from m2t_fast.captioning.journal import Journal, Part
+from m2t_fast.captioning.manifest import names_of, write_manifest
+from m2t_fast.data.files import atomic_path
+from m2t_fast.data.lock import locked_folder
+from m2t_fast.data.preprocessing import downsample
+from m2t_fast.distributed import ALONE, Processes
+from m2t_fast.errors import UserError
+from m2t_fast.motion.read import MotionOptions, read_motion, units_of
+from m2t_fast.signals import stop_on_signals
+from m2t_fast.training.run_folder import Run
+
+FORMAT = "m2t_fast captions"
+WINDOW = 1024
+"""Most motions that are read, sorted by length and captioned together."""
+
+_FRAMES = 256  # a batch has at most this many times its size in kept frames, padding included: bounds its memory
+_MEETING = 4  # windows after which processes wait for each other, so that a lost one is noticed
+_SHOWN = 20  # reasons, and kinds of files, that a summary keeps
+
+
+@dataclass
+class Summary:
+    """How a job ended.
+
+    ``motions`` of the job in all, ``made`` captions by this call, in ``seconds``; ``left_out`` motions could not be
+    read, the first of them for ``reasons``; ``assumed`` about the first kinds of files that this process met, with a
+    file of each.
+    """
+
+    motions: int
+    made: int = 0
+    seconds: float = 0.0
+    left_out: int = 0
+    reasons: list[str] = field(default_factory=list)
+    assumed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CaptionJob:
+    """What to caption, and where the captions go.
+
+    Args:
+        source: see :func:`~m2t_fast.captioning.manifest.write_manifest`.
+        output: the file to write; beside it, while the job goes on, the folder ``OUTPUT.parts``.
+        options: what is known about the files.
+        search: arguments of :meth:`~m2t_fast.Captioner.generate`.
+        batch_size: most motions at a time.
+    """
+
+    source: Path
+    output: Path
+    options: MotionOptions = MotionOptions()
+    search: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 64
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the work under way."""
+        return self.output.with_name(self.output.name + ".parts")
+
+    @property
+    def left_out(self) -> Path:
+        """The file that lists the motions without a caption."""
+        return self.output.with_name(f"{self.output.stem}.left_out.jsonl")
+
+
+def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progress: bool = False) -> Summary:
+    """Caption every motion of ``job.source`` and write one JSON object a motion, in their order, to ``job.output``:
+    ``file`` (its name), ``caption`` and ``score``.
+
+    Memory does not grow with the number of motions. The same call goes on after any interruption, also with another
+    number of ``processes``, which must share the file system. A file that cannot be read has no line; it is listed in
+    ``job.left_out`` as ``file`` and ``error``.
+
+    Raises:
+        UserError: the output exists, or was begun with other files, weights or options; nothing to caption.
+        KeyboardInterrupt: SIGINT or SIGTERM came; what was captioned is kept.
+        JobError: another process has ended.
+    """
+    begun, stop = time.perf_counter(), threading.Event()
+    with ExitStack() as stack, stop_on_signals(stop):
+        processes.on_main(lambda: _begin(job, stack))
+        plan = processes.on_main(lambda: _Plan.of(run, job, processes.size))
+        summary = Summary(plan.count)
+        if plan.open:
+            with tqdm(total=plan.count, initial=plan.done, unit="motion", leave=False, disable=not progress) as bar:
+                made = _Worker(run, job, plan, processes, summary, stop, bar).run()
+            summary.made = sum(processes.gather(made))
+        left_out, reasons = processes.on_main(lambda: _finish(job, plan))
+        summary.left_out, summary.reasons = left_out, reasons
+    summary.seconds = time.perf_counter() - begun
+    return summary
+
+
+def _begin(job: CaptionJob, stack: ExitStack) -> None:
+    if job.output.exists() and not job.parts.exists():
+        raise UserError(f"{job.output}: output file exists already")
+    stack.enter_context(locked_folder(job.parts))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all processes must agree on: the files, and the windows in which something is left to do."""
+
+    base: Path
+    count: int
+    window: int
+    done: int
+    open: list[int]
+    journal: Journal
+
+    @classmethod
+    def of(cls, run: Run, job: CaptionJob, size: int) -> _Plan:
+        """Begins the job or finds where it stands; on rank 0 alone."""
+        journal = Journal(job.parts, 0, WINDOW)
+        if job.output.exists():  # all that is missing is to tidy up
+            count = sum(_lines(path) for path in (job.output, job.left_out))
+            return cls(job.parts, count, WINDOW, count, [], journal)
+        identity = {"format": FORMAT, "source": str(job.source.resolve()), **_identity(run, job)}
+        settings = job.parts / "job.json"
+        if not settings.exists():
+            try:
+                base, count = write_manifest(job.source, job.parts / "files.jsonl")
+            except UserError:
+                shutil.rmtree(job.parts, ignore_errors=True)
+                raise
+            # Small enough for all processes to have several, else as large as memory should hold.
+            window = max(min(job.batch_size, WINDOW), min(WINDOW, -(-count // (4 * size))))
+            content = {"identity": identity, "base": str(base), "count": count, "window": window}
+            with atomic_path(settings) as temporary:
+                temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        try:
+            stored = json.loads(settings.read_text(encoding="utf-8"))
+            begun, base = dict(stored["identity"]), Path(stored["base"])
+            count, window = int(stored["count"]), int(stored["window"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{settings}: damaged; remove its folder to start again") from None
+        for name, value in identity.items():
+            if begun.get(name) != value:
+                text = f"{name} was {begun.get(name)}, now it is {value}"
+                raise UserError(f"{job.parts}: this job was begun differently ({text}); expected another --output")
+        journal = Journal(job.parts, count, window)
+        journal.scan()
+        return cls(base, count, window, len(journal.done), journal.open_windows(), journal)
+
+
+def _identity(run: Run, job: CaptionJob) -> dict[str, Any]:
+    """What must be the same when a job is resumed, JSON-ready."""
+    weights = 0
+    for tensor in run.model.state_dict().values():
+        weights = zlib.crc32(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data, weights)
+    known = {
+        name: zlib.crc32(value.tobytes()) if isinstance(value, np.ndarray) else value and str(value)
+        for name, value in dataclasses.asdict(job.options).items()
+    }
+    return {"weights": weights, **job.search, **known}
+
+
+class _Worker:
+    """This process's part of a job."""
+
+    def __init__(
+        self,
+        run: Run,
+        job: CaptionJob,
+        plan: _Plan,
+        processes: Processes,
+        summary: Summary,
+        stop: threading.Event,
+        bar: Any,
+    ):
+        self.captioner, self.job, self.plan, self.processes = run, job, plan, processes
+        self.summary, self.stop, self.bar = summary, stop, bar
+        self.units = units_of(run.statistics, run.skeleton)
+
+    def run(self) -> int:
+        """Captions this process's windows, and returns how many captions it made."""
+        plan, size = self.plan, self.processes.size
+        own = plan.open[self.processes.rank :: size]
+        windows = names_of(self.job.parts / "files.jsonl", plan.window, own)
+        made = 0
+        with Part(self.job.parts, self.processes.rank) as part:
+            for turn in range(-(-len(plan.open) // size)):
+                todo = [(n, name) for n, name in next(windows, []) if n not in plan.journal.done]
+                for batch, names in self._batches(todo, part):
+                    part.append(self._records(batch, names))
+                    made += len(batch)
+                    self._stop_if_asked()
+                    self.bar.update(len(batch) * size)
+                if turn % _MEETING == _MEETING - 1:
+                    self.processes.any(False)
+        return made
+
+    def _batches(
+        self, todo: list[tuple[int, str]], part: Part
+    ) -> Iterator[tuple[list[tuple[int, Tensor]], dict[int, str]]]:
+        """The motions that can be read, in batches of like length: numbers and frames (T, J, 3); and all names."""
+        motions = []
+        for number, name in todo:
+            try:
+                motions.append((number, self._read(name)))
+            except Exception as error:  # whatever is wrong with one file among millions must not end the job
+                text = str(error) if isinstance(error, UserError) else f"{name}: {type(error).__name__}: {error}"
+                part.append([{"number": number, "file": name, "error": " ".join(text.split())}])
+            self._stop_if_asked()
+        motions.sort(key=lambda motion: len(motion[1]))
+        names = dict(todo)
+        batch: list[tuple[int, Tensor]] = []
+        for motion in motions:
+            full = len(batch) == self.job.batch_size
+            if batch and (full or (len(batch) + 1) * len(motion[1]) > self.job.batch_size * _FRAMES):
+                yield batch, names
+                batch = []
+            batch.append(motion)
+        if batch:
+            yield batch, names
+
+    def _read(self, name: str) -> Tensor:
+        run, assumed = self.captioner, self.summary.assumed
+        joints, notes = read_motion(self.plan.base / name, run.skeleton, self.job.options, self.units)
+        if len(assumed) < _SHOWN:
+            assumed.setdefault("; ".join(notes), name)
+        return torch.from_numpy(run.statistics.apply(downsample(joints, run.settings)))
+
+    def _records(self, batch: list[tuple[int, Tensor]], names: dict[int, str]) -> list[dict[str, Any]]:
+        model, vocabulary = self.captioner.model, self.captioner.vocabulary
+        weight = model.embedding.weight
+        motion = pad_sequence([frames for _, frames in batch], batch_first=True).to(weight.device, weight.dtype)
+        lengths = torch.tensor([len(frames) for _, frames in batch], device=weight.device)
+        found = model.generate(motion, lengths, **self.job.search)
+        best, scores = found.tokens[:, 0].cpu(), found.scores[:, 0].tolist()
+        return [
+            {"number": number, "file": names[number], "caption": vocabulary.decode(tokens), "score": score}
+            for (number, _), tokens, score in zip(batch, best, scores, strict=True)
+        ]
+
+    def _stop_if_asked(self) -> None:
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+
+
+def _finish(job: CaptionJob, plan: _Plan) -> tuple[int, list[str]]:
+    """Merges the parts into the output and removes them; how many motions were left out, and the first reasons."""
+    count, reasons = 0, list[str]()
+    if not job.output.exists():
+        plan.journal.scan()
+        job.left_out.unlink(missing_ok=True)  # of an earlier job
+        # The output comes last: where it is, everything is.
+        some = len(plan.journal.done) < plan.count
+        for path, bad in ((job.left_out, True), (job.output, False))[not some :]:
+            with (
+                atomic_path(path) as temporary,
+                open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file,
+            ):
+                for record in plan.journal.merged():
+                    del record["number"]
+                    if ("error" in record) == bad:
+                        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    if job.left_out.exists():
+        with open(job.left_out, encoding="utf-8") as file:
+            for line in file:
+                count += 1
+                if len(reasons) < _SHOWN:
+                    reasons.append(str(json.loads(line)["error"]))
+    shutil.rmtree(job.parts)
+    return count, reasons
+
+
+def _lines(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with open(path, "rb") as file:
+        return sum(1 for _ in file)

@@ -1,0 +1,48 @@
+"""Locks: one process at a time writes a file or works in a folder."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from m2t_fast.errors import UserError
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of a file, which is made if it is missing; a killed process holds it no longer. Where the file
+    system knows no locks there is none.
+
+    Raises:
+        UserError: another process holds it, or the file cannot be opened.
+    """
+    try:
+        file = open(path, "ab")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
+    with file:
+        try:
+            fcntl = importlib.import_module("fcntl")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{path.parent}: another process is at work in this folder") from None
+        except (ImportError, OSError):
+            pass
+        yield
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Makes the folder, if it is missing, and holds the lock of its file ``lock``.
+
+    Raises:
+        UserError: another process holds it, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write: {error.strerror or error}") from None
+    with locked(folder / "lock"):
+        yield

@@ -1,0 +1,266 @@
+"""The loss weights of the paper's table 6 as an Optuna study: a run a point, resumable, several at a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from m2t_fast.data.files import atomic_path
+from m2t_fast.errors import UserError
+from m2t_fast.evaluation.tables import COLUMNS, Row, Table
+from m2t_fast.training.run_folder import METRICS
+
+JOURNAL, TABLE = "study.journal", "table"
+_NAME = "m2t_fast sweep"
+
+
+class Point(NamedTuple):
+    """Weights of the spatial and of the adaptive loss (eq. 14)."""
+
+    lambda_spat: float
+    lambda_adapt: float
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder."""
+        return f"spat{self.lambda_spat:g}-adapt{self.lambda_adapt:g}"
+
+
+GRIDS: dict[str, tuple[Point, ...]] = {
+    "kit": tuple(Point(*pair) for pair in ((0, 0), (0, 3), (1, 3), (2, 3), (3, 5), (5, 5))),
+    "humanml3d": (Point(0, 0), *(Point(spat, 3) for spat in (0, 0.1, 0.25, 0.5, 1, 2, 3))),
+}
+"""The rows of table 6."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained and scored point: ``value``, best validation BLEU-4, is what the study maximises; ``scores`` is the
+    content of its ``scores.json``."""
+
+    value: float
+    scores: dict[str, Any]
+
+
+class Stopped(Exception):
+    """The work on a point was stopped; it goes on when the sweep does."""
+
+
+def why_unavailable() -> str | None:
+    """Why Optuna cannot be used, None if it can."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        return f"Optuna is missing ({error}): pip install 'm2t_fast[sweep]'"
+    return None
+
+
+class Sweep:
+    """A study in a folder: Optuna's journal, a run folder a point, and the table.
+
+    Args:
+        folder: made if it is missing.
+        identity: JSON-ready; what must be the same when the sweep is resumed.
+        seed: of the points that Optuna chooses.
+
+    Raises:
+        UserError: Optuna is missing, or the folder holds a sweep of another identity or a damaged one.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], seed: int = 0):
+        if (reason := why_unavailable()) is not None:
+            raise UserError(f"sweep: {reason}")
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+
+        self.folder, self._optuna = folder, optuna
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Optuna's "experimental" is no news to a user
+                folder.mkdir(parents=True, exist_ok=True)
+                storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+                sampler = optuna.samplers.TPESampler(seed=seed)
+                self._study = optuna.create_study(
+                    storage=storage, study_name=_NAME, sampler=sampler, direction="maximize", load_if_exists=True
+                )
+                begun = self._study.user_attrs.get("identity")
+        except OSError as error:
+            raise UserError(f"{folder}: cannot write: {error.strerror or error}") from None
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{folder / JOURNAL}: damaged or foreign ({error})") from None
+        for name, value in identity.items():
+            if begun is not None and begun.get(name) != value:
+                text = f"{name} was {begun.get(name)}, now it is {value}"
+                raise UserError(f"{folder}: this sweep was begun differently ({text}); expected another --output")
+        self._study.set_user_attr("identity", identity)
+
+    def enqueue(self, points: Sequence[Point]) -> list[Point]:
+        """Adds the points that are neither done nor waiting; those that a killed sweep left are taken up again.
+
+        Returns:
+            the points that wait now.
+        """
+        states = self._optuna.trial.TrialState
+        for trial in self._study.get_trials(states=(states.RUNNING,)):
+            self._study.tell(trial.number, state=states.FAIL)
+            points = [*points, *([_point(trial.params)] if len(trial.params) == 2 else [])]
+        done = {_point(trial.params) for trial in self._study.get_trials(states=(states.COMPLETE,))}
+        waiting = [_waiting(trial) for trial in self._study.get_trials(states=(states.WAITING,))]
+        for point in points:
+            if point not in done and point not in waiting:
+                self._study.enqueue_trial(point._asdict())
+                waiting.append(point)
+        return waiting
+
+    def chosen(self, points: Sequence[Point]) -> int:
+        """How many points but these are done or wait: those of Optuna's choice."""
+        return len({*self._known()} - {*points})
+
+    def run(
+        self,
+        work: Callable[[Point, threading.Event], Outcome],
+        count: int,
+        workers: int,
+        stop: threading.Event,
+        tell: Callable[[str], None],
+    ) -> dict[Point, str]:
+        """Works on ``count`` points, those that wait first, then of Optuna's choice; ``workers`` at a time.
+
+        Args:
+            work: trains and scores a point; an exception but :class:`Stopped` is a failure of this point alone.
+            stop: when set, nothing is begun, and the work under way is to end.
+            tell: is given a line a finished point.
+
+        Returns:
+            the points that failed, with the reason.
+        """
+        running: dict[Future[Outcome], tuple[Any, Point]] = {}
+        failed: dict[Point, str] = {}
+        states = self._optuna.trial.TrialState
+        bounds = [max(values, default=1.0) for values in zip(*self._known(), strict=True)] or [1.0, 1.0]
+        with ThreadPoolExecutor(workers) as pool:
+            while count > 0 or running:
+                while count > 0 and len(running) < workers and not stop.is_set():
+                    trial = self._study.ask()
+                    point = Point(
+                        trial.suggest_float("lambda_spat", 0.0, max(bounds[0], 1.0)),
+                        trial.suggest_float("lambda_adapt", 0.0, max(bounds[1], 1.0)),
+                    )
+                    running[pool.submit(work, point, stop)] = trial, point
+                    count -= 1
+                if not running:
+                    break
+                for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                    trial, point = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        trial.set_user_attr("scores", future.result().scores)
+                        self._study.tell(trial, future.result().value)
+                        tell(f"{point.name}: validation BLEU-4 {future.result().value:.2f}")
+                        self.write_table()
+                    else:
+                        self._study.tell(trial, state=states.FAIL)
+                        if isinstance(error, Stopped):
+                            self._study.enqueue_trial(point._asdict())
+                        else:
+                            failed[point] = f"{error}"
+                            tell(f"{point.name}: failed: {error}")
+        return failed
+
+    def _known(self) -> list[Point]:
+        states = self._optuna.trial.TrialState
+        done = [_point(trial.params) for trial in self._study.get_trials(states=(states.COMPLETE,))]
+        return done + [_waiting(trial) for trial in self._study.get_trials(states=(states.WAITING,))]
+
+    def table(self) -> Table | None:
+        """The scores of the finished points, in the order of their weights; None if there is none yet."""
+        states = self._optuna.trial.TrialState
+        found = {_point(trial.params): trial for trial in self._study.get_trials(states=(states.COMPLETE,))}
+        rows = []
+        for point in sorted(found):
+            scores = found[point].user_attrs["scores"]
+            row = scores["rows"][0]
+            known = {name: row[name] for name in ("beam_size", "force_gate", "motions", "references")}
+            values = {name: row[name] for name in COLUMNS if name in row}
+            rows.append(Row(model=point.name, **point._asdict(), **known, scores=values))
+        if not rows:
+            return None
+        dataset = scores["data"] if scores["data"] == "synthetic" else Path(scores["data"]).resolve().name
+        return Table(dataset, scores["split"], scores["text"], scores["protocol"], rows)
+
+    @property
+    def best(self) -> tuple[Point, float]:
+        """The finished point of the highest validation BLEU-4, and that."""
+        trial = self._study.best_trial
+        return _point(trial.params), float(trial.value or 0.0)
+
+    def write_table(self) -> None:
+        """Writes ``table.md``, ``table.tex`` and ``table.json``."""
+        if (table := self.table()) is None:
+            return
+        rows = [row.to_dict() for row in table.rows]
+        texts = {"md": table.markdown(), "tex": table.latex(), "json": json.dumps(rows, indent=2) + "\n"}
+        for ending, text in texts.items():
+            with atomic_path(self.folder / f"{TABLE}.{ending}") as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+
+def train_and_score(
+    folder: Path, training: Sequence[str], scoring: Sequence[str], point: Point, stop: threading.Event
+) -> Outcome:
+    """Trains the point's run in ``folder``, or goes on with it, and scores it, each by its command in a process of its
+    own, whose words go to ``NAME.log``.
+
+    Args:
+        training, scoring: arguments of the commands ``train`` and ``evaluate``, without the run.
+
+    Raises:
+        Stopped: ``stop`` was set. RuntimeError: a command failed; its last line.
+    """
+    run, scores = folder / point.name, folder / f"{point.name}.scores"
+    weights = ["--lambda-spat", repr(point.lambda_spat), "--lambda-adapt", repr(point.lambda_adapt)]
+    log = folder / f"{point.name}.log"
+    _call(["train", *training, *weights, "--output", str(run), "--resume", "--quiet"], log, stop)
+    _call(["evaluate", str(run), *scoring, "--output", str(scores)], log, stop)
+    content = json.loads((scores / "scores.json").read_text(encoding="utf-8"))
+    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
+    known = [line["val_bleu_4"] for line in lines if line.get("val_bleu_4") is not None]
+    return Outcome(max(known, default=content["rows"][0]["bleu_4"]), content)
+
+
+def _call(argv: list[str], log: Path, stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped
+    with open(log, "ab") as file:
+        process = subprocess.Popen([sys.executable, "-m", "m2t_fast", *argv], stdout=file, stderr=file)
+    while True:
+        try:
+            code = process.wait(timeout=0.2)
+            break
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                process.terminate()
+                process.wait()
+                raise Stopped from None
+    if stop.is_set():
+        raise Stopped
+    if code:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or [f"exit code {code}"]
+        raise RuntimeError(lines[-1].removeprefix("m2t-fast: error: "))
+
+
+def _point(params: dict[str, Any]) -> Point:
+    return Point(float(params["lambda_spat"]), float(params["lambda_adapt"]))
+
+
+def _waiting(trial: Any) -> Point:
+    return _point(trial.system_attrs["fixed_params"])

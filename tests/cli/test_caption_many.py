@@ -1,0 +1,210 @@
+"""``m2t-fast caption --data --output``: the captions of named files, in any number of processes, killed at any time."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2t_fast.captioning import CaptionJob, caption_files
+from m2t_fast.captioning import job as job_module
+from m2t_fast.errors import UserError
+from m2t_fast.training.run_folder import load_run
+
+REPEATS = 250
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, motion: Callable) -> list[Path]:
+    folder = tmp_path_factory.mktemp("motions")
+    for number, frames in enumerate((57, 12, 1, 120, 2, 33, 90)):
+        np.save(folder / f"m{number}.npy", motion(frames, seed=number))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def long_list(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough motions to be killed in between."""
+    path = tmp_path_factory.mktemp("list") / "list.txt"
+    path.write_text("\n".join(map(str, files * REPEATS)))
+    return path
+
+
+def records(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_captions_are_those_of_named_files(call, tiny_run, files, tmp_path):
+    named = call("caption", tiny_run, *files, "--max-length", 6).out.splitlines()
+    output = tmp_path / "new" / "captions.jsonl"
+    result = call("caption", tiny_run, "--data", files[0].parent, "--output", output, "--max-length", 6)
+    assert result.code == 0 and result.out == f"{output}\n"
+    assert [record["file"] for record in records(output)] == [file.name for file in files]
+    assert [record["caption"] for record in records(output)] == named
+    assert all(list(record) == ["file", "caption", "score"] and record["score"] <= 0 for record in records(output))
+    assert [path.name for path in output.parent.iterdir()] == ["captions.jsonl"]
+    assert f"{len(files)} captions in" in result.err and "22 joints" in result.err
+
+
+def test_a_bad_file_is_left_out_and_listed(call, tiny_run, files, tmp_path):
+    source = tmp_path / "motions"
+    source.mkdir()
+    for file in files:
+        (source / file.name).write_bytes(file.read_bytes())
+    (source / "a_bad.npy").write_bytes(b"no array")
+    (source / "z_gone.npy").symlink_to(tmp_path / "nowhere")
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(f"{source}/{name}" for name in ("m0.npy", "a_bad.npy", "gone.npy", "m1.npy")))
+    output = tmp_path / "captions.jsonl"
+    result = call("caption", tiny_run, "--data", listed, "--output", output, "--max-length", 4)
+    assert result.code == 3 and [Path(r["file"]).name for r in records(output)] == ["m0.npy", "m1.npy"]
+    left_out = records(tmp_path / "captions.left_out.jsonl")
+    assert [Path(r["file"]).name for r in left_out] == ["a_bad.npy", "gone.npy"]
+    assert result.err.count("left out: ") == 2 and "2 of 4 motions were left out" in result.err
+    output.unlink()
+    assert call("caption", tiny_run, "--data", files[0].parent, "--output", output, "--max-length", 4).code == 0
+    assert not (tmp_path / "captions.left_out.jsonl").exists()
+
+
+def test_batches_are_bounded_in_frames_and_windows_in_motions(tiny_run, files, tmp_path, monkeypatch):
+    opened, seen = load_run(tiny_run), []
+    generate = opened.model.generate
+
+    def watched(motion, lengths, **search):
+        seen.append(tuple(motion.shape[:2]))
+        return generate(motion, lengths, **search)
+
+    monkeypatch.setattr(opened.model, "generate", watched)
+    monkeypatch.setattr(job_module, "WINDOW", 4)
+    monkeypatch.setattr(job_module, "_FRAMES", 20)
+    job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4}, batch_size=3)
+    summary = caption_files(opened, job)
+    assert summary.made == summary.motions == sum(rows for rows, _ in seen) == 7
+    assert all(rows <= 3 and (rows == 1 or rows * frames <= 60) for rows, frames in seen)
+    assert all(len(record["caption"].split()) <= 4 for record in records(job.output))
+
+
+def command(run: Path, source: Path, output: Path) -> list[str]:
+    argv = ["caption", run, "--data", source, "--output", output, "--beam-size", 1, "--max-length", 5]
+    return ["-m", "m2t_fast", *map(str, argv), "--batch-size", "8"]
+
+
+def wait_for_bytes(processes: list[subprocess.Popen], parts: Path, count: int) -> None:
+    while processes[0].poll() is None and sum(p.stat().st_size for p in parts.glob("part-*")) < count:
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), pytest.param((2, 1, 3), marks=pytest.mark.slow)])
+def test_killed_at_any_time_it_goes_on(sizes, call, tiny_run, files, long_list, start_job, tmp_path):
+    """Every motion once, in order, whoever did it; what was written before the kill is not done again."""
+    output, written = tmp_path / "captions.jsonl", 0
+    parts = tmp_path / "captions.jsonl.parts"
+    moment = random.Random(sum(sizes))
+    for number, size in enumerate(sizes):
+        processes = start_job(size, *command(tiny_run, long_list, output))
+        if number < len(sizes) - 1:
+            wait_for_bytes(processes, parts, written + moment.randrange(1, 30_000))
+            processes[-1].send_signal(signal.SIGKILL)
+            for process in processes:
+                if process is not processes[-1]:
+                    process.send_signal(signal.SIGTERM)
+            for process in processes:
+                process.communicate(timeout=60)
+            assert not output.exists()
+            written = sum(path.stat().st_size for path in parts.glob("part-*"))
+            with open(parts / "part-00000.jsonl", "ab") as file:
+                file.write(b'{"number": 5, "fi')  # as if it had been killed while it wrote
+        else:
+            said = [process.communicate(timeout=120)[1] for process in processes]
+            assert [process.returncode for process in processes] == [0] * size, said
+    assert int(said[0].rpartition("m2t-fast: ")[2].split()[0]) < len(files) * REPEATS
+    expected = call("caption", tiny_run, *files, "--beam-size", 1, "--max-length", 5).out.splitlines()
+    assert [record["file"] for record in records(output)] == [str(file) for file in files * REPEATS]
+    assert [record["caption"] for record in records(output)] == expected * REPEATS
+    assert [path.name for path in tmp_path.iterdir()] == ["captions.jsonl"]
+
+
+def test_every_cut_goes_on(tiny_run, files, tmp_path, monkeypatch):
+    """Ended after each batch in turn, and between the last files: no motion twice, none lost."""
+    opened = load_run(tiny_run)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    captioned: list[str] = []
+    original = job_module.Part.append
+
+    def append_and_end(self, batch):
+        original(self, batch)
+        captioned.extend(record["file"] for record in batch)
+        raise Killed
+
+    job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4}, batch_size=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module.Part, "append", append_and_end)
+        for _ in range(4):
+            with pytest.raises(Killed):
+                caption_files(opened, job)
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module.shutil, "rmtree", killed)  # the output is there, the parts are, too
+        with pytest.raises(Killed):
+            caption_files(opened, job)
+    assert sorted(captioned) == [file.name for file in files]
+    (job.parts / "job.json").unlink()
+    summary = caption_files(opened, job)
+    assert summary.made == 0 and summary.motions == 7 and not job.parts.exists()
+    assert [record["file"] for record in records(job.output)] == [file.name for file in files]
+    with pytest.raises(UserError, match="output file exists already"):
+        caption_files(opened, job)
+
+
+def test_ctrl_c_keeps_what_was_done(call, tiny_run, files, long_list, tmp_path):
+    output = tmp_path / "captions.jsonl"
+    argv = command(tiny_run, long_list, output)
+    process = subprocess.Popen([sys.executable, *argv], stderr=subprocess.PIPE, text=True)
+    wait_for_bytes([process], tmp_path / "captions.jsonl.parts", 1)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1].endswith("the same command goes on\n") and process.returncode == 130
+    other = call(*argv[2:], "--force-gate", 1)
+    assert other.code == 2 and "force_gate was None, now it is 1.0" in other.err
+    assert call(*argv[2:]).code == 0 and len(records(output)) == len(files) * REPEATS
+
+
+def test_two_jobs_do_not_share_an_output(call, tiny_run, long_list, tmp_path):
+    argv = command(tiny_run, long_list, tmp_path / "captions.jsonl")
+    process = subprocess.Popen([sys.executable, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_bytes([process], tmp_path / "captions.jsonl.parts", 1)
+    second = call(*argv[2:])
+    process.kill()
+    process.wait()
+    assert second.code == 2 and "another process is at work" in second.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "no motion"),
+        (["--data", "x"], "--output: is missing"),
+        (["--output", "x.jsonl"], "--data: is missing"),
+        (["m.npy", "--data", "x", "--output", "y.jsonl"], "not both"),
+        (["--data", "x", "--output", "y.jsonl", "--json"], "--json: not with --data"),
+        (["--data", "x", "--output", "y.jsonl", "--html", "z.html"], "--html: not with --data"),
+        (["--data", "nowhere", "--output", "y.jsonl"], "nowhere: no such folder or file"),
+        (["--data", ".", "--output", "y.jsonl", "--mean", "m.npy"], "--mean and --std"),
+    ],
+)
+def test_mistakes_leave_nothing(options, message, refused, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("caption", tiny_run, *options)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,119 @@
+"""Sweeps: every point once, several at a time, resumed after any end, and the table."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from m2t_fast.errors import UserError
+from m2t_fast.training.sweep import GRIDS, Outcome, Point, Stopped, Sweep, why_unavailable
+
+pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
+
+POINTS = [Point(0, 0), Point(0, 3), Point(2, 3), Point(5, 5)]
+IDENTITY = {"train": ["--data", "x"]}
+
+
+def outcome(point: Point) -> Outcome:
+    row = {"model": "x", "beam_size": 1, "force_gate": None, "motions": 3, "references": 9}
+    row |= {"bleu_1": 50.0 + point.lambda_spat, "bleu_4": 20.0}
+    return Outcome(
+        10.0 + point.lambda_spat,
+        {"data": "synthetic", "split": "test", "text": "raw", "protocol": "p", "rows": [row]},
+    )
+
+
+def run(sweep: Sweep, work, count: int, workers: int = 2, stop: threading.Event | None = None) -> dict[Point, str]:
+    return sweep.run(work, count, workers, stop or threading.Event(), lambda text: None)
+
+
+def test_every_point_is_worked_on_once_and_the_best_is_known(tmp_path):
+    seen, together = [], []
+
+    def work(point, stop):
+        together.append(1)
+        seen.append(point)
+        time.sleep(0.05)
+        count = len(together)
+        together.pop()
+        assert count <= 3
+        return outcome(point)
+
+    sweep = Sweep(tmp_path / "sweep", IDENTITY)
+    waiting = sweep.enqueue(POINTS + POINTS[:1])
+    assert waiting == POINTS and run(sweep, work, len(waiting), workers=3) == {}
+    assert sorted(seen) == POINTS and sweep.best == (Point(5, 5), 15.0)
+    again = Sweep(tmp_path / "sweep", IDENTITY)
+    assert again.enqueue(POINTS) == [] and again.best == (Point(5, 5), 15.0)
+    assert [(row.lambda_spat, row.lambda_adapt) for row in again.table().rows] == POINTS
+    assert (
+        "| synthetic | spat5-adapt5 | 5 | 5 | 1 | **55.00** | **20.00** |"
+        in (tmp_path / "sweep" / "table.md").read_text()
+    )
+    assert len(json.loads((tmp_path / "sweep" / "table.json").read_text())) == 4
+
+
+def test_a_failed_point_ends_nothing_and_is_tried_again(tmp_path):
+    def work(point, stop):
+        if point == POINTS[1]:
+            raise RuntimeError("disk full")
+        return outcome(point)
+
+    sweep = Sweep(tmp_path, IDENTITY)
+    assert run(sweep, work, len(sweep.enqueue(POINTS))) == {POINTS[1]: "disk full"}
+    assert len(sweep.table().rows) == 3
+    again = Sweep(tmp_path, IDENTITY)
+    assert again.enqueue(POINTS) == [POINTS[1]]
+    assert run(again, lambda point, stop: outcome(point), 1) == {} and len(again.table().rows) == 4
+
+
+def test_a_stop_keeps_what_is_done_and_the_rest_waits(tmp_path):
+    stop = threading.Event()
+
+    def work(point, asked):
+        if point == POINTS[1]:
+            stop.set()
+            raise Stopped
+        return outcome(point)
+
+    sweep = Sweep(tmp_path, IDENTITY)
+    assert run(sweep, work, len(sweep.enqueue(POINTS)), workers=1, stop=stop) == {}
+    assert [(row.lambda_spat, row.lambda_adapt) for row in sweep.table().rows] == POINTS[:1]
+    assert sorted(Sweep(tmp_path, IDENTITY).enqueue(POINTS)) == POINTS[1:]
+
+
+def test_what_a_killed_sweep_was_at_is_taken_up_again(tmp_path):
+    sweep = Sweep(tmp_path, IDENTITY)
+    sweep.enqueue(POINTS[:2])
+    for _ in range(2):  # what a process that is killed in the middle leaves: trials that run
+        trial = sweep._study.ask()
+        trial.suggest_float("lambda_spat", 0, 5), trial.suggest_float("lambda_adapt", 0, 5)
+    assert sorted(Sweep(tmp_path, IDENTITY).enqueue(POINTS)) == POINTS
+
+
+def test_points_of_optunas_choice_come_after_the_grid_and_count(tmp_path):
+    seen: list[Point] = []
+
+    def work(point, stop):
+        seen.append(point)
+        return outcome(point)
+
+    sweep = Sweep(tmp_path, IDENTITY, seed=3)
+    assert run(sweep, work, len(sweep.enqueue(POINTS)) + 2, workers=1) == {}
+    assert seen[:4] == POINTS and all(0 <= value <= 5 for point in seen[4:] for value in point)
+    assert Sweep(tmp_path, IDENTITY).chosen(POINTS) == 2
+
+
+def test_another_sweep_in_the_folder_is_refused(tmp_path):
+    Sweep(tmp_path, IDENTITY)
+    with pytest.raises(UserError, match="begun differently .train was"):
+        Sweep(tmp_path, {"train": ["--data", "y"]})
+
+
+def test_the_grids_are_table_6():
+    assert len(GRIDS["kit"]) == 6 and GRIDS["kit"][3] == (2, 3) and GRIDS["kit"][-1] == (5, 5)
+    assert len(GRIDS["humanml3d"]) == 8 and {point.lambda_adapt for point in GRIDS["humanml3d"][1:]} == {3}
+    assert GRIDS["humanml3d"][2].name == "spat0.1-adapt3"
