@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
-from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
+from m2t_fast.ops.cpu.launch import addresses, empty, how, kernel, ready
 
 
 def spatio_temporal_attention(
@@ -48,8 +47,8 @@ def spatio_temporal_attention(
         (batch, words),
         (batch, words),
     )
-    outputs = [torch.empty(shape, dtype=inputs[0].dtype) for shape in shapes]
-    gamma = inputs[0].new_empty(batch, words, frames, temporal_keys.shape[2]) if keep else None
+    outputs = [empty(shape, inputs[0]) for shape in shapes]
+    gamma = empty((batch, words, frames, temporal_keys.shape[2]), inputs[0]) if keep else None
     kernel("attention_forward", parts.dtype)(
         outputs=addresses((*outputs, gamma)), **_attention_arguments(inputs, lengths, scale)
     )
@@ -94,7 +93,7 @@ def spatio_temporal_attention_backward(
     ]
     lengths = lengths.contiguous()
     ready_grads = [x if x is None else ready(x) for x in grads]
-    outputs = [torch.empty_like(x) for x in inputs]
+    outputs = [empty(x.shape, x) for x in inputs]
     kernel("attention_backward", parts.dtype)(
         kept=addresses((spatial, gamma)),
         grads=addresses(ready_grads),

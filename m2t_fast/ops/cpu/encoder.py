@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
+from m2t_fast.ops.cpu.launch import addresses, empty, how, kernel, ready
 
 
 def part_encoder(
@@ -24,7 +24,7 @@ def part_encoder(
     """Body-part features of ``ops.part_encoder``."""
     inputs, lengths = [ready(x) for x in (motion, weight1, bias1, weight2, bias2)], lengths.contiguous()
     batch, frames = motion.shape[:2]
-    parts = inputs[0].new_empty(batch, frames, len(part_sizes), 2 * bias2.shape[2])
+    parts = empty((batch, frames, len(part_sizes), 2 * bias2.shape[2]), inputs[0])
     kernel("encoder_forward", motion.dtype)(
         parts=parts.data_ptr(), **_encoder_arguments(inputs, lengths, part_joints, part_sizes)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import ready
+from m2t_fast.ops.cpu.launch import empty, ready
 
 
 def attention_keys(
@@ -22,7 +22,7 @@ def attention_keys(
     layers = [(ready(w).T, ready(b)) for w, b in ((temporal_weight, temporal_bias), (spatial_weight, spatial_bias))]
     dim, inputs = temporal_weight.shape
     batch, frames, part_count, part_dim = parts.shape
-    temporal, spatial = (parts.new_empty(batch, frames, part_count * part_dim // inputs, dim) for _ in layers)
+    temporal, spatial = (empty((batch, frames, part_count * part_dim // inputs, dim), parts) for _ in layers)
     for b, length in enumerate(lengths.tolist()):
         x = parts[b, :length].view(-1, inputs)
         for keys, (weight, bias) in zip((temporal[b], spatial[b]), layers, strict=True):
@@ -44,7 +44,7 @@ def attention_keys_backward(
     parts = ready(parts)
     weights, grads = [ready(temporal_weight), ready(spatial_weight)], [ready(grad_temporal), ready(grad_spatial)]
     dim, inputs = temporal_weight.shape
-    d_parts, d_weights = torch.empty_like(parts), [torch.zeros_like(x) for x in weights]
+    d_parts, d_weights = empty(parts.shape, parts), [torch.zeros_like(x) for x in weights]
     d_biases = [x.new_zeros(dim) for x in weights]
     for b, length in enumerate(lengths.tolist()):
         x, d_x = parts[b, :length].view(-1, inputs), d_parts[b, :length].view(-1, inputs)

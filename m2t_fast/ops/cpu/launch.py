@@ -6,19 +6,39 @@ and computed in float32. Shapes were checked by the ops, and lengths are clamped
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from m2t_fast import native
+from m2t_fast.errors import UserError
 
-INTERFACE = 3
+INTERFACE = 4
 """The extension's own number for the functions it offers; ``csrc/bindings.cpp`` must agree."""
+
+
+def _pool_bytes() -> int:
+    given = os.environ.get("M2T_FAST_POOL_MIB", "1024")
+    try:
+        return max(0, int(given)) << 20
+    except ValueError:
+        raise UserError(f"environment variable M2T_FAST_POOL_MIB: got {given!r}, expected a whole number") from None
+
 
 INSTRUCTION_SETS = {"best": -1, "baseline": 0, "avx2": 1, "avx512": 2}
 instruction_set = "best"
 """The copy of the kernels to run, a key of INSTRUCTION_SETS; where the processor lacks it, the best that it has."""
+
+
+POOLED_FROM = 4 << 20
+"""Bytes from which a result comes from the pool."""
+POOL_BYTES = _pool_bytes()
+"""Bytes that may wait in the pool."""
+if native.available() and hasattr(native._native, "set_pool_limit"):
+    native._native.set_pool_limit(POOL_BYTES)
 
 
 def why_unavailable() -> str | None:
@@ -36,6 +56,20 @@ def kernel(name: str, dtype: torch.dtype) -> Callable:
 def ready(tensor: Tensor) -> Tensor:
     """The tensor as a kernel takes it: contiguous, in the dtype of the arithmetic."""
     return tensor.to(torch.float64 if tensor.dtype == torch.float64 else torch.float32).contiguous()
+
+
+def empty(shape: Sequence[int], like: Tensor) -> Tensor:
+    """A result of ``shape`` in the dtype of ``like``, not initialised; a large one in memory that was used before.
+
+    The operating system clears the pages of fresh memory, which for the largest results takes longer than to compute
+    them. M2T_FAST_POOL_MIB (1024) says how much unused memory waits for the next results; 0 leaves all to torch.
+    """
+    count = math.prod(shape)
+    if POOL_BYTES == 0 or count * like.element_size() < POOLED_FROM:
+        return like.new_empty(shape)
+    buffer = native._native.Buffer(count * like.element_size())
+    memory = torch.frombuffer(buffer, dtype=like.dtype, count=count).untyped_storage()
+    return like.new_empty(0).set_(memory, 0, shape)  # a tensor of its own, where view() would leave one of another
 
 
 def addresses(tensors: Sequence[Tensor | None]) -> list[int]:

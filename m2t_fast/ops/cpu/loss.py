@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import how, kernel, ready
+from m2t_fast.ops.cpu.launch import empty, how, kernel, ready
 
 
 def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
@@ -22,7 +21,7 @@ def _run(grad: Tensor | None, spatial: Tensor, target: Tensor, lengths: Tensor) 
     """The loss, or with the gradient of the loss that of ``spatial``."""
     dtype, alpha = spatial.dtype, ready(spatial)
     target, lengths = target.to(alpha.dtype).contiguous(), lengths.contiguous()
-    out = alpha.new_empty(()) if grad is None else torch.empty_like(alpha)
+    out = empty(() if grad is None else alpha.shape, alpha)
     name = "spatial_loss_forward" if grad is None else "spatial_loss_backward"
     kernel(name, dtype)(
         sizes=list(alpha.shape),
