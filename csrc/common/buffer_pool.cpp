@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <mutex>
@@ -28,7 +29,7 @@ void release(const Piece& piece) { ::operator delete(piece.data, std::align_val_
 class Pool {
 public:
     Piece take(std::size_t bytes) {
-        const std::size_t wanted = (bytes + kPage - 1) / kPage * kPage;
+        const std::size_t wanted = std::max<std::size_t>(1, (bytes + kPage - 1) / kPage) * kPage;
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             for (auto piece = free_.begin(); piece != free_.end(); ++piece) {

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+
+#include "common/buffer_pool.h"
 
 namespace m2t {
 
@@ -13,16 +14,15 @@ class Workspaces {
 public:
     Workspaces(int threads, std::size_t bytes)
         : bytes_((bytes + 63) / 64 * 64),
-          memory_(new unsigned char[static_cast<std::size_t>(std::max(threads, 1)) * bytes_ + 64]) {}
+          memory_(static_cast<std::size_t>(std::max(threads, 1)) * bytes_) {}
 
     unsigned char* of(int thread) const {
-        const auto start = (reinterpret_cast<std::uintptr_t>(memory_.get()) + 63) / 64 * 64;
-        return reinterpret_cast<unsigned char*>(start) + static_cast<std::size_t>(thread) * bytes_;
+        return static_cast<unsigned char*>(memory_.data()) + static_cast<std::size_t>(thread) * bytes_;
     }
 
 private:
     std::size_t bytes_;
-    std::unique_ptr<unsigned char[]> memory_;
+    Buffer memory_;
 };
 
 // Lays arrays out one behind the other, each on a cache line of its own; from null it only measures.
