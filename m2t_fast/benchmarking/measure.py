@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -81,14 +82,19 @@ def tanh_loop(count: int, device: torch.device) -> Callable[[], float] | None:
     over cached arrays, and returns how many; None where there is no such loop (no CPU, no native extension)."""
     if device.type != "cpu" or launch.why_unavailable() is not None:
         return None
-    # 128 KiB a thread: in its cache, and long enough that starting the threads costs nothing beside it.
-    rows, columns = 128 * torch.get_num_threads(), 256
-    x, bias = torch.randn(rows, columns), torch.zeros(columns)
-    kernel, repeats = launch.kernel("bias_tanh", x.dtype), -(-count // x.numel())
+    # 128 KiB a thread, in its cache. Python's threads start once a run, where OpenMP's would start at every call.
+    threads, rows, columns = torch.get_num_threads(), 128, 256
+    arrays, bias = torch.randn(threads, rows, columns), torch.zeros(columns)
+    kernel, repeats = launch.kernel("bias_tanh", arrays.dtype), -(-count // arrays.numel())
+    how = {**launch.how(), "threads": 1}
+
+    def work(x: torch.Tensor) -> None:
+        for _ in range(repeats):
+            kernel(x=x.data_ptr(), bias=bias.data_ptr(), rows=rows, columns=columns, **how)
 
     def run() -> float:
-        for _ in range(repeats):
-            kernel(x=x.data_ptr(), bias=bias.data_ptr(), rows=rows, columns=columns, **launch.how())
-        return float(repeats * x.numel())
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, arrays))
+        return float(repeats * arrays.numel())
 
     return run
