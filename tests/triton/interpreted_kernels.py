@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
 from m2t_fast.data.batches import Batch
+from m2t_fast.kernels.ceilings import repeat_tanh
 from m2t_fast.kernels.functions import tanh
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops import registry
@@ -317,3 +318,12 @@ def test_a_step_of_the_training_loop(scoring: str) -> None:
             found.append([*losses, *(p.detach() for p in model.parameters())])
     for plain, fused in zip(*found, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_the_bare_tanh_loop() -> None:
+    out = torch.zeros(256)
+    repeat_tanh[(2,)](out, 3, BLOCK=128, APPROXIMATE=False)
+    expected = torch.arange(256, dtype=torch.float64) * 1e-6
+    for _ in range(3):
+        expected = torch.tanh(expected) + 0.7
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=0)
