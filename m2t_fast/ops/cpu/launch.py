@@ -68,8 +68,9 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     if POOL_BYTES == 0 or count * like.element_size() < POOLED_FROM:
         return like.new_empty(shape)
     buffer = native._native.Buffer(count * like.element_size())
-    memory = torch.frombuffer(buffer, dtype=like.dtype, count=count).untyped_storage()
-    return like.new_empty(0).set_(memory, 0, shape)  # a tensor of its own, where view() would leave one of another
+    memory = torch.frombuffer(buffer, dtype=like.dtype, count=count).view(*shape)
+    # A tensor of its own: autograd minds a view of another.
+    return like.new_empty(0).set_(memory.untyped_storage(), 0, memory.shape, memory.stride())
 
 
 def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
