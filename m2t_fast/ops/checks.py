@@ -43,6 +43,10 @@ def check_same_float(op: str, **tensors: Tensor) -> None:
             raise ValueError(f"{op}: {name} is on {tensor.device}, expected {device} as {first}")
 
 
+# Asked once: inside a compiled graph torch 2.11 cannot ask.
+_AUTOCAST_DEVICES = [name for name in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(name)]
+
+
 def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Under ``torch.autocast`` the tensors in its dtype, as torch's matrix products take theirs; else as they are.
 
@@ -51,7 +55,7 @@ def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     if not all(isinstance(x, Tensor) for x in tensors):
         return tensors  # the checks that follow say so
     device_type = tensors[0].device.type
-    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+    if device_type not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device_type):
         return tensors
     dtype = torch.get_autocast_dtype(device_type)
     return tuple(x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x for x in tensors)
