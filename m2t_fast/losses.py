@@ -85,8 +85,8 @@ def supervised_counts(tokens: Tensor, lengths: Tensor, gate_target: Tensor, spat
     Args:
         tokens: (B, L+1) int64. lengths: (B,) int64 valid frames. gate_target: (B, L). spatial_target: (B, L, P).
     """
-    parts = (spatial_target >= 0).sum(dim=(1, 2))
-    return torch.stack([(tokens[:, 1:] != PAD).sum(), (parts * lengths).sum(), (gate_target >= 0).sum()])
+    terms = spatial_terms_count(spatial_target, lengths)
+    return torch.stack([(tokens[:, 1:] != PAD).sum(), terms, (gate_target >= 0).sum()])
 
 
 def guided_loss(
@@ -123,7 +123,7 @@ def guided_loss(
     if (sums := getattr(out, "spatial_sums", None)) is not None:
         check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, "P"), {})
         language = out.language
-        spatial = sums.sum() / spatial_terms_count(spatial_target, lengths)
+        spatial = sums.sum() / spatial_terms_count(spatial_target, lengths).clamp(min=1)
     else:
         check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
         language = language_loss(out.logits, tokens[:, 1:])

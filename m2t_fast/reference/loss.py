@@ -17,12 +17,12 @@ def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
     Mean over supervised words, valid frames and parts; 0 if no word is supervised.
     """
     count = spatial_terms_count(target, lengths.clamp(max=spatial.shape[2]))
-    return spatial_terms(spatial, target, lengths).sum() / count
+    return spatial_terms(spatial, target, lengths).sum() / count.clamp(min=1)
 
 
 def spatial_terms_count(target: Tensor, lengths: Tensor) -> Tensor:
-    """How many terms the mean of eq. 13 runs over: supervised words and parts times valid frames; at least 1."""
-    return ((target >= 0).sum(dim=(1, 2)) * lengths).sum().clamp(min=1)
+    """How many terms the mean of eq. 13 runs over: supervised words and parts times valid frames."""
+    return ((target >= 0).sum(dim=(1, 2)) * lengths).sum()
 
 
 def spatial_terms(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:

@@ -33,4 +33,4 @@ def attention_keys_backward(
 def spatial_loss_backward(grad: Tensor, spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
     """Gradient (B, L, T, P) of ``spatial``."""
     count = spatial_terms_count(target, lengths.clamp(max=spatial.shape[2]))
-    return grad / count * spatial_terms_gradient(spatial, target, lengths)
+    return grad / count.clamp(min=1) * spatial_terms_gradient(spatial, target, lengths)
