@@ -265,7 +265,8 @@ def test_gradcheck_of_every_op():
     case = EncoderCase(B=2, T=3, D=2, half=2)
     inputs = floats(case.inputs())
     for relative in (False, True):
-        assert torch.autograd.gradcheck(functools.partial(ops.part_encoder, parts=case.parts, relative=relative), inputs)
+        encoder = functools.partial(ops.part_encoder, parts=case.parts, relative=relative)
+        assert torch.autograd.gradcheck(encoder, inputs)
     parts, lengths, *layers = floats(KeysCase(B=2, T=3, P=2, H=2, D=2).inputs())
     assert torch.autograd.gradcheck(lambda p, *w: ops.attention_keys(p, lengths, *w), [parts, *layers])
     spatial, target, lengths = floats(LossCase(B=2, L=2, T=2, P=3).inputs())
