@@ -24,8 +24,9 @@ def plain_pytorch() -> Iterator[None]:
     """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel."""
 
     def part_encoder(*arguments: Any) -> Tensor:
-        *tensors, joints, counts, relative = arguments
-        return reference.part_encoder(*tensors, split(joints, counts), relative)
+        motion, lengths, weight1, bias1, weight2, bias2, joints, counts, relative = arguments
+        parts = split(joints, counts)
+        return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, parts, relative)
 
     with (
         use_backend("reference"),
