@@ -244,7 +244,7 @@ class Captioner(nn.Module):
         words = tokens[:, :-1]
         if draws.coins is None:
             return words
-        return decode.sample_words(
+        return decode.sample_words_unchecked(
             *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
         )
 
