@@ -2,6 +2,7 @@
 
 from m2t_fast.ops.attention import AttentionOutput, spatio_temporal_attention
 from m2t_fast.ops.decode import DecoderWeights, SearchOutput, sample_words, search
+from m2t_fast.ops.draws import DrawsOutput, random_draws
 from m2t_fast.ops.encoder import part_encoder
 from m2t_fast.ops.gate import GateOutput, gated_decoder_step
 from m2t_fast.ops.guided import guided_attention
@@ -12,6 +13,7 @@ from m2t_fast.ops.registry import available_backends, use_backend
 __all__ = [
     "AttentionOutput",
     "DecoderWeights",
+    "DrawsOutput",
     "GateOutput",
     "SearchOutput",
     "attention_keys",
@@ -19,6 +21,7 @@ __all__ = [
     "gated_decoder_step",
     "guided_attention",
     "part_encoder",
+    "random_draws",
     "sample_words",
     "search",
     "spatial_loss",
