@@ -12,6 +12,7 @@
 #include "common/build_info.h"
 #include "cpu/attention.h"
 #include "cpu/decode.h"
+#include "cpu/draws.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 #include "cpu/gather.h"
@@ -56,6 +57,7 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     m2t::bind_buffer_pool(module);
     m2t::bind_attention(module);
     m2t::bind_decode(module);
+    m2t::bind_draws(module);
     m2t::bind_encoder(module);
     m2t::bind_gate(module);
     m2t::bind_gather(module);

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.ops import attention, encoder, gate, guided, keys
+from m2t_fast.ops import lstm as recurrent
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
 
@@ -55,10 +56,15 @@ def lstm(
     if state is None:
         zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
         state = zeros, zeros
-    start = (state[0][None].contiguous(), state[1][None].contiguous())
+    hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
     weights: list[Tensor] = [weight_ih, weight_hh, bias_ih, bias_hh]
+    if recurrent.takes(x):
+        output, hidden, cell = recurrent.cudnn_lstm(x.transpose(0, 1).contiguous(), hidden, cell, *weights)
+        return output.transpose(0, 1), (hidden[0], cell[0])
+    # Other paths to cuDNN want to be told when a gradient will follow.
+    training = torch.is_grad_enabled()
     output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
-        x.contiguous(), start, weights, True, 1, 0.0, False, False, True
+        x.contiguous(), (hidden, cell), weights, True, 1, 0.0, training, False, True
     )
     return output, (hidden[0], cell[0])
 

@@ -14,14 +14,17 @@ from m2t_fast import losses, reference
 from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.decoding.decoder import Decoder, Memory
-from m2t_fast.ops import attention, encoder, gate, keys
+from m2t_fast.ops import attention, draws, encoder, gate, keys
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.reference.stepwise import stepwise
 
 
 @contextlib.contextmanager
 def plain_pytorch() -> Iterator[None]:
-    """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel."""
+    """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel.
+
+    What is random comes as it always does: it is the step's input, not its work.
+    """
 
     def part_encoder(*arguments: Any) -> Tensor:
         motion, lengths, weight1, bias1, weight2, bias2, joints, counts, relative = arguments
@@ -36,6 +39,7 @@ def plain_pytorch() -> Iterator[None]:
         mock.patch.object(encoder, "unchecked", part_encoder),
         mock.patch.object(keys, "unchecked", reference.attention_keys),
         mock.patch.object(losses, "spatial_loss", reference.spatial_loss),
+        mock.patch.object(draws, "chosen_backend", lambda: "auto"),
     ):
         yield
 

@@ -2,6 +2,7 @@
 
 from m2t_fast.ops.attention import AttentionOutput, spatio_temporal_attention
 from m2t_fast.ops.decode import DecoderWeights, SearchOutput, sample_words, search
+from m2t_fast.ops.draws import DrawsOutput, random_draws
 from m2t_fast.ops.encoder import part_encoder
 from m2t_fast.ops.gate import GateOutput, gated_decoder_step
 from m2t_fast.ops.gather import gather_motions
@@ -13,6 +14,7 @@ from m2t_fast.ops.registry import available_backends, use_backend
 __all__ = [
     "AttentionOutput",
     "DecoderWeights",
+    "DrawsOutput",
     "GateOutput",
     "SearchOutput",
     "attention_keys",
@@ -21,6 +23,7 @@ __all__ = [
     "gather_motions",
     "guided_attention",
     "part_encoder",
+    "random_draws",
     "sample_words",
     "search",
     "spatial_loss",

@@ -28,6 +28,11 @@ def velocity(positions: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(positions[:, :1]), positions[:, 1:] - positions[:, :-1]], dim=1)
 
 
+def select_joints(source: Tensor, joints: Sequence[int]) -> Tensor:
+    """(B, T, 3n) of n joints of (B, T, J, 3). Not by a list of indices: it would go to the device, which waits."""
+    return torch.cat([source[:, :, joint] for joint in joints], dim=-1)
+
+
 def part_encoder(
     motion: Tensor,
     lengths: Tensor,
@@ -65,7 +70,7 @@ def part_encoder(
         halves = []
         rows = slice(row, row + 3 * len(joints))
         for stream, source in enumerate((positions, velocity(positions))):
-            x = source[:, :, list(joints)].flatten(2)
+            x = select_joints(source, joints)
             hidden = torch.tanh(x @ weight1[stream, rows] + bias1[stream, part])
             halves.append(torch.tanh(hidden @ weight2[stream, part] + bias2[stream, part]))
         features.append(torch.cat(halves, dim=-1))

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -25,6 +24,7 @@ from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.evaluation import validation_bleu
 from m2t_fast.losses import GuidedLoss, guided_loss
 from m2t_fast.ops.guided import is_fused
+from m2t_fast.random import Counter
 from m2t_fast.signals import stop_on_signals
 from m2t_fast.training.parallel import shared_step
 from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, save_weights, write_run
@@ -39,7 +39,7 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     settings: TrainingSettings,
-    generator: torch.Generator,
+    generator: torch.Generator | Counter,
 ) -> GuidedLoss:
     """One step: scheduled-sampling decode, parallel forward and backward, clipping, AdamW.
 
@@ -69,12 +69,6 @@ def training_step(
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
     optimizer.step()
     return GuidedLoss(*(value.detach() for value in loss))
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step: a function of the seed and the step alone, so that resuming needs no history."""
-    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def train(
@@ -218,7 +212,9 @@ class _Trainer:
 
     def _step(self, samples: Tensor) -> tuple[GuidedLoss, bool]:
         """One step; its losses, and whether to stop after it."""
-        split, generator = self.data["train"], step_generator(self.settings.seed, self.position.step)
+        split = self.data["train"]
+        # A function of the seed and the step alone, so that resuming needs no history.
+        generator = Counter(self.settings.seed, self.position.step, self.weight.device)
         if self.processes.size > 1:
             asked = self.stop.is_set()
             return shared_step(

@@ -50,6 +50,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: got {value!r}, expected an integer of at least {least}")
+        if self.seed >> 64:
+            raise ValueError(f"seed: got {self.seed}, expected an integer below 2**64")
         for name in ("lambda_spat", "lambda_adapt", "weight_decay"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

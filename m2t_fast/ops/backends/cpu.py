@@ -2,6 +2,7 @@
 
 from m2t_fast.ops.cpu.attention import spatio_temporal_attention, spatio_temporal_attention_backward
 from m2t_fast.ops.cpu.decode import sample_words, search
+from m2t_fast.ops.cpu.draws import random_draws
 from m2t_fast.ops.cpu.encoder import part_encoder, part_encoder_backward
 from m2t_fast.ops.cpu.gate import gated_decoder_step, gated_decoder_step_backward
 from m2t_fast.ops.cpu.gather import gather_motions
@@ -21,6 +22,7 @@ __all__ = [
     "gather_motions",
     "part_encoder",
     "part_encoder_backward",
+    "random_draws",
     "sample_words",
     "search",
     "spatial_loss",

@@ -19,7 +19,8 @@ from m2t_fast.decoding.words import sample_words as sample_words
 from m2t_fast.decoding.words import search as search
 from m2t_fast.ops.backends import reference_gradients
 from m2t_fast.reference.attention import additive_scores, spatial_weights, temporal_scores
-from m2t_fast.reference.encoder import root_relative, valid_frames, velocity
+from m2t_fast.reference.draws import random_draws as random_draws
+from m2t_fast.reference.encoder import root_relative, select_joints, valid_frames, velocity
 
 SLICE_ELEMENTS = 1 << 21
 """Elements of the largest temporary of attention; 8 MiB in float32."""
@@ -294,7 +295,7 @@ def part_encoder_backward(
         rows = slice(row, row + 3 * len(joints))
         row = rows.stop
         for stream, source in enumerate(sources):
-            x = source[:, :, joints].flatten(2)
+            x = select_joints(source, joints)
             hidden = torch.tanh(x @ weight1[stream, rows] + bias1[stream, part])
             d2 = d_output[:, :, part, stream * half : (stream + 1) * half]
             d1 = (d2 @ weight2[stream, part].T) * (1 - hidden.square())
@@ -304,7 +305,8 @@ def part_encoder_backward(
             d_bias1[stream, part] = d1.sum(dim=(0, 1))
             if need_motion:
                 d_x = (d1 @ weight1[stream, rows].T).unflatten(2, (-1, 3))
-                d_sources[stream].index_add_(2, torch.tensor(joints, device=motion.device), d_x)
+                for joint, gradient in zip(joints, d_x.unbind(2), strict=True):
+                    d_sources[stream][:, :, joint] += gradient
     if not need_motion:
         return motion.new_empty(0), d_weight1, d_bias1, d_weight2, d_bias2
     d_positions, d_velocity = d_sources
