@@ -14,10 +14,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from m2t_fast import Captioner, CaptionerConfig, available_backends, use_backend
 from m2t_fast.config import PAD
 from m2t_fast.data.batches import Batch, batch_of
+from m2t_fast.data.buckets import choose_buckets, epoch_plan
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops.registry import DEVICE_TYPES
+from m2t_fast.random import Counter
 from m2t_fast.reference import gather_motions
 from m2t_fast.reference.encoder import root_relative, valid_frames
 
@@ -120,6 +122,32 @@ def test_the_model_reads_the_same(dataset: MotionDataset, backend: str, scoring:
             loss.total.backward()
             found.append([out.logits, *guided, *loss, *(p.grad for p in model.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@ON_CPU
+def test_a_bucket_and_its_longest_sample_give_the_same_losses(make_split: Make, backend: str) -> None:
+    """Also in training mode: a counter's numbers do not depend on the shape."""
+    dataset = make_split([9, 3, 20, 14], [(n % 4, 1 + n % 7) for n in range(24)])
+    split = ResidentSplit(dataset, dtype=torch.float64)
+    torch.manual_seed(0)
+    sizes = dict(part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=6)
+    model = Captioner(CaptionerConfig(vocab_size=30, joints=21, **sizes)).double().train()
+    buckets = choose_buckets(dataset, 8)
+    plans = [epoch_plan(dataset, buckets, 8, 0, 0, fit=fit) for fit in (False, True)]
+    assert any(whole.bucket != cut.bucket for whole, cut in zip(*plans, strict=True))
+    found = []
+    with use_backend(backend):
+        for plan in plans:
+            results = []
+            for step, (bucket, samples) in enumerate(plan):
+                batch = split.batch(samples, *bucket)
+                draws = model.draw(len(samples), bucket.words, 0.5, Counter(3, step))
+                out = model.run(batch.motion, batch.lengths, batch.tokens, draws, relative=True)
+                loss = guided_loss(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
+                results += [*loss, *torch.autograd.grad(loss.total, list(model.parameters()))]
+            found.append(results)
+    for whole, cut in zip(*found, strict=True):
+        torch.testing.assert_close(whole, cut, rtol=1e-10, atol=1e-12)
 
 
 def test_what_is_there(dataset: MotionDataset) -> None:
