@@ -17,7 +17,7 @@ from m2t_fast.ops import registry
 from m2t_fast.ops.cases import AttentionCase, GateCase
 from m2t_fast.ops.guided import is_fused
 from m2t_fast.ops.triton import attention, launch
-from m2t_fast.training.loop import training_step
+from m2t_fast.training.step import training_step
 from m2t_fast.training.settings import TrainingSettings
 
 NAMES = [
