@@ -35,11 +35,10 @@ class PartEncoder(nn.Module):
         self.weight2 = _uniform(2, len(self.part_sizes), hidden, half, fan_in=hidden)
         self.bias2 = _uniform(2, len(self.part_sizes), half, fan_in=hidden)
 
-    def forward(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """Both arguments already checked; see :func:`m2t_fast.ops.part_encoder`."""
-        return encoder.unchecked(
-            motion, lengths, self.weight1, self.bias1, self.weight2, self.bias2, self.part_joints, self.part_sizes
-        )
+    def forward(self, motion: Tensor, lengths: Tensor, relative: bool = False) -> Tensor:
+        """Arguments already checked; see :func:`m2t_fast.ops.part_encoder`."""
+        weights = (self.weight1, self.bias1, self.weight2, self.bias2)
+        return encoder.unchecked(motion, lengths, *weights, self.part_joints, self.part_sizes, relative)
 
 
 def lstm(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast import reference
 from m2t_fast.config import PAD
 from m2t_fast.data.batches import Batch
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.supervision import UNSUPERVISED
+from m2t_fast.ops import gather
 
 
 class ResidentSplit:
@@ -59,7 +59,7 @@ class ResidentSplit:
             (B, T, J, 3): of the split's dtype, and every joint but the root relative to the root
             (``relative=True`` tells the model).
         """
-        motion = reference.gather_motions(self.frames, self.frame_offsets, self.caption_motion[samples], frames)
+        motion = gather.unchecked(self.frames, self.frame_offsets, self.caption_motion[samples], frames)
         step = torch.arange(words + 1, device=self.device)
         inside = step < self.token_count[samples][:, None]
         at = torch.where(inside, self.first_token[samples][:, None] + step, self.tokens.numel() - 1)

@@ -41,6 +41,7 @@ def part_encoder(
     weight2: Tensor,
     bias2: Tensor,
     parts: Sequence[Sequence[int]],
+    relative: bool = False,
 ) -> Tensor:
     """P_ik: each part's positions and velocities through FC -> tanh -> FC -> tanh, concatenated.
 
@@ -53,13 +54,16 @@ def part_encoder(
         weight1: (2, 3N, D); bias1: (2, P, D).
         weight2: (2, P, D, H/2); bias2: (2, P, H/2).
         parts: joint indices of each part.
+        relative: every joint of ``motion`` but the root is relative to the root already.
 
     Returns:
         (B, T, P, H), positions in the first half of H; 0 on frames beyond a motion's length.
     """
     mask = valid_frames(lengths, motion.shape[1])[:, :, None, None]
     # Padding may hold anything, NaN included, and the frame after the last one must not see it.
-    positions = root_relative(torch.where(mask, motion, 0))
+    positions = torch.where(mask, motion, 0)
+    if not relative:
+        positions = root_relative(positions)
     features = []
     row = 0
     for part, joints in enumerate(parts):

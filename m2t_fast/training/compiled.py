@@ -31,16 +31,22 @@ class CompiledGradients:
         self.losses: Losses | None = torch.compile(guided_losses, fullgraph=True, backend=BACKEND)
 
     def __call__(
-        self, model: Captioner, batch: Batch, draws: Draws, settings: TrainingSettings, shares: Tensor | None = None
+        self,
+        model: Captioner,
+        batch: Batch,
+        draws: Draws,
+        settings: TrainingSettings,
+        relative: bool,
+        shares: Tensor | None = None,
     ) -> GuidedLoss:
         """See there. Words and frames become variables of the compiled code when they first change."""
         if self.losses is not None and len(batch.tokens) == self.rows:
             try:
-                return losses_and_gradients(model, batch, draws, settings, shares, self.losses)
+                return losses_and_gradients(model, batch, draws, settings, relative, shares, self.losses)
             except _errors() as error:
                 self.losses = None
                 warnings.warn(f"--compile: {_why(error)}; training goes on without it", stacklevel=2)
-        return losses_and_gradients(model, batch, draws, settings, shares)
+        return losses_and_gradients(model, batch, draws, settings, relative, shares)
 
 
 def _errors() -> tuple[type[Exception], ...]:

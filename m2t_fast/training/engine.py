@@ -93,7 +93,7 @@ class Engine:
             )
         else:
             batch = self.split.batch(samples, *bucket)
-            loss = training_step(model, optimizer, batch, settings, counter, self.gradients)
+            loss = training_step(model, optimizer, batch, settings, counter, True, self.gradients)
         self.counter.advance()
         return torch.stack(tuple(loss))
 

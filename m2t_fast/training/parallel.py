@@ -57,7 +57,7 @@ def shared_step(
         model.zero_grad(set_to_none=True)
     else:
         draws = model.draw(len(rows), bucket.words, settings.teacher_forcing, counter.of_rows(rows))
-        losses = torch.stack(gradients(model, batch, draws, settings, shares)[1:]).to(losses.dtype)
+        losses = torch.stack(gradients(model, batch, draws, settings, True, shares)[1:]).to(losses.dtype)
     parameters = list(model.parameters())
     own_gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     summed = processes.sum(torch.cat([losses, *(gradient.flatten() for gradient in own_gradients)]))

@@ -15,20 +15,23 @@ from m2t_fast.ops.guided import is_fused
 from m2t_fast.random import Counter
 from m2t_fast.training.settings import TrainingSettings
 
-Losses = Callable[[Captioner, Batch, Draws, TrainingSettings, bool], GuidedLoss]
+Losses = Callable[[Captioner, Batch, Draws, TrainingSettings, bool, bool], GuidedLoss]
 """``guided_losses``, or that compiled."""
 
 
-def guided_losses(model: Captioner, batch: Batch, draws: Draws, settings: TrainingSettings, fused: bool) -> GuidedLoss:
+def guided_losses(
+    model: Captioner, batch: Batch, draws: Draws, settings: TrainingSettings, relative: bool, fused: bool
+) -> GuidedLoss:
     """Scheduled-sampling decode, parallel forward and the three losses of a checked batch.
 
     Args:
+        relative: the motions are as a ``ResidentSplit`` gives them.
         fused: the attention's backend folds the spatial loss into it. Nobody reads the attention here: it need not be
             written.
     """
     inputs = (batch.motion, batch.lengths, batch.tokens, draws)
     out: CaptionerOutput | GuidedOutput
-    out = model.run_guided(*inputs, batch.spatial_target) if fused else model.run(*inputs)
+    out = model.run_guided(*inputs, batch.spatial_target, relative) if fused else model.run(*inputs, relative)
     targets = (batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
     return guided_loss(out, *targets, settings.lambda_spat, settings.lambda_adapt)
 
@@ -38,15 +41,17 @@ def losses_and_gradients(
     batch: Batch,
     draws: Draws,
     settings: TrainingSettings,
+    relative: bool,
     shares: Tensor | None = None,
     losses: Losses = guided_losses,
 ) -> GuidedLoss:
     """The losses of a batch, detached; their gradients are left in the model's parameters.
 
     Args:
+        relative: the motions are as a ``ResidentSplit`` gives them.
         shares: (3,) factors of the language, spatial and adaptive loss, those of a part of a batch; None: 1.
     """
-    loss = losses(model, batch, draws, settings, is_fused(batch.motion))
+    loss = losses(model, batch, draws, settings, relative, is_fused(batch.motion))
     if shares is not None:
         language, spatial, adaptive = (torch.stack(loss[1:]) * shares).unbind()
         loss = GuidedLoss(weighted(language, spatial, adaptive, settings), language, spatial, adaptive)
@@ -72,6 +77,7 @@ def training_step(
     batch: Batch,
     settings: TrainingSettings,
     generator: torch.Generator | Counter,
+    relative: bool = False,
     gradients: Callable[..., GuidedLoss] = losses_and_gradients,
 ) -> GuidedLoss:
     """One step: scheduled-sampling decode, parallel forward and backward, clipping, AdamW. It waits for no device.
@@ -79,6 +85,7 @@ def training_step(
     Args:
         batch: B samples on the model's device; their indices come from a checked data set.
         generator: source of the coins and dropout masks.
+        relative: the motions are as a ``ResidentSplit`` gives them.
         gradients: :func:`losses_and_gradients`, or what does the same.
 
     Returns:
@@ -86,7 +93,7 @@ def training_step(
     """
     rows, words = batch.gate_target.shape
     draws = model.draw(rows, words, settings.teacher_forcing, generator)
-    loss = gradients(model, batch, draws, settings)
+    loss = gradients(model, batch, draws, settings, relative)
     clip_and_update(model, optimizer, settings)
     return loss
 

@@ -258,9 +258,11 @@ def part_encoder(
     bias2: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
 ) -> Tensor:
     """``reference.part_encoder``."""
-    return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, _split(part_joints, part_sizes))
+    parts = _split(part_joints, part_sizes)
+    return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, parts, relative)
 
 
 @_in_float32
@@ -275,11 +277,14 @@ def part_encoder_backward(
     parts: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
     need_motion: bool,
 ) -> tuple[Tensor, ...]:
     """Gradients of the motion (an empty tensor unless asked for) and of the four weight tensors."""
     mask = valid_frames(lengths, motion.shape[1])[:, :, None, None]
-    positions = root_relative(torch.where(mask, motion, 0))
+    positions = torch.where(mask, motion, 0)
+    if not relative:
+        positions = root_relative(positions)
     sources = (positions, velocity(positions))
     d_sources = tuple(torch.zeros_like(s) for s in sources) if need_motion else ()
     d_weight1, d_bias1, d_weight2, d_bias2 = map(torch.zeros_like, (weight1, bias1, weight2, bias2))
@@ -307,12 +312,13 @@ def part_encoder_backward(
     d_positions, d_velocity = d_sources
     d_positions[:, 1:] += d_velocity[:, 1:]
     d_positions[:, :-1] -= d_velocity[:, 1:]
-    # Every joint but the root had the root subtracted.
-    d_positions[:, :, 0] -= d_positions[:, :, 1:].sum(dim=2)
+    if not relative:  # every joint but the root had the root subtracted
+        d_positions[:, :, 0] -= d_positions[:, :, 1:].sum(dim=2)
     return torch.where(mask, d_positions, 0), d_weight1, d_bias1, d_weight2, d_bias2
 
 
 attention_keys = reference.attention_keys
+gather_motions = reference.gather_motions
 attention_keys_backward = _in_float32(reference_gradients.attention_keys_backward)
 spatial_loss = reference.spatial_loss
 spatial_loss_backward = reference_gradients.spatial_loss_backward
