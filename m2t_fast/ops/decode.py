@@ -213,9 +213,7 @@ def sample_words(
             check_shape("sample_words", name, factors, ("B", "L", "E"), sizes)
             check_same_float("sample_words", parts=parts, **{name: factors})
     words = checked_indices("sample_words: words", words, 0, weights.embedding.shape[0] - 1)
-    return sample_words_unchecked(
-        parts, temporal_keys, spatial_keys, lengths, weights, words, coins, dropout, scale
-    )
+    return sample_words_unchecked(parts, temporal_keys, spatial_keys, lengths, weights, words, coins, dropout, scale)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ def takes(x: Tensor) -> bool:
 @contextlib.contextmanager
 def exact() -> Iterator[None]:
     """Inside the block cuDNN's recurrent layers use TF32 only if ``torch.set_float32_matmul_precision`` allows it."""
-    rnn = torch.backends.cudnn.rnn
+    rnn: Any = torch.backends.cudnn.rnn
     before = rnn.fp32_precision
     if before == "ieee" or torch.backends.cuda.matmul.fp32_precision == "tf32":
         yield

@@ -17,8 +17,8 @@ from m2t_fast.ops import registry
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.guided import is_fused
 from m2t_fast.ops.triton import attention, gather, launch
-from m2t_fast.training.loop import training_step
 from m2t_fast.training.settings import TrainingSettings
+from m2t_fast.training.step import training_step
 
 NAMES = [
     "context", "window", "spatial", "mean", "std", "d_parts", "d_temporal_keys", "d_spatial_keys", "d_temporal_query",
