@@ -15,6 +15,7 @@
 #include "cpu/draws.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
+#include "cpu/gather.h"
 #include "cpu/pack_ragged.h"
 #include "cpu/spatial_loss.h"
 
@@ -48,7 +49,7 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     module.doc() = "Native kernels on raw addresses; call them through m2t_fast.native, which checks the arguments.";
-    module.attr("INTERFACE") = 5;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
+    module.attr("INTERFACE") = 6;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
     module.def("build_info", &build_info);
     module.def("pack_ragged", &pack_ragged, py::arg("values"), py::arg("offsets"), py::arg("index"), py::arg("count"),
                py::arg("width"), py::arg("row_bytes"), py::arg("fill"), py::arg("item_bytes"), py::arg("out"),
@@ -59,5 +60,6 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     m2t::bind_draws(module);
     m2t::bind_encoder(module);
     m2t::bind_gate(module);
+    m2t::bind_gather(module);
     m2t::bind_spatial_loss(module);
 }

@@ -24,9 +24,9 @@ from triton.runtime.jit import JITFunction
 
 from m2t_fast.kernels import devices
 from m2t_fast.kernels.ceilings import repeat_tanh
-from m2t_fast.ops.cases import AttentionCase, GateCase
+from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.triton import attention as attention_launchers
-from m2t_fast.ops.triton import draws, launch
+from m2t_fast.ops.triton import draws, gather, launch
 from m2t_fast.ops.triton import gate as gate_launchers
 
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
@@ -100,6 +100,11 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         label = "draws"
         for rows in (None, torch.zeros(2, dtype=torch.int64)):
             draws.random_draws(torch.zeros(2, dtype=torch.int64), rows, 2, 3, 128, 1 << 31, 1 << 32, 2.0, dtype)
+        for standardise in (False, True):
+            label = "gather standardised" if standardise else "gather"
+            frames, offsets, index, *statistics = GatherCase(J=22, standardise=standardise).inputs(dtype)
+            mean, std = statistics or (None, None)
+            gather.gather_motions(frames, offsets, index, 100, mean, std)
         label = "ceiling"
         repeat_tanh[(1,)](torch.empty(1024), 512, BLOCK=1024, APPROXIMATE=dtype != torch.float32)
     return found

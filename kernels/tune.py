@@ -26,6 +26,7 @@ CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
     "bias_tanh": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
     "tanh_gradient": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
     "random_draws": {"BLOCK": (128, 256, 512), "num_warps": (2, 4)},
+    "gather_motions": {"BLOCK": (256, 512, 1024, 2048), "num_warps": (2, 4, 8)},
 }
 """What is tried for each kernel, on top of the rest of its default configuration."""
 
@@ -41,9 +42,9 @@ def candidates(kernel: str, kind: str) -> Iterator[dict[str, int]]:
 
 def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     """A call that launches each kernel, at HumanML3D's sizes and part scoring."""
-    from m2t_fast.ops.cases import AttentionCase, GateCase
+    from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
     from m2t_fast.ops.triton import attention as attention_launchers
-    from m2t_fast.ops.triton import draws
+    from m2t_fast.ops.triton import draws, gather
     from m2t_fast.ops.triton import gate as gate_launchers
 
     attention: Any = attention_launchers  # their arguments come as lists here
@@ -53,6 +54,9 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
     step = [x.cuda() for x in GateCase(B=128, L=23, H=256, C=256, E=128, D=256).inputs(dtype)]
     made = gate.gated_decoder_step(*step, force_gate=None)
+
+    stored = GatherCase(B=128, T=100, J=22, motions=2_000, longest=100, standardise=False)
+    frames, offsets, index = (x.cuda() for x in stored.inputs(dtype))
 
     def attention_forward() -> None:
         attention.spatio_temporal_attention(*inputs, scale=1.0)
@@ -71,12 +75,16 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     def random_draws() -> None:
         draws.random_draws(state, None, 128, 23, 128, 1 << 31, 1 << 31, 2.0, dtype)
 
+    def gather_motions() -> None:
+        gather.gather_motions(frames, offsets, index, stored.T, None, None)
+
     return {
         "attention_forward": attention_forward,
         **dict.fromkeys(("score_tiles", "word_gradient", "query_gradient", "key_gradient"), attention_backward),
         **dict.fromkeys(("gate_forward", "bias_tanh"), gate_forward),
         **dict.fromkeys(("gate_backward", "tanh_gradient"), gate_backward),
         "random_draws": random_draws,
+        "gather_motions": gather_motions,
     }
 
 

@@ -117,19 +117,27 @@ class Captioner(nn.Module):
         draws = self.draw(tokens.shape[0], tokens.shape[1] - 1, teacher_forcing, generator)
         return self.run(motion, lengths, tokens, draws)
 
-    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
-        """:meth:`forward` on checked arguments and given ``draws``."""
-        memory = self.encode(motion, lengths)
+    def run(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
+    ) -> CaptionerOutput:
+        """:meth:`forward` on checked arguments and given ``draws``; ``relative`` as in :meth:`encode`."""
+        memory = self.encode(motion, lengths, relative)
         return self.decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
     def run_guided(
-        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, spatial_target: Tensor
+        self,
+        motion: Tensor,
+        lengths: Tensor,
+        tokens: Tensor,
+        draws: Draws,
+        spatial_target: Tensor,
+        relative: bool = False,
     ) -> GuidedOutput:
         """:meth:`run` with the spatial loss against (B, L, P) targets folded into the attention.
 
         Neither logits nor the weights of frames and parts are kept, so a backend with a kernel for it writes neither.
         """
-        memory = self.encode(motion, lengths)
+        memory = self.encode(motion, lengths, relative)
         words = self.input_words(memory, tokens, draws)
         word, second, hidden, top = self._states(words, draws.dropout)
         context, spatial_sums = self.attention.guided(
@@ -172,9 +180,13 @@ class Captioner(nn.Module):
             first, second = (kept.to(device=weight.device, dtype=weight.dtype) / keep).unbind(0)
         return Draws(coins if teacher_forcing < 1.0 else None, (first, second) if dropout > 0.0 else None)
 
-    def encode(self, motion: Tensor, lengths: Tensor) -> Memory:
-        """Body-part features and attention keys of (B, T, J, 3) motions with checked lengths (B,)."""
-        parts = self.encoder(motion, lengths)
+    def encode(self, motion: Tensor, lengths: Tensor, relative: bool = False) -> Memory:
+        """Body-part features and attention keys of (B, T, J, 3) motions with checked lengths (B,).
+
+        ``relative``: every joint but the root is relative to the root already, as a
+        :class:`~m2t_fast.data.resident.ResidentSplit` gives them.
+        """
+        parts = self.encoder(motion, lengths, relative)
         return Memory(parts, *self.attention.keys(parts, lengths), lengths)
 
     def run_lstms(self, embedded: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
@@ -256,7 +268,7 @@ class Captioner(nn.Module):
         words = tokens[:, :-1]
         if draws.coins is None:
             return words
-        return decode.sample_words(
+        return decode.sample_words_unchecked(
             *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
         )
 

@@ -27,8 +27,9 @@ def plain_pytorch() -> Iterator[None]:
     """
 
     def part_encoder(*arguments: Any) -> Tensor:
-        motion, lengths, weight1, bias1, weight2, bias2, joints, counts = arguments
-        return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, split(joints, counts))
+        motion, lengths, weight1, bias1, weight2, bias2, joints, counts, relative = arguments
+        parts = split(joints, counts)
+        return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, parts, relative)
 
     with (
         use_backend("reference"),
@@ -52,9 +53,11 @@ def split(joints: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
 class StepwiseCaptioner(Captioner):
     """Trains as the released code does: word by word, keys anew for every word."""
 
-    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
+    def run(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
+    ) -> CaptionerOutput:
         """See :meth:`Captioner.run`."""
-        return stepwise(self, motion, lengths, tokens, draws)
+        return stepwise(self, motion, lengths, tokens, draws, relative=relative)
 
 
 class CompiledCaptioner(Captioner):
@@ -65,9 +68,11 @@ class CompiledCaptioner(Captioner):
         self.compiled_encode = torch.compile(self.encode, dynamic=False)
         self.compiled_decode = torch.compile(self.decode, dynamic=False)
 
-    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
+    def run(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
+    ) -> CaptionerOutput:
         """See :meth:`Captioner.run`."""
-        memory = self.compiled_encode(motion, lengths)
+        memory = self.compiled_encode(motion, lengths, relative)
         return self.compiled_decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
 

@@ -21,7 +21,7 @@ from m2t_fast.config import EOS, SOS
 from m2t_fast.ops.decode import caption_lengths
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.random import Counter
-from m2t_fast.training.loop import training_step
+from m2t_fast.training.step import training_step
 
 
 class TrainingCase(Case):

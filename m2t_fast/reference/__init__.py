@@ -4,6 +4,7 @@ from m2t_fast.reference.attention import AttentionOutput, attention_keys, spatio
 from m2t_fast.reference.draws import DrawsOutput, random_draws
 from m2t_fast.reference.encoder import part_encoder
 from m2t_fast.reference.gate import GateOutput, gated_decoder_step
+from m2t_fast.reference.gather import gather_motions
 from m2t_fast.reference.guided import guided_attention
 from m2t_fast.reference.loss import spatial_loss
 
@@ -13,6 +14,7 @@ __all__ = [
     "GateOutput",
     "attention_keys",
     "gated_decoder_step",
+    "gather_motions",
     "guided_attention",
     "part_encoder",
     "random_draws",

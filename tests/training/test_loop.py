@@ -22,9 +22,10 @@ from m2t_fast.errors import UserError
 from m2t_fast.losses import guided_loss
 from m2t_fast.random import Counter
 from m2t_fast.reference.stepwise import stepwise
-from m2t_fast.training.loop import train, training_step
+from m2t_fast.training.loop import train
 from m2t_fast.training.run_folder import load_run
 from m2t_fast.training.settings import TrainingSettings
+from m2t_fast.training.step import training_step
 
 SETTINGS = TrainingSettings(epochs=6, batch_size=8, log_interval=2, checkpoint_interval=3)
 TIMES = ("seconds", "seconds_validation")
