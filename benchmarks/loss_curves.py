@@ -38,7 +38,7 @@ def curves(options: argparse.Namespace) -> list[dict[str, Any]]:
     sizes = dict(part_dim=options.width, attention_dim=options.width, hidden_size=options.width)
     config = CaptionerConfig(len(data.vocabulary), embedding_dim=options.width // 2, **sizes)
     found: list[dict[str, Any]] = []
-    for teacher_forcing in (1.0, TrainingSettings().teacher_forcing):
+    for teacher_forcing in options.teacher_forcing:
         settings = TrainingSettings(
             batch_size=options.batch_size, teacher_forcing=teacher_forcing, learning_rate=options.learning_rate
         )
@@ -110,6 +110,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], help="of the fused path")
+    default = TrainingSettings().teacher_forcing
+    parser.add_argument("--teacher-forcing", nargs="+", type=float, default=[1.0, default])
     parser.add_argument("--width", type=int, default=32, help="H, D and C of the model; twice E")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=TrainingSettings().learning_rate)
