@@ -56,7 +56,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--learning-rate", type=options.number(0.0, above=True))
     parser.add_argument("--seed", type=options.whole_number(0))
-    parser.add_argument("--dtype", choices=("float32", "float64"))
+    parser.add_argument(
+        "--dtype", type=options.training_dtype, help="float32, float64, or bf16: mixed precision with float32 weights"
+    )
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
