@@ -12,8 +12,10 @@
 #include "common/build_info.h"
 #include "cpu/attention.h"
 #include "cpu/decode.h"
+#include "cpu/draws.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
+#include "cpu/gather.h"
 #include "cpu/pack_ragged.h"
 #include "cpu/spatial_loss.h"
 
@@ -47,7 +49,7 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     module.doc() = "Native kernels on raw addresses; call them through m2t_fast.native, which checks the arguments.";
-    module.attr("INTERFACE") = 4;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
+    module.attr("INTERFACE") = 6;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
     module.def("build_info", &build_info);
     module.def("pack_ragged", &pack_ragged, py::arg("values"), py::arg("offsets"), py::arg("index"), py::arg("count"),
                py::arg("width"), py::arg("row_bytes"), py::arg("fill"), py::arg("item_bytes"), py::arg("out"),
@@ -55,7 +57,9 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     m2t::bind_buffer_pool(module);
     m2t::bind_attention(module);
     m2t::bind_decode(module);
+    m2t::bind_draws(module);
     m2t::bind_encoder(module);
     m2t::bind_gate(module);
+    m2t::bind_gather(module);
     m2t::bind_spatial_loss(module);
 }

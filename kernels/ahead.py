@@ -24,10 +24,10 @@ from triton.runtime.jit import JITFunction
 
 from m2t_fast.kernels import devices
 from m2t_fast.kernels.ceilings import repeat_tanh
-from m2t_fast.ops.cases import AttentionCase, GateCase
+from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.triton import attention as attention_launchers
 from m2t_fast.ops.triton import gate as gate_launchers
-from m2t_fast.ops.triton import launch
+from m2t_fast.ops.triton import gather, launch
 
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 """Bytes of shared memory that one program may have, by compute capability."""
@@ -91,6 +91,11 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         inputs = GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype)
         outputs = gate.gated_decoder_step(*inputs, force_gate=None)
         gate.gated_decoder_step_backward(outputs, *inputs, *outputs[:2], force_gate=None)
+        for standardise in (False, True):
+            label = "gather standardised" if standardise else "gather"
+            frames, offsets, index, *statistics = GatherCase(J=22, standardise=standardise).inputs(dtype)
+            mean, std = statistics or (None, None)
+            gather.gather_motions(frames, offsets, index, 100, mean, std)
         label = "ceiling"
         repeat_tanh[(1,)](torch.empty(1024), 512, BLOCK=1024, APPROXIMATE=dtype != torch.float32)
     return found

@@ -25,6 +25,7 @@ CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
     "gate_backward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
     "bias_tanh": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
     "tanh_gradient": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
+    "gather_motions": {"BLOCK": (256, 512, 1024, 2048), "num_warps": (2, 4, 8)},
 }
 """What is tried for each kernel, on top of the rest of its default configuration."""
 
@@ -40,9 +41,10 @@ def candidates(kernel: str, kind: str) -> Iterator[dict[str, int]]:
 
 def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     """A call that launches each kernel, at HumanML3D's sizes and part scoring."""
-    from m2t_fast.ops.cases import AttentionCase, GateCase
+    from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
     from m2t_fast.ops.triton import attention as attention_launchers
     from m2t_fast.ops.triton import gate as gate_launchers
+    from m2t_fast.ops.triton import gather
 
     attention: Any = attention_launchers  # their arguments come as lists here
     gate: Any = gate_launchers
@@ -51,6 +53,9 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
     step = [x.cuda() for x in GateCase(B=128, L=23, H=256, C=256, E=128, D=256).inputs(dtype)]
     made = gate.gated_decoder_step(*step, force_gate=None)
+
+    stored = GatherCase(B=128, T=100, J=22, motions=2_000, longest=100, standardise=False)
+    frames, offsets, index = (x.cuda() for x in stored.inputs(dtype))
 
     def attention_forward() -> None:
         attention.spatio_temporal_attention(*inputs, scale=1.0)
@@ -64,11 +69,15 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     def gate_backward() -> None:
         gate.gated_decoder_step_backward(made, *step, *made[:2], force_gate=None)
 
+    def gather_motions() -> None:
+        gather.gather_motions(frames, offsets, index, stored.T, None, None)
+
     return {
         "attention_forward": attention_forward,
         **dict.fromkeys(("score_tiles", "word_gradient", "query_gradient", "key_gradient"), attention_backward),
         **dict.fromkeys(("gate_forward", "bias_tanh"), gate_forward),
         **dict.fromkeys(("gate_backward", "tanh_gradient"), gate_backward),
+        "gather_motions": gather_motions,
     }
 
 

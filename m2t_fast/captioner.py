@@ -16,6 +16,8 @@ from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporal
 from m2t_fast.ops import decode
 from m2t_fast.ops.checks import check_shape, checked_indices
 from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.ops.draws import random_draws
+from m2t_fast.random import Counter
 
 
 class CaptionerOutput(NamedTuple):
@@ -87,7 +89,7 @@ class Captioner(nn.Module):
         lengths: Tensor,
         tokens: Tensor,
         teacher_forcing: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Counter | None = None,
     ) -> CaptionerOutput:
         """Predict every next word of known captions.
 
@@ -97,7 +99,8 @@ class Captioner(nn.Module):
             tokens: (B, L+1) int64 captions from <sos>; <pad> after <eos>.
             teacher_forcing: probability that a step reads the reference word rather than the model's own argmax
                 word, one coin a step for the whole batch (scheduled sampling, contract item 11).
-            generator: source of the coins and, in training mode, of the dropout masks; None: torch's default.
+            generator: source of the coins and, in training mode, of the dropout masks; None: torch's default. A
+                :class:`~m2t_fast.random.Counter` gives the same numbers on every device and for every share of a batch.
 
         Returns:
             :class:`CaptionerOutput`; step j predicts ``tokens[:, j + 1]``.
@@ -114,19 +117,27 @@ class Captioner(nn.Module):
         draws = self.draw(tokens.shape[0], tokens.shape[1] - 1, teacher_forcing, generator)
         return self.run(motion, lengths, tokens, draws)
 
-    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
-        """:meth:`forward` on checked arguments and given ``draws``."""
-        memory = self.encode(motion, lengths)
+    def run(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
+    ) -> CaptionerOutput:
+        """:meth:`forward` on checked arguments and given ``draws``; ``relative`` as in :meth:`encode`."""
+        memory = self.encode(motion, lengths, relative)
         return self.decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
     def run_guided(
-        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, spatial_target: Tensor
+        self,
+        motion: Tensor,
+        lengths: Tensor,
+        tokens: Tensor,
+        draws: Draws,
+        spatial_target: Tensor,
+        relative: bool = False,
     ) -> GuidedOutput:
         """:meth:`run` with the spatial loss against (B, L, P) targets folded into the attention.
 
         Neither logits nor the weights of frames and parts are kept, so a backend with a kernel for it writes neither.
         """
-        memory = self.encode(motion, lengths)
+        memory = self.encode(motion, lengths, relative)
         words = self.input_words(memory, tokens, draws)
         word, second, hidden, top = self._states(words, draws.dropout)
         context, spatial_sums = self.attention.guided(
@@ -137,32 +148,45 @@ class Captioner(nn.Module):
         return GuidedOutput(language, step.gate, step.gate_logit, spatial_sums)
 
     def draw(
-        self, batch: int, words: int, teacher_forcing: float = 1.0, generator: torch.Generator | None = None
+        self,
+        batch: int,
+        words: int,
+        teacher_forcing: float = 1.0,
+        generator: torch.Generator | Counter | None = None,
     ) -> Draws:
         """Coins and dropout masks of one step over (B, L) words; no masks in evaluation mode.
 
         Raises:
-            ValueError: teacher_forcing is not in [0, 1].
+            ValueError: teacher_forcing is not in [0, 1], or a counter has another number of rows.
         """
         if not 0.0 <= teacher_forcing <= 1.0:
             raise ValueError(f"teacher_forcing: got {teacher_forcing!r}, expected a probability in [0, 1]")
         weight = self.embedding.weight
-        device = weight.device if generator is None else generator.device
-        coins = None
-        if teacher_forcing < 1.0:
-            coins = torch.rand(words, generator=generator, device=device) < teacher_forcing
-        dropout = None
-        if self.training and self.config.dropout > 0.0:
-            keep = 1.0 - self.config.dropout
-            shape = (2, batch, words, self.config.embedding_dim)
-            kept = torch.rand(shape, generator=generator, device=device) < keep
+        dropout = self.config.dropout if self.training else 0.0
+        shape = batch, words, self.config.embedding_dim if dropout > 0.0 else 0
+        if teacher_forcing == 1.0 and dropout == 0.0:
+            return Draws(None, None)
+        if isinstance(generator, Counter):
+            state = generator.state.to(weight.device)
+            rows = None if generator.rows is None else generator.rows.to(weight.device)
+            coins, first, second = random_draws(state, *shape, teacher_forcing, dropout, rows, weight.dtype)
+        else:
+            device = weight.device if generator is None else generator.device
+            # Of torch's generator no more numbers are asked for than are used.
+            count = words if teacher_forcing < 1.0 else 0
+            coins = torch.rand(count, generator=generator, device=device) < teacher_forcing
+            keep = 1.0 - dropout
+            kept = torch.rand((2, *shape), generator=generator, device=device) < keep
             first, second = (kept.to(device=weight.device, dtype=weight.dtype) / keep).unbind(0)
-            dropout = first, second
-        return Draws(coins, dropout)
+        return Draws(coins if teacher_forcing < 1.0 else None, (first, second) if dropout > 0.0 else None)
 
-    def encode(self, motion: Tensor, lengths: Tensor) -> Memory:
-        """Body-part features and attention keys of (B, T, J, 3) motions with checked lengths (B,)."""
-        parts = self.encoder(motion, lengths)
+    def encode(self, motion: Tensor, lengths: Tensor, relative: bool = False) -> Memory:
+        """Body-part features and attention keys of (B, T, J, 3) motions with checked lengths (B,).
+
+        ``relative``: every joint but the root is relative to the root already, as a
+        :class:`~m2t_fast.data.resident.ResidentSplit` gives them.
+        """
+        parts = self.encoder(motion, lengths, relative)
         return Memory(parts, *self.attention.keys(parts, lengths), lengths)
 
     def run_lstms(self, embedded: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
@@ -244,7 +268,7 @@ class Captioner(nn.Module):
         words = tokens[:, :-1]
         if draws.coins is None:
             return words
-        return decode.sample_words(
+        return decode.sample_words_unchecked(
             *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
         )
 

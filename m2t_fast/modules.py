@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.ops import attention, encoder, gate, guided, keys
+from m2t_fast.ops import lstm as recurrent
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
 
@@ -34,11 +35,10 @@ class PartEncoder(nn.Module):
         self.weight2 = _uniform(2, len(self.part_sizes), hidden, half, fan_in=hidden)
         self.bias2 = _uniform(2, len(self.part_sizes), half, fan_in=hidden)
 
-    def forward(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        """Both arguments already checked; see :func:`m2t_fast.ops.part_encoder`."""
-        return encoder.unchecked(
-            motion, lengths, self.weight1, self.bias1, self.weight2, self.bias2, self.part_joints, self.part_sizes
-        )
+    def forward(self, motion: Tensor, lengths: Tensor, relative: bool = False) -> Tensor:
+        """Arguments already checked; see :func:`m2t_fast.ops.part_encoder`."""
+        weights = (self.weight1, self.bias1, self.weight2, self.bias2)
+        return encoder.unchecked(motion, lengths, *weights, self.part_joints, self.part_sizes, relative)
 
 
 def lstm(
@@ -56,10 +56,15 @@ def lstm(
     if state is None:
         zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
         state = zeros, zeros
-    start = (state[0][None].contiguous(), state[1][None].contiguous())
+    hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
     weights: list[Tensor] = [weight_ih, weight_hh, bias_ih, bias_hh]
+    if recurrent.takes(x):
+        output, hidden, cell = recurrent.cudnn_lstm(x.transpose(0, 1).contiguous(), hidden, cell, *weights)
+        return output.transpose(0, 1), (hidden[0], cell[0])
+    # Other paths to cuDNN want to be told when a gradient will follow.
+    training = torch.is_grad_enabled()
     output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
-        x.contiguous(), start, weights, True, 1, 0.0, False, False, True
+        x.contiguous(), (hidden, cell), weights, True, 1, 0.0, training, False, True
     )
     return output, (hidden[0], cell[0])
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast import ops, reference
-from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, KEYS_CASES, LOSS_CASES
+from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, GATHER_CASES, KEYS_CASES, LOSS_CASES
 from m2t_fast.ops.registry import available_backends, use_backend
 
 FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3}
@@ -58,6 +58,7 @@ class _Op(NamedTuple):
     call: Callable[[Any, Any], Callable[..., Any]]
     outputs: Sequence[str]
     inputs: Sequence[str]
+    """What the op has gradients of; none for data."""
 
 
 OPS: dict[str, _Op] = {
@@ -75,9 +76,15 @@ OPS: dict[str, _Op] = {
     ),
     "part_encoder": _Op(
         ENCODER_CASES,
-        lambda module, case: lambda *x: module.part_encoder(*x, parts=case.parts),
+        lambda module, case: lambda *x: module.part_encoder(*x, parts=case.parts, relative=case.relative),
         ("parts",),
         ["motion", "weight1", "bias1", "weight2", "bias2"],
+    ),
+    "gather_motions": _Op(
+        GATHER_CASES,
+        lambda module, case: lambda *x: module.gather_motions(*x[:3], case.T, *x[3:]),
+        ("motion",),
+        (),
     ),
     "attention_keys": _Op(
         KEYS_CASES,
@@ -120,7 +127,7 @@ def _draw(
     inputs = [x.to(device) for x in case.inputs(dtype, seed)]
     plain = op.call(reference, case)
     exact = [x.double() if x.dtype.is_floating_point else x for x in inputs]
-    return inputs, _results(plain, exact), _results(plain, inputs)
+    return inputs, _results(plain, exact, bool(op.inputs)), _results(plain, inputs, bool(op.inputs))
 
 
 def _row(name: str, op: _Op, case_name: str, case: Any, backend: str, dtype: torch.dtype, draws: list[Any]) -> Row:
@@ -129,7 +136,7 @@ def _row(name: str, op: _Op, case_name: str, case: Any, backend: str, dtype: tor
     size = [max(_size(exact[i]) for _, exact, _ in draws) for i in range(len(names))]
     values = len(op.outputs)
     with use_backend(backend):
-        found = [_results(op.call(ops, case), inputs) for inputs, _, _ in draws]
+        found = [_results(op.call(ops, case), inputs, bool(op.inputs)) for inputs, _, _ in draws]
     for i in range(len(names)):
         factor, scale = (FACTOR, size[i]) if i < values else (GRADIENT_FACTOR, max(size[values:]))
         plain = _worst(_size(draw[2][i] - draw[1][i]) for draw in draws)
@@ -153,11 +160,13 @@ def _size(x: Tensor) -> float:
     return float(x.abs().max()) if x.numel() else 0.0
 
 
-def _results(function: Callable[..., Any], inputs: list[Tensor]) -> list[Tensor]:
+def _results(function: Callable[..., Any], inputs: list[Tensor], differentiable: bool) -> list[Tensor]:
     """Outputs, then the gradients of a sum that weighs every output in its own way, of all float inputs."""
-    inputs = [x.detach().requires_grad_() if x.dtype.is_floating_point else x for x in inputs]
+    inputs = [x.detach().requires_grad_(differentiable and x.dtype.is_floating_point) for x in inputs]
     outputs = function(*inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    if not differentiable:
+        return list(outputs)
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs]
     total = torch.stack([(o * w).double().sum() for o, w in zip(outputs, weights, strict=True)]).sum()

@@ -41,7 +41,8 @@ void motion_gradient(const EncoderSizes& n, const T* d_positions, const T* d_vel
             for (std::int64_t axis = 0; axis < 3; ++axis) {
                 const T d = sign * from[3 * j + axis];
                 pose[3 * n.part_joints[j] + axis] += d;
-                if (n.part_joints[j] != 0) pose[axis] -= d;  // every joint but the root had the root subtracted
+                // Every joint but the root had the root subtracted.
+                if (n.part_joints[j] != 0 && !n.relative) pose[axis] -= d;
             }
         }
     };
@@ -87,9 +88,9 @@ T* at(Address address) {
     return reinterpret_cast<T*>(address);
 }
 
-EncoderSizes sizes_of(const std::array<std::int64_t, 6>& n, const Numbers& joints, const Numbers& part_sizes) {
+EncoderSizes sizes_of(const std::array<std::int64_t, 7>& n, const Numbers& joints, const Numbers& part_sizes) {
     return {n[0], n[1], n[2], n[3], n[4], n[5], joints.data(), part_sizes.data(),
-            3 * static_cast<std::int64_t>(joints.size())};
+            3 * static_cast<std::int64_t>(joints.size()), n[6] != 0};
 }
 
 template <typename T>
@@ -99,14 +100,14 @@ EncoderInputs<T> inputs_at(const std::array<Address, 5>& a, Address lengths) {
 }
 
 template <typename T>
-void run_forward(const std::array<std::int64_t, 6>& n, const Numbers& joints, const Numbers& part_sizes,
+void run_forward(const std::array<std::int64_t, 7>& n, const Numbers& joints, const Numbers& part_sizes,
                  const std::array<Address, 5>& inputs, Address lengths, Address parts, int threads, int isa) {
     encoder_forward<T>(sizes_of(n, joints, part_sizes), inputs_at<T>(inputs, lengths), at<T>(parts), threads,
                        static_cast<InstructionSet>(isa));
 }
 
 template <typename T>
-void run_backward(const std::array<std::int64_t, 6>& n, const Numbers& joints, const Numbers& part_sizes,
+void run_backward(const std::array<std::int64_t, 7>& n, const Numbers& joints, const Numbers& part_sizes,
                   const std::array<Address, 5>& inputs, Address lengths, const std::array<Address, 4>& saved,
                   const std::array<Address, 4>& o, Address d_motion, int threads, int isa) {
     const EncoderGrads<T> out = {at<const T>(saved[0]), at<const T>(saved[1]), at<const T>(saved[2]),

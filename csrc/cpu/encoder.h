@@ -16,6 +16,7 @@ struct EncoderSizes {
     std::int64_t batch, frames, joints, parts, hidden, half;  // hidden: D; half: H/2
     const std::int64_t *part_joints, *part_sizes;             // all parts' joints, one after the other; (P)
     std::int64_t rows;                                        // 3 N: coordinates of all parts' joints
+    bool relative;                                            // the joints come relative to the root
 };
 
 template <typename T>

@@ -45,8 +45,8 @@ template <typename T>
 void gather(const EncoderSizes& n, const T* motion, std::int64_t stream, const PartRows& rows, std::int64_t frame,
             std::int64_t count, T* out) {
     const std::int64_t width = 3 * n.joints;
-    const auto relative = [](const T* pose, std::int64_t joint, std::int64_t axis) {
-        return joint == 0 ? pose[axis] : pose[3 * joint + axis] - pose[axis];
+    const auto relative = [&n](const T* pose, std::int64_t joint, std::int64_t axis) {
+        return joint == 0 || n.relative ? pose[3 * joint + axis] : pose[3 * joint + axis] - pose[axis];
     };
     for (std::int64_t t = 0; t < count; ++t) {
         const T* pose = motion + (frame + t) * width;

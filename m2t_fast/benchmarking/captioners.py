@@ -14,18 +14,22 @@ from m2t_fast import losses, reference
 from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.decoding.decoder import Decoder, Memory
-from m2t_fast.ops import attention, encoder, gate, keys
+from m2t_fast.ops import attention, draws, encoder, gate, keys
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.reference.stepwise import stepwise
 
 
 @contextlib.contextmanager
 def plain_pytorch() -> Iterator[None]:
-    """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel."""
+    """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel.
+
+    What is random comes as it always does: it is the step's input, not its work.
+    """
 
     def part_encoder(*arguments: Any) -> Tensor:
-        motion, lengths, weight1, bias1, weight2, bias2, joints, counts = arguments
-        return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, split(joints, counts))
+        motion, lengths, weight1, bias1, weight2, bias2, joints, counts, relative = arguments
+        parts = split(joints, counts)
+        return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, parts, relative)
 
     with (
         use_backend("reference"),
@@ -35,6 +39,7 @@ def plain_pytorch() -> Iterator[None]:
         mock.patch.object(encoder, "unchecked", part_encoder),
         mock.patch.object(keys, "unchecked", reference.attention_keys),
         mock.patch.object(losses, "spatial_loss", reference.spatial_loss),
+        mock.patch.object(draws, "chosen_backend", lambda: "auto"),
     ):
         yield
 
@@ -48,9 +53,11 @@ def split(joints: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
 class StepwiseCaptioner(Captioner):
     """Trains as the released code does: word by word, keys anew for every word."""
 
-    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
+    def run(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
+    ) -> CaptionerOutput:
         """See :meth:`Captioner.run`."""
-        return stepwise(self, motion, lengths, tokens, draws)
+        return stepwise(self, motion, lengths, tokens, draws, relative=relative)
 
 
 class CompiledCaptioner(Captioner):
@@ -61,9 +68,11 @@ class CompiledCaptioner(Captioner):
         self.compiled_encode = torch.compile(self.encode, dynamic=False)
         self.compiled_decode = torch.compile(self.decode, dynamic=False)
 
-    def run(self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws) -> CaptionerOutput:
+    def run(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
+    ) -> CaptionerOutput:
         """See :meth:`Captioner.run`."""
-        memory = self.compiled_encode(motion, lengths)
+        memory = self.compiled_encode(motion, lengths, relative)
         return self.compiled_decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
 

@@ -20,7 +20,8 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.config import EOS, SOS
 from m2t_fast.ops.decode import caption_lengths
 from m2t_fast.ops.registry import use_backend
-from m2t_fast.training.loop import step_generator, training_step
+from m2t_fast.random import Counter
+from m2t_fast.training.step import training_step
 
 
 class TrainingCase(Case):
@@ -48,7 +49,7 @@ class TrainingCase(Case):
 
         def run() -> Results:
             with context():
-                loss = training_step(model, optimizer, self.batch, self.settings, step_generator(0, 0))
+                loss = training_step(model, optimizer, self.batch, self.settings, Counter(0, device=self.device))
             grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
             return Results(loss._asdict(), grads)
 

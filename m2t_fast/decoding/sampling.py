@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from m2t_fast.decoding.decoder import Decoder, Memory, State
@@ -13,15 +14,20 @@ def sampled_words(
     """Words (B, L): those given where the coin (L,) is True or first, else the argmax of the step before.
 
     Attention and logits are computed for those steps alone; the words between them run through the LSTMs in one call.
+    Coins on a device are not read, which would wait for it and which no CUDA graph could hold: there every step decides
+    on the device.
     """
     words = words.clone()
     state: State | None = None
     start = 0
-    for position in (coins[1:].logical_not().nonzero()[:, 0] + 1).tolist():
+    known = coins.device.type == "cpu"
+    own_steps = (coins[1:].logical_not().nonzero()[:, 0] + 1).tolist() if known else range(1, len(coins))
+    for position in own_steps:
         word = decoder.embed(words[:, start:position])
         first, second = (word if factors is None else word * factors[:, start:position] for factors in dropout)
         hidden, top, state = decoder.run_lstms(first, state)
         logits = decoder.next_word(memory, hidden[:, -1:], top[:, -1:], word[:, -1:], second[:, -1:])
-        words[:, position] = logits[:, 0].argmax(-1)
+        own = logits[:, 0].argmax(-1)
+        words[:, position] = own if known else torch.where(coins[position], words[:, position], own)
         start = position
     return words

@@ -2,8 +2,10 @@
 
 from m2t_fast.ops.attention import AttentionOutput, spatio_temporal_attention
 from m2t_fast.ops.decode import DecoderWeights, SearchOutput, sample_words, search
+from m2t_fast.ops.draws import DrawsOutput, random_draws
 from m2t_fast.ops.encoder import part_encoder
 from m2t_fast.ops.gate import GateOutput, gated_decoder_step
+from m2t_fast.ops.gather import gather_motions
 from m2t_fast.ops.guided import guided_attention
 from m2t_fast.ops.keys import attention_keys
 from m2t_fast.ops.loss import spatial_loss
@@ -12,13 +14,16 @@ from m2t_fast.ops.registry import available_backends, use_backend
 __all__ = [
     "AttentionOutput",
     "DecoderWeights",
+    "DrawsOutput",
     "GateOutput",
     "SearchOutput",
     "attention_keys",
     "available_backends",
     "gated_decoder_step",
+    "gather_motions",
     "guided_attention",
     "part_encoder",
+    "random_draws",
     "sample_words",
     "search",
     "spatial_loss",

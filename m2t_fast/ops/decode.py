@@ -235,12 +235,30 @@ def sample_words(
             check_shape("sample_words", name, factors, ("B", "L", "E"), sizes)
             check_same_float("sample_words", parts=parts, **{name: factors})
     words = checked_indices("sample_words: words", words, 0, weights.embedding.shape[0] - 1)
+    return sample_words_unchecked(parts, temporal_keys, spatial_keys, lengths, weights, words, coins, dropout, scale)
+
+
+@torch.no_grad()
+def sample_words_unchecked(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    lengths: Tensor,
+    weights: DecoderWeights,
+    words: Tensor,
+    coins: Tensor,
+    dropout: tuple[Tensor, Tensor] | None,
+    scale: float,
+) -> Tensor:
+    """:func:`sample_words` for callers that have checked their arguments: nothing waits for the device."""
+    parts, temporal_keys, spatial_keys = autocast(parts, temporal_keys, spatial_keys)
+    first, second = autocast(*dropout) if dropout is not None else (None, None)
     return torch.ops.m2t_fast.sample_words(
         parts,
         temporal_keys,
         spatial_keys,
         lengths,
-        list(weights),
+        list(autocast(*weights)),
         words,
         coins,
         first,

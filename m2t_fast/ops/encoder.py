@@ -21,6 +21,7 @@ def part_encoder(
     weight2: Tensor,
     bias2: Tensor,
     parts: Sequence[Sequence[int]],
+    relative: bool = False,
 ) -> Tensor:
     """Body-part features P_ik: positions and velocities through two tanh layers each (section 3.1, "Encoder").
 
@@ -29,6 +30,8 @@ def part_encoder(
         weight1: (2, 3N, D), bias1: (2, P, D): first layers of all parts, N the sum of the parts' joint counts.
         weight2: (2, P, D, H/2), bias2: (2, P, H/2): second layers. Stream 0: positions, 1: velocities.
         parts: joint indices of each of the P parts.
+        relative: every joint of ``motion`` but the root is relative to the root already, as of
+            :func:`~m2t_fast.ops.gather_motions`.
 
     Returns:
         (B, T, P, H), 0 beyond a motion's length. Differentiable in every float input. Under ``torch.autocast`` in its
@@ -52,7 +55,7 @@ def part_encoder(
             raise ValueError(f"{NAME}: parts names joint {joint}, expected 0 to {sizes['J'] - 1}")
     lengths = checked_indices(f"{NAME}: lengths", lengths, 1, sizes["T"])
     part_sizes = [len(part) for part in parts]
-    return unchecked(motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes)
+    return unchecked(motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, relative)
 
 
 def unchecked(
@@ -64,11 +67,12 @@ def unchecked(
     bias2: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool = False,
 ) -> Tensor:
     """:func:`part_encoder` for callers that have checked their arguments; the parts' joints in one list."""
     motion, weight1, bias1, weight2, bias2 = autocast(motion, weight1, bias1, weight2, bias2)
     return torch.ops.m2t_fast.part_encoder(
-        motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, chosen_backend()
+        motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, relative, chosen_backend()
     )
 
 
@@ -82,14 +86,15 @@ def _forward(
     bias2: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
     backend: str,
 ) -> Tensor:
     run = implementation(NAME, backend, motion)
-    return run(motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes)
+    return run(motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, relative)
 
 
 @_forward.register_fake
-def _(motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, backend):
+def _(motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, relative, backend):
     batch, frames = motion.shape[:2]
     return motion.new_empty(batch, frames, bias2.shape[1], 2 * bias2.shape[2])
 
@@ -106,16 +111,19 @@ def _backward(
     parts: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
     need_motion: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     run = implementation(NAME, backend, motion, "_backward")
-    return run(grad_parts, motion, lengths, weight1, bias1, weight2, bias2, parts, part_joints, part_sizes, need_motion)
+    weights = (weight1, bias1, weight2, bias2)
+    return run(grad_parts, motion, lengths, *weights, parts, part_joints, part_sizes, relative, need_motion)
 
 
 @_backward.register_fake
 def _(
-    grad_parts, motion, lengths, weight1, bias1, weight2, bias2, parts, part_joints, part_sizes, need_motion, backend
+    grad_parts, motion, lengths, weight1, bias1, weight2, bias2, parts, part_joints, part_sizes, relative, need_motion,
+    backend,
 ):  # fmt: skip
     grad_motion = motion.new_empty(motion.shape if need_motion else 0)
     weights = (weight1, bias1, weight2, bias2)
@@ -123,18 +131,18 @@ def _(
 
 
 def _setup_context(ctx, inputs, output):
-    motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, backend = inputs
+    motion, lengths, weight1, bias1, weight2, bias2, part_joints, part_sizes, relative, backend = inputs
     ctx.save_for_backward(motion, lengths, weight1, bias1, weight2, bias2, output)
-    ctx.part_joints, ctx.part_sizes, ctx.backend = part_joints, part_sizes, backend
+    ctx.choices, ctx.backend = (part_joints, part_sizes, relative), backend
 
 
 def _autograd_backward(ctx, grad_parts):
     need_motion = ctx.needs_input_grad[0]  # training never asks for it, and it costs a third of the gradient
     grad_motion, *grad_weights = torch.ops.m2t_fast.part_encoder_backward(
-        grad_parts, *ctx.saved_tensors, ctx.part_joints, ctx.part_sizes, need_motion, ctx.backend
+        grad_parts, *ctx.saved_tensors, *ctx.choices, need_motion, ctx.backend
     )
     weight1, bias1, weight2, bias2 = grad_weights
-    return grad_motion if need_motion else None, None, weight1, bias1, weight2, bias2, None, None, None
+    return grad_motion if need_motion else None, None, weight1, bias1, weight2, bias2, None, None, None, None
 
 
 _forward.register_autograd(_autograd_backward, setup_context=_setup_context)

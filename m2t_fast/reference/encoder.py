@@ -28,6 +28,11 @@ def velocity(positions: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(positions[:, :1]), positions[:, 1:] - positions[:, :-1]], dim=1)
 
 
+def select_joints(source: Tensor, joints: Sequence[int]) -> Tensor:
+    """(B, T, 3n) of n joints of (B, T, J, 3). Not by a list of indices: it would go to the device, which waits."""
+    return torch.cat([source[:, :, joint] for joint in joints], dim=-1)
+
+
 def part_encoder(
     motion: Tensor,
     lengths: Tensor,
@@ -36,6 +41,7 @@ def part_encoder(
     weight2: Tensor,
     bias2: Tensor,
     parts: Sequence[Sequence[int]],
+    relative: bool = False,
 ) -> Tensor:
     """P_ik: each part's positions and velocities through FC -> tanh -> FC -> tanh, concatenated.
 
@@ -48,20 +54,23 @@ def part_encoder(
         weight1: (2, 3N, D); bias1: (2, P, D).
         weight2: (2, P, D, H/2); bias2: (2, P, H/2).
         parts: joint indices of each part.
+        relative: every joint of ``motion`` but the root is relative to the root already.
 
     Returns:
         (B, T, P, H), positions in the first half of H; 0 on frames beyond a motion's length.
     """
     mask = valid_frames(lengths, motion.shape[1])[:, :, None, None]
     # Padding may hold anything, NaN included, and the frame after the last one must not see it.
-    positions = root_relative(torch.where(mask, motion, 0))
+    positions = torch.where(mask, motion, 0)
+    if not relative:
+        positions = root_relative(positions)
     features = []
     row = 0
     for part, joints in enumerate(parts):
         halves = []
         rows = slice(row, row + 3 * len(joints))
         for stream, source in enumerate((positions, velocity(positions))):
-            x = source[:, :, list(joints)].flatten(2)
+            x = select_joints(source, joints)
             hidden = torch.tanh(x @ weight1[stream, rows] + bias1[stream, part])
             halves.append(torch.tanh(hidden @ weight2[stream, part] + bias2[stream, part]))
         features.append(torch.cat(halves, dim=-1))

@@ -36,10 +36,15 @@ def spatial_terms(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
     counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
     # alpha sums to 1 over the parts, so 1 - alpha is the sum of the others, exact also where alpha rounds to 1.
     alpha = torch.where(counted, spatial, 0.5)
-    others = torch.where(counted, spatial @ (1 - torch.eye(spatial.shape[-1]).to(spatial)), 0.5)
+    others = torch.where(counted, spatial @ _others(spatial), 0.5)
     hit = (target > 0)[:, :, None, :]
     each = -torch.where(hit, _safe_log(alpha), _safe_log(others))
     return torch.where(counted, each, 0)
+
+
+def _others(spatial: Tensor) -> Tensor:
+    """(P, P): 1 off the diagonal, made where ``spatial`` lies: a copy from the host would wait for the device."""
+    return 1 - torch.eye(spatial.shape[-1], dtype=spatial.dtype, device=spatial.device)
 
 
 def _safe_log(x: Tensor) -> Tensor:
@@ -53,7 +58,7 @@ def spatial_terms_gradient(spatial: Tensor, target: Tensor, lengths: Tensor) -> 
     mask = valid_frames(lengths, spatial.shape[2])
     counted = (target >= 0)[:, :, None, :] & mask[:, None, :, None]
     hit = (target > 0)[:, :, None, :]
-    swap = (1 - torch.eye(spatial.shape[-1])).to(spatial)
+    swap = _others(spatial)
     tiny = max(torch.finfo(spatial.dtype).tiny, math.exp(LOG_MIN))
     weight = torch.where(hit, spatial, spatial @ swap)
     inverse = torch.where(counted & (weight > tiny), -1 / weight.clamp(min=tiny), 0)

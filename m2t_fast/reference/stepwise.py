@@ -24,6 +24,7 @@ def stepwise(
     tokens: Tensor,
     draws: Draws,
     force_gate: float | None = None,
+    relative: bool = False,
 ) -> CaptionerOutput:
     """Run ``model``'s equations word by word; same arguments and result as ``model.run``, differentiable.
 
@@ -31,13 +32,13 @@ def stepwise(
         motion: (B, T, J, 3); lengths: (B,) int64; tokens: (B, L+1) int64.
         draws: the coins and dropout masks of the step (``model.draw``).
         force_gate: replaces beta, or None.
+        relative: every joint of ``motion`` but the root is relative to the root already.
     """
     from m2t_fast.captioner import CaptionerOutput
 
     encoder, attention, step = model.encoder, model.attention, model.step
-    parts = reference.part_encoder(
-        motion, lengths, encoder.weight1, encoder.bias1, encoder.weight2, encoder.bias2, model.config.parts
-    )
+    weights = (encoder.weight1, encoder.bias1, encoder.weight2, encoder.bias2)
+    parts = reference.part_encoder(motion, lengths, *weights, model.config.parts, relative)
     batch, steps = tokens.shape[0], tokens.shape[1] - 1
     zeros = motion.new_zeros(batch, model.config.hidden_size)
     bottom = top = (zeros, zeros)

@@ -227,12 +227,12 @@ def _checked_inputs(x: Tensor, y: Tensor, src_lens: Any, config: CaptionerConfig
 
 
 def _encode(x: Tensor, lengths: Tensor, ours: Mapping[str, Tensor], config: CaptionerConfig) -> Memory:
-    """Parts and keys of x (T, N, 3J). The op makes joints root-relative; x is that already, so the root is added."""
+    """Parts and keys of x (T, N, 3J), whose joints are root-relative."""
     motion = x.transpose(0, 1).unflatten(2, (config.joints, 3))
-    motion = torch.cat([motion[:, :, :1], motion[:, :, 1:] + motion[:, :, :1]], dim=2)
     joints = [joint for part in config.parts for joint in part]
     first, second = ((ours[f"encoder.weight{layer}"], ours[f"encoder.bias{layer}"]) for layer in (1, 2))
-    parts = encoder.unchecked(motion, lengths, *first, *second, joints, [len(part) for part in config.parts])
+    sizes = [len(part) for part in config.parts]
+    parts = encoder.unchecked(motion, lengths, *first, *second, joints, sizes, relative=True)
     names = [f"attention.{which}_key.{kind}" for which in ("temporal", "spatial") for kind in ("weight", "bias")]
     return Memory(parts, *keys.unchecked(parts, lengths, *(ours[name] for name in names)), lengths)
 

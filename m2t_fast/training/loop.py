@@ -12,70 +12,28 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from m2t_fast.captioner import Captioner, CaptionerOutput, GuidedOutput
+from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.batches import Batch, batch_count, batch_of, training_samples
+from m2t_fast.data.batches import batch_count
+from m2t_fast.data.buckets import choose_buckets, epoch_plan
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.data.lock import locked
+from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
-from m2t_fast.losses import GuidedLoss, guided_loss
-from m2t_fast.ops.guided import is_fused
 from m2t_fast.signals import stop_on_signals
-from m2t_fast.training.parallel import shared_step
+from m2t_fast.training.engine import Engine
 from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, write_run, write_tensors
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, Snapshot, digest, load_state
+from m2t_fast.training.step import adamw
 from m2t_fast.training.validation import Validation
 
 LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive")
-
-
-def training_step(
-    model: Captioner,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    settings: TrainingSettings,
-    generator: torch.Generator,
-) -> GuidedLoss:
-    """One step: scheduled-sampling decode, parallel forward and backward, clipping, AdamW.
-
-    Args:
-        batch: B samples on the model's device; their indices come from a checked data set.
-        generator: source of the coins and dropout masks.
-
-    Returns:
-        The losses before the step, detached.
-    """
-    draws = model.draw(len(batch.tokens), batch.tokens.shape[1] - 1, settings.teacher_forcing, generator)
-    inputs = (batch.motion, batch.lengths, batch.tokens, draws)
-    # Nobody reads the attention here: a backend that folds the spatial loss into it need not write it.
-    out: CaptionerOutput | GuidedOutput
-    out = model.run_guided(*inputs, batch.spatial_target) if is_fused(batch.motion) else model.run(*inputs)
-    loss = guided_loss(
-        out,
-        batch.tokens,
-        batch.lengths,
-        batch.gate_target,
-        batch.spatial_target,
-        settings.lambda_spat,
-        settings.lambda_adapt,
-    )
-    optimizer.zero_grad(set_to_none=True)
-    loss.total.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-    optimizer.step()
-    return GuidedLoss(*(value.detach() for value in loss))
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step: a function of the seed and the step alone, so that resuming needs no history."""
-    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+"""What the fields of ``GuidedLoss`` are called in ``metrics.jsonl``."""
 
 
 def train(
@@ -113,7 +71,7 @@ def train(
     folder = Path(folder)
     torch.manual_seed(settings.seed)
     model = Captioner(model_config).to(device=device, dtype=dtype)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = adamw(model, settings)
     samples = digest(data["train"])
     if any(other != samples for other in processes.gather(samples)):
         raise processes.error(f"{data.source}: the processes of this job read different training data")
@@ -171,7 +129,12 @@ class _Trainer:
     ):
         self.data, self.model, self.optimizer, self.settings = data, model, optimizer, settings
         self.folder, self.position, self.progress, self.processes = folder, position, progress, processes
-        self.weight = model.embedding.weight
+        split, weight = data["train"], model.embedding.weight
+        resident = ResidentSplit(split, weight.device, weight.dtype)
+        self.engine = Engine(model, optimizer, resident, settings, position.step, processes)
+        self.buckets = choose_buckets(split, settings.batch_size)
+        # What runs any shape as fast as another need not pad to a few.
+        self.fit = weight.device.type == "cpu" and not settings.compile
         self.validated: tuple[dict[str, Any], Snapshot | None] | None = None
         self.written: Future[None] | None = None
         self.stop = threading.Event()
@@ -208,11 +171,12 @@ class _Trainer:
         self.bar.update(position.batch)
         self.bar.set_description(f"epoch {position.epoch + 1}/{settings.epochs}")
         self.model.train()
-        pending: list[GuidedLoss] = []
-        batches = training_samples(split, settings.batch_size, settings.seed, position.epoch, start=position.batch)
-        for samples in batches:
-            loss, stop = self._step(samples)
-            pending.append(loss)
+        pending: list[Tensor] = []
+        where = (settings.seed, position.epoch, position.batch)
+        plan = epoch_plan(split, self.buckets, settings.batch_size, *where, fit=self.fit)
+        for losses in self.engine.steps(plan):
+            pending.append(losses)
+            stop = self.processes.any(self.stop.is_set())
             position.step += 1
             position.batch += 1
             self.bar.update()
@@ -230,26 +194,11 @@ class _Trainer:
         if self.processes.any(self.stop.is_set()):
             self._interrupt()
 
-    def _step(self, samples: Tensor) -> tuple[GuidedLoss, bool]:
-        """One step; its losses, and whether to stop after it."""
-        split, generator = self.data["train"], step_generator(self.settings.seed, self.position.step)
-        if self.processes.size > 1:
-            asked = self.stop.is_set()
-            return shared_step(
-                self.model, self.optimizer, split, samples, self.settings, generator, self.processes, asked
-            )
-        batch = self._on_device(batch_of(split, samples))
-        return training_step(self.model, self.optimizer, batch, self.settings, generator), self.stop.is_set()
-
-    def _on_device(self, batch: Batch) -> Batch:
-        batch = batch.to(self.weight.device)
-        return batch._replace(motion=batch.motion.to(self.weight.dtype))
-
-    def _collect(self, pending: list[GuidedLoss]) -> None:
-        """Add the pending losses to the sums of the epoch and of the log interval; one transfer for all of them."""
+    def _collect(self, pending: list[Tensor]) -> None:
+        """Add the pending losses (4,) to the sums of epoch and log interval; one transfer for all of them."""
         if not pending:
             return
-        rows = torch.stack([torch.stack(tuple(loss)) for loss in pending]).double().cpu()
+        rows = torch.stack(pending).double().cpu()
         pending.clear()
         if not bool(rows.isfinite().all()):
             step = self.position.step - len(rows) + int(rows.isfinite().all(dim=1).logical_not().nonzero()[0]) + 1

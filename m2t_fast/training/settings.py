@@ -21,6 +21,7 @@ class TrainingSettings:
         teacher_forcing: probability that a step reads the reference word.
         seed: of weights, batches, coins and dropout.
         learning_rate, weight_decay: of AdamW. clip: largest gradient norm.
+        compile: use torch.compile for the forward and backward pass.
         log_interval: steps between lines of ``metrics.jsonl``. checkpoint_interval: steps between training states.
 
     Raises:
@@ -38,6 +39,7 @@ class TrainingSettings:
     clip: float = 1.0
     log_interval: int = 20
     checkpoint_interval: int = 100
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -50,6 +52,10 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: got {value!r}, expected an integer of at least {least}")
+        if self.seed >> 64:
+            raise ValueError(f"seed: got {self.seed}, expected an integer below 2**64")
+        if not isinstance(self.compile, bool):
+            raise ValueError(f"compile: got {self.compile!r}, expected True or False")
         for name in ("lambda_spat", "lambda_adapt", "weight_decay"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

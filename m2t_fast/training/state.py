@@ -91,6 +91,7 @@ def load_state(
         raise UserError(f"{path}: damaged training state ({error})") from error
     if position.step == 0:
         return position
+    fused = optimizer.defaults.get("fused") or optimizer.defaults.get("capturable")
     for name, parameter in model.named_parameters():
         moments: dict[str, Tensor] = {}
         for moment in _MOMENTS:
@@ -98,8 +99,8 @@ def load_state(
             shape = () if moment == "step" else parameter.shape
             if key not in tensors or tensors[key].shape != shape:
                 raise UserError(f"{path}: tensor {key} is missing or has another shape")
-            # The step count stays where AdamW keeps it, on the CPU, unless it was told otherwise.
-            moments[moment] = tensors[key] if moment == "step" else tensors[key].to(parameter.device)
+            # AdamW in one kernel keeps the step count beside the weights, else it is on the CPU.
+            moments[moment] = tensors[key].to(parameter.device) if fused or moment != "step" else tensors[key]
         optimizer.state[parameter] = moments
     return position
 

@@ -69,12 +69,12 @@ def test_float64_and_its_resumption(call, data, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(call, data, tmp_path, monkeypatch):
-    from m2t_fast.training import loop
+    from m2t_fast.training import engine
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "training_step", interrupted)
+    monkeypatch.setattr(engine, "training_step", interrupted)
     result = call("train", "--data", data, "--output", tmp_path / "run", "--quiet")
     assert result.code == 130 and "--resume" in result.err.splitlines()[-1]
     assert load_run(tmp_path / "run").model.config.joints == 22

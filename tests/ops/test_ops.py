@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2t_fast import ops, reference, use_backend
@@ -15,14 +16,17 @@ from m2t_fast.ops.cases import (
     ATTENTION_CASES,
     ENCODER_CASES,
     GATE_CASES,
+    GATHER_CASES,
     KEYS_CASES,
     LOSS_CASES,
     AttentionCase,
     EncoderCase,
     GateCase,
+    GatherCase,
     KeysCase,
     LossCase,
 )
+from m2t_fast.reference.encoder import root_relative
 
 
 def floats(inputs):
@@ -124,8 +128,8 @@ def test_gate_when_some_outputs_are_used(which, backend):
 @pytest.mark.parametrize("case", ENCODER_CASES.values(), ids=ENCODER_CASES.keys())
 def test_encoder(case: EncoderCase, backend):
     check_against_reference(
-        lambda *x: ops.part_encoder(*x, parts=case.parts),
-        lambda *x: reference.part_encoder(*x, parts=case.parts),
+        lambda *x: ops.part_encoder(*x, parts=case.parts, relative=case.relative),
+        lambda *x: reference.part_encoder(*x, parts=case.parts, relative=case.relative),
         case.inputs(),
         backend,
     )
@@ -142,6 +146,79 @@ def test_encoder_ignores_what_lies_in_the_padding(backend):
         actual = values_and_gradients(lambda *x: ops.part_encoder(*x, parts=case.parts), dirty)
     assert_same(actual[0], expected[0])
     assert_same(actual[1], expected[1])
+
+
+def test_the_encoder_takes_relative_motions_to_the_same_bits(backend):
+    case = EncoderCase(B=3)
+    for dtype in (torch.float32, torch.float64):
+        motion, *rest = case.inputs(dtype)
+        with use_backend(backend):
+            expected = values_and_gradients(lambda *x: ops.part_encoder(*x, parts=case.parts), [motion, *rest])
+            arguments = [root_relative(motion), *rest]
+            actual = values_and_gradients(lambda *x: ops.part_encoder(*x, parts=case.parts, relative=True), arguments)
+        assert torch.equal(actual[0][0], expected[0][0])
+        assert all(torch.equal(a, e) for a, e in zip(actual[1][1:], expected[1][1:], strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", GATHER_CASES.values(), ids=GATHER_CASES.keys())
+def test_gather(case: GatherCase, dtype, backend):
+    """Equal bits: every backend does the same arithmetic, and it is a motion cut out, standardised, made relative."""
+    frames, offsets, index, *statistics = inputs = case.inputs(dtype)
+    with use_backend(backend):
+        actual = ops.gather_motions(*inputs[:3], case.T, *statistics)
+    expected = frames.new_zeros(case.B, case.T, case.J, 3)
+    for row, motion in enumerate(index.tolist()):
+        own = frames[offsets[motion] : offsets[motion + 1]]
+        own = (own - statistics[0]) / statistics[1] if statistics else own
+        expected[row, : len(own)] = root_relative(own[None])[0]
+    assert actual.dtype == dtype and torch.equal(actual, expected)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    picks=st.lists(st.integers(0, 5), max_size=8),
+    joints=st.integers(1, 4),
+    spare=st.integers(0, 5),
+)
+@settings(deadline=None, max_examples=25)
+def test_gather_of_any_motions(lengths, picks, joints, spare):
+    offsets = torch.tensor([0, *itertools.accumulate(lengths)])
+    frames = torch.randn(sum(lengths), joints, 3, generator=torch.Generator().manual_seed(0))
+    index = torch.tensor([p % len(lengths) for p in picks], dtype=torch.int64)
+    width = max((lengths[i] for i in index.tolist()), default=0) + spare
+    expected = reference.gather_motions(frames, offsets, index, width)
+    assert torch.equal(ops.gather_motions(frames, offsets, index, width), expected)
+    for row, motion in enumerate(index.tolist()):
+        own = expected[row]
+        assert torch.equal(own[: lengths[motion], 0], frames[offsets[motion] : offsets[motion + 1], 0])
+        assert not own[lengths[motion] :].any()
+
+
+def test_gather_refuses_by_name():
+    frames, offsets, index, mean, std = GatherCase().inputs()
+
+    def refused(error, match, **changes):
+        arguments = dict(frames=frames, offsets=offsets, index=index, width=9, mean=mean, std=std) | changes
+        with pytest.raises(error, match=f"gather_motions: {match}"):
+            ops.gather_motions(**arguments)
+
+    refused(ValueError, r"index\[1\] is 4, expected 0 to 3", index=torch.tensor([0, 4]))
+    refused(ValueError, r"offsets\[1\] is -1, expected 0 to", offsets=torch.tensor([0, -1]))
+    refused(ValueError, "offsets descend", offsets=torch.tensor([0, 3, 2]), index=index[:0])
+    refused(ValueError, "offsets has no entry", offsets=offsets[:0])
+    refused(ValueError, "width is 8, expected at least 9", width=8, index=torch.tensor([0]))
+    refused(TypeError, "width must be an int", width=9.0)
+    refused(ValueError, "got one of mean and std", std=None)
+    refused(TypeError, "std has dtype torch.float32", std=std.float())
+    refused(ValueError, "frames requires a gradient", frames=frames.clone().requires_grad_())
+    refused(ValueError, "frames has shape", frames=frames[0])
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_opcheck_of_the_gather(standardise, backend):
+    statistics = GatherCase().inputs()[3:] if standardise else [None, None]
+    torch.library.opcheck(torch.ops.m2t_fast.gather_motions, (*GatherCase().inputs()[:3], 9, *statistics, backend))
 
 
 @pytest.mark.parametrize("case", KEYS_CASES.values(), ids=KEYS_CASES.keys())
@@ -186,10 +263,10 @@ def test_gradcheck_of_every_op():
         lambda *x: tuple(ops.gated_decoder_step(*x)), floats(GateCase(B=1, L=2, H=2, C=2, E=2, D=2).inputs())
     )
     case = EncoderCase(B=2, T=3, D=2, half=2)
-    motion, lengths, *weights = floats(case.inputs())
-    assert torch.autograd.gradcheck(
-        lambda m, *w: ops.part_encoder(m, lengths, *w, parts=case.parts), [motion, *weights]
-    )
+    inputs = floats(case.inputs())
+    for relative in (False, True):
+        encoder = functools.partial(ops.part_encoder, parts=case.parts, relative=relative)
+        assert torch.autograd.gradcheck(encoder, inputs)
     parts, lengths, *layers = floats(KeysCase(B=2, T=3, P=2, H=2, D=2).inputs())
     assert torch.autograd.gradcheck(lambda p, *w: ops.attention_keys(p, lengths, *w), [parts, *layers])
     spatial, target, lengths = floats(LossCase(B=2, L=2, T=2, P=3).inputs())
@@ -209,7 +286,9 @@ def test_opcheck_of_the_gate(backend):
 def test_opcheck_of_the_encoder(backend):
     case = EncoderCase()
     joints, sizes = [j for part in case.parts for j in part], [len(part) for part in case.parts]
-    torch.library.opcheck(torch.ops.m2t_fast.part_encoder, (*floats(case.inputs()), joints, sizes, backend))
+    for relative in (False, True):
+        arguments = (*floats(case.inputs()), joints, sizes, relative, backend)
+        torch.library.opcheck(torch.ops.m2t_fast.part_encoder, arguments)
 
 
 @pytest.mark.parametrize("S", [1, 6])

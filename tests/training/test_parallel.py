@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from m2t_fast.captioner import Captioner
 from m2t_fast.losses import guided_loss, supervised_counts
+from m2t_fast.random import Counter
 from m2t_fast.training.loop import train
 from m2t_fast.training.run_folder import read_tensors
 from m2t_fast.training.settings import TrainingSettings
@@ -136,17 +138,12 @@ def test_counts_weight_the_means_of_parts_to_the_mean_of_all(data):
     torch.testing.assert_close(sum(means * own / count for means, own in parts), whole)
 
 
-def test_the_random_numbers_of_a_share_are_its_rows_of_the_whole(data, config, monkeypatch):
-    """Every process draws for the whole batch; what its rows read does not depend on how many processes there are."""
-    from m2t_fast.captioner import Captioner
-    from m2t_fast.training.loop import step_generator
-    from m2t_fast.training.parallel import _rows_of
-
+def test_the_random_numbers_of_a_share_are_its_rows_of_the_whole(config):
+    """A process draws for its own rows and longest caption alone; what they read does not depend on it."""
     model = Captioner(config).train()
-    draws = model.draw(7, 9, 0.5, step_generator(0, 5))
-    rows = torch.arange(7)[1::3]
-    used = _rows_of(draws, rows, 6)
-    assert torch.equal(used.coins, draws.coins[:6])
-    for own, whole in zip(used.dropout, draws.dropout, strict=True):
-        assert torch.equal(own, whole[[1, 4], :6])
-    assert _rows_of(model.eval().draw(7, 9), rows, 6) == (None, None)
+    counter, rows = Counter(0, 5), torch.arange(7)[1::3]
+    whole, own = model.draw(7, 9, 0.5, counter), model.draw(2, 6, 0.5, counter.of_rows(rows))
+    assert torch.equal(own.coins, whole.coins[:6])
+    for mine, everybodys in zip(own.dropout, whole.dropout, strict=True):
+        assert torch.equal(mine, everybodys[[1, 4], :6])
+    assert model.eval().draw(2, 6, 1.0, counter.of_rows(rows)) == (None, None)

@@ -14,11 +14,11 @@ from m2t_fast.kernels.ceilings import repeat_tanh
 from m2t_fast.kernels.functions import tanh
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops import registry
-from m2t_fast.ops.cases import AttentionCase, GateCase
+from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.guided import is_fused
-from m2t_fast.ops.triton import attention, launch
-from m2t_fast.training.loop import training_step
+from m2t_fast.ops.triton import attention, gather, launch
 from m2t_fast.training.settings import TrainingSettings
+from m2t_fast.training.step import training_step
 
 NAMES = [
     "context", "window", "spatial", "mean", "std", "d_parts", "d_temporal_keys", "d_spatial_keys", "d_temporal_query",
@@ -66,7 +66,7 @@ def test_the_interpreter_is_asked_for_by_name_and_never_picked() -> None:
 # In the interpreter a shorter format is rounded outside the kernels: two cases show all there is to see.
 POLICY = [
     (op, case, dtype)
-    for op in ("spatio_temporal_attention", "gated_decoder_step")
+    for op in ("spatio_temporal_attention", "gated_decoder_step", "gather_motions")
     for case in validation.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16, torch.float16)
     if dtype == torch.float32 or case in ("part-plain", "frame-odd", "odd")
@@ -239,6 +239,26 @@ def test_a_forced_gate(force: float) -> None:
         (out.features.square().sum() + (2 * out.gate_logit).sum() + out.gate.sum()).backward()
     for a, e in zip([*actual, *(x.grad for x in ours)], [*expected, *(x.grad for x in exact)], strict=True):
         torch.testing.assert_close(a.double(), e, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_gathered_motions_have_the_bits_of_the_cpu(standardise: bool) -> None:
+    case = GatherCase(B=6, T=70, J=21, motions=5, longest=64, standardise=standardise)
+    frames, offsets, index, *statistics = case.inputs(torch.float32)
+    with use_backend("triton"):
+        found = ops.gather_motions(frames, offsets, index, case.T, *statistics)
+    assert torch.equal(found, reference.gather_motions(frames, offsets, index, case.T, *statistics))
+
+
+def test_gathering_reads_nothing_outside_the_frames() -> None:
+    """The op checks its arguments; called below it, motions that are not there are empty, longer ones cut."""
+    frames, offsets, _ = GatherCase(standardise=False).inputs(torch.float32)
+    index = torch.tensor([-1, 0, 4, 2**40])
+    found = gather.gather_motions(frames, offsets, index, 3, None, None)
+    assert not found[[0, 2, 3]].any()
+    assert torch.equal(found[1:2], reference.gather_motions(frames, offsets, index[1:2], 3))
+    found = gather.gather_motions(frames, offsets + len(frames) - 2, index[1:2], 9, None, None)
+    assert torch.equal(found[0, :2, 0], frames[-2:, 0]) and not found[0, 2:].any()
 
 
 def test_opcheck() -> None:

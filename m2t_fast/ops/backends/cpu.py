@@ -2,8 +2,10 @@
 
 from m2t_fast.ops.cpu.attention import spatio_temporal_attention, spatio_temporal_attention_backward
 from m2t_fast.ops.cpu.decode import sample_words, search
+from m2t_fast.ops.cpu.draws import random_draws
 from m2t_fast.ops.cpu.encoder import part_encoder, part_encoder_backward
 from m2t_fast.ops.cpu.gate import gated_decoder_step, gated_decoder_step_backward
+from m2t_fast.ops.cpu.gather import gather_motions
 from m2t_fast.ops.cpu.keys import attention_keys, attention_keys_backward
 from m2t_fast.ops.cpu.launch import why_unavailable
 from m2t_fast.ops.cpu.loss import spatial_loss, spatial_loss_backward
@@ -17,8 +19,10 @@ __all__ = [
     "attention_keys_backward",
     "gated_decoder_step",
     "gated_decoder_step_backward",
+    "gather_motions",
     "part_encoder",
     "part_encoder_backward",
+    "random_draws",
     "sample_words",
     "search",
     "spatial_loss",

@@ -19,7 +19,8 @@ from m2t_fast.decoding.words import sample_words as sample_words
 from m2t_fast.decoding.words import search as search
 from m2t_fast.ops.backends import reference_gradients
 from m2t_fast.reference.attention import additive_scores, spatial_weights, temporal_scores
-from m2t_fast.reference.encoder import root_relative, valid_frames, velocity
+from m2t_fast.reference.draws import random_draws as random_draws
+from m2t_fast.reference.encoder import root_relative, select_joints, valid_frames, velocity
 
 SLICE_ELEMENTS = 1 << 21
 """Elements of the largest temporary of attention; 8 MiB in float32."""
@@ -257,9 +258,11 @@ def part_encoder(
     bias2: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
 ) -> Tensor:
     """``reference.part_encoder``."""
-    return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, _split(part_joints, part_sizes))
+    parts = _split(part_joints, part_sizes)
+    return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, parts, relative)
 
 
 @_in_float32
@@ -274,11 +277,14 @@ def part_encoder_backward(
     parts: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
     need_motion: bool,
 ) -> tuple[Tensor, ...]:
     """Gradients of the motion (an empty tensor unless asked for) and of the four weight tensors."""
     mask = valid_frames(lengths, motion.shape[1])[:, :, None, None]
-    positions = root_relative(torch.where(mask, motion, 0))
+    positions = torch.where(mask, motion, 0)
+    if not relative:
+        positions = root_relative(positions)
     sources = (positions, velocity(positions))
     d_sources = tuple(torch.zeros_like(s) for s in sources) if need_motion else ()
     d_weight1, d_bias1, d_weight2, d_bias2 = map(torch.zeros_like, (weight1, bias1, weight2, bias2))
@@ -289,7 +295,7 @@ def part_encoder_backward(
         rows = slice(row, row + 3 * len(joints))
         row = rows.stop
         for stream, source in enumerate(sources):
-            x = source[:, :, joints].flatten(2)
+            x = select_joints(source, joints)
             hidden = torch.tanh(x @ weight1[stream, rows] + bias1[stream, part])
             d2 = d_output[:, :, part, stream * half : (stream + 1) * half]
             d1 = (d2 @ weight2[stream, part].T) * (1 - hidden.square())
@@ -299,18 +305,20 @@ def part_encoder_backward(
             d_bias1[stream, part] = d1.sum(dim=(0, 1))
             if need_motion:
                 d_x = (d1 @ weight1[stream, rows].T).unflatten(2, (-1, 3))
-                d_sources[stream].index_add_(2, torch.tensor(joints, device=motion.device), d_x)
+                for joint, gradient in zip(joints, d_x.unbind(2), strict=True):
+                    d_sources[stream][:, :, joint] += gradient
     if not need_motion:
         return motion.new_empty(0), d_weight1, d_bias1, d_weight2, d_bias2
     d_positions, d_velocity = d_sources
     d_positions[:, 1:] += d_velocity[:, 1:]
     d_positions[:, :-1] -= d_velocity[:, 1:]
-    # Every joint but the root had the root subtracted.
-    d_positions[:, :, 0] -= d_positions[:, :, 1:].sum(dim=2)
+    if not relative:  # every joint but the root had the root subtracted
+        d_positions[:, :, 0] -= d_positions[:, :, 1:].sum(dim=2)
     return torch.where(mask, d_positions, 0), d_weight1, d_bias1, d_weight2, d_bias2
 
 
 attention_keys = reference.attention_keys
+gather_motions = reference.gather_motions
 attention_keys_backward = _in_float32(reference_gradients.attention_keys_backward)
 spatial_loss = reference.spatial_loss
 spatial_loss_backward = reference_gradients.spatial_loss_backward

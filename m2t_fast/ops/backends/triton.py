@@ -27,7 +27,7 @@ def _or_reference(kernel: Callable[..., Any], plain: Callable[..., Any]) -> Call
 
 
 if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
-    from m2t_fast.ops.triton import attention, gate
+    from m2t_fast.ops.triton import attention, gate, gather
 
     spatio_temporal_attention = _or_reference(attention.spatio_temporal_attention, reference.spatio_temporal_attention)
     spatio_temporal_attention_backward = _or_reference(
@@ -38,10 +38,12 @@ if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
     )
     gated_decoder_step = _or_reference(gate.gated_decoder_step, reference.gated_decoder_step)
     gated_decoder_step_backward = _or_reference(gate.gated_decoder_step_backward, reference.gated_decoder_step_backward)
+    gather_motions = _or_reference(gather.gather_motions, reference.gather_motions)
     guided_attention, guided_attention_backward = attention.guided_attention, attention.guided_attention_backward
     __all__ += [
         "gated_decoder_step",
         "gated_decoder_step_backward",
+        "gather_motions",
         "guided_attention",
         "guided_attention_backward",
         "spatio_temporal_attention",

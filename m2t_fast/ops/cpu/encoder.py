@@ -20,13 +20,14 @@ def part_encoder(
     bias2: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
 ) -> Tensor:
     """Body-part features of ``ops.part_encoder``."""
     inputs, lengths = [ready(x) for x in (motion, weight1, bias1, weight2, bias2)], lengths.contiguous()
     batch, frames = motion.shape[:2]
     parts = empty((batch, frames, len(part_sizes), 2 * bias2.shape[2]), inputs[0])
     kernel("encoder_forward", motion.dtype)(
-        parts=parts.data_ptr(), **_encoder_arguments(inputs, lengths, part_joints, part_sizes)
+        parts=parts.data_ptr(), **_encoder_arguments(inputs, lengths, part_joints, part_sizes, relative)
     )
     return parts.to(motion.dtype)
 
@@ -42,6 +43,7 @@ def part_encoder_backward(
     parts: Tensor,
     part_joints: Sequence[int],
     part_sizes: Sequence[int],
+    relative: bool,
     need_motion: bool,
 ) -> tuple[Tensor, ...]:
     """Gradients of the motion (an empty tensor unless asked for) and of the four weight tensors."""
@@ -53,19 +55,19 @@ def part_encoder_backward(
         saved=addresses(saved),
         outputs=addresses(outputs),
         d_motion=d_motion.data_ptr() if need_motion else 0,
-        **_encoder_arguments(inputs, lengths, part_joints, part_sizes),
+        **_encoder_arguments(inputs, lengths, part_joints, part_sizes, relative),
     )
     return tuple(x.to(motion.dtype) for x in (d_motion, *outputs))
 
 
 def _encoder_arguments(
-    inputs: list[Tensor], lengths: Tensor, part_joints: Sequence[int], part_sizes: Sequence[int]
+    inputs: list[Tensor], lengths: Tensor, part_joints: Sequence[int], part_sizes: Sequence[int], relative: bool
 ) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
     batch, frames, joints = inputs[0].shape[:3]
     _, part_count, hidden, half = inputs[3].shape
     return dict(
-        sizes=[batch, frames, joints, part_count, hidden, half],
+        sizes=[batch, frames, joints, part_count, hidden, half, int(relative)],
         part_joints=list(part_joints),
         part_sizes=list(part_sizes),
         inputs=addresses(inputs),

@@ -1,0 +1,125 @@
+"""The engine that takes training steps: whole steps in few shapes, on CUDA each shape one captured graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from m2t_fast.captioner import Captioner
+from m2t_fast.data.buckets import Bucket, PlannedBatch
+from m2t_fast.data.resident import ResidentSplit
+from m2t_fast.distributed import ALONE, Processes
+from m2t_fast.losses import GuidedLoss
+from m2t_fast.random import Counter
+from m2t_fast.training import graphs
+from m2t_fast.training.compiled import CompiledGradients
+from m2t_fast.training.parallel import shared_step
+from m2t_fast.training.settings import TrainingSettings
+from m2t_fast.training.step import losses_and_gradients, training_step
+
+
+class Engine:
+    """Takes the steps of a run, one after the other; between two log intervals nothing waits for the device.
+
+    The first full batch of a shape is taken as it is; it makes what a capture may not: compiled kernels, handles, the
+    optimiser's moments. Then the shape's step is captured, and every later batch of it replays the graph over its
+    sample numbers. A smaller batch is taken as it is. Where there are no CUDA graphs all are.
+
+    Args:
+        model: in training mode whenever a step is taken.
+        optimizer: of all its parameters; what it has in its state stays where it is.
+        split: the training samples, on the model's device.
+        step: steps taken before; with the seed of the settings it decides on all random numbers of the next.
+        processes: that take every step together.
+        capture: use CUDA graphs where the device has them.
+    """
+
+    def __init__(
+        self,
+        model: Captioner,
+        optimizer: torch.optim.Optimizer,
+        split: ResidentSplit,
+        settings: TrainingSettings,
+        step: int = 0,
+        processes: Processes = ALONE,
+        capture: bool = True,
+    ):
+        self.model, self.optimizer, self.split, self.settings = model, optimizer, split, settings
+        self.processes = processes
+        weight = model.embedding.weight
+        self.counter = Counter(settings.seed, step, weight.device)
+        # Sums over the processes wait for the others: no graph can hold them.
+        self.recorder = graphs.recorder_for(weight.device) if capture and processes.size == 1 else None
+        rows = len(processes.share(torch.arange(settings.batch_size)))
+        self.gradients = CompiledGradients(rows) if settings.compile else losses_and_gradients
+        # What graphs read and write, outside their pool.
+        self.samples = torch.zeros(settings.batch_size, dtype=torch.int64, device=weight.device)
+        self.losses = weight.new_zeros(len(GuidedLoss._fields))
+        self.graphs: dict[Bucket, Callable[[], None]] = {}
+
+    def steps(self, plan: Sequence[PlannedBatch]) -> Iterator[Tensor]:
+        """Take the plan's steps, each when its losses (4,), in the order of ``GuidedLoss``, are asked for."""
+        if not plan:
+            return
+        # All sample numbers go to the device at once: a copy from the host in every step would wait for it.
+        numbers = torch.cat([samples for _, samples in plan]).to(self.samples.device)
+        for (bucket, _), samples in zip(plan, numbers.split([len(samples) for _, samples in plan]), strict=True):
+            yield self.take(samples, bucket)
+
+    def take(self, samples: Tensor, bucket: Bucket) -> Tensor:
+        """Take one step over the samples of these numbers (B,) int64, on the model's device, padded to ``bucket``.
+
+        Returns:
+            (4,): the losses before the step, in memory of their own.
+        """
+        if self.recorder is None or len(samples) != len(self.samples):
+            return self._step(samples, bucket)
+        self.samples.copy_(samples)
+        if bucket not in self.graphs:
+            losses = self.recorder.warm(lambda: self._step(self.samples, bucket))
+            self._capture(self.recorder, bucket)
+            return losses
+        self.graphs[bucket]()
+        return self.losses.clone()
+
+    def _step(self, samples: Tensor, bucket: Bucket) -> Tensor:
+        model, optimizer, settings, counter = self.model, self.optimizer, self.settings, self.counter
+        if self.processes.size > 1:
+            loss = shared_step(
+                model, optimizer, self.split, samples, bucket, settings, counter, self.processes, self.gradients
+            )
+        else:
+            batch = self.split.batch(samples, *bucket)
+            loss = training_step(model, optimizer, batch, settings, counter, True, self.gradients)
+        self.counter.advance()
+        return torch.stack(tuple(loss))
+
+    def _capture(self, recorder: graphs.Recorder, bucket: Bucket) -> None:
+        """Capture the step of a shape, or, where that fails, say why once and take all steps as they are."""
+        state = self._state()
+        before = [tensor.detach().clone() for tensor in state]
+        try:
+            self.graphs[bucket] = recorder.capture(lambda: self._recorded(bucket))
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0]
+            text = f"no CUDA graph of a training step: {reason}; training goes on without graphs, slower"
+            warnings.warn(text, stacklevel=2)
+            self.recorder = None
+            self.graphs.clear()
+            with torch.no_grad():
+                for tensor, value in zip(state, before, strict=True):
+                    tensor.copy_(value)
+        finally:
+            # They lie in the graphs' pool, where the next capture may write.
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _recorded(self, bucket: Bucket) -> None:
+        self.losses.copy_(self._step(self.samples, bucket))
+
+    def _state(self) -> list[Tensor]:
+        """Every tensor that a step changes in place."""
+        moments = [value for state in self.optimizer.state.values() for value in state.values()]
+        return [*self.model.parameters(), *(x for x in moments if isinstance(x, Tensor)), self.counter.state]

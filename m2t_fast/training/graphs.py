@@ -1,0 +1,71 @@
+"""CUDA graphs of whole training steps: one a shape, captured once and replayed with other samples."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Recorder(Protocol):
+    """Makes graphs of steps; the tests have one without a GPU."""
+
+    def warm(self, step: Callable[[], Tensor]) -> Tensor:
+        """Run ``step`` as it is, where what it allocates and chooses serves a later :meth:`capture`."""
+
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Record what ``step`` would do, without doing it; the result does it, from and to the same memory.
+
+        Raises:
+            RuntimeError: the step reads from the device, or does what else cannot be recorded.
+        """
+
+
+class CudaRecorder:
+    """Captures on a stream of its own; all graphs share one pool of memory.
+
+    A graph leaves nothing in the pool that another, or eager code, is to read: what a step gives is copied to memory
+    outside it. So graphs may be replayed in any order.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def warm(self, step: Callable[[], Tensor]) -> Tensor:
+        """Run ``step`` on the stream of the captures, between what comes before and after it."""
+        outside = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(outside)
+        with torch.cuda.stream(self.stream):
+            result = step()
+        outside.wait_stream(self.stream)
+        result.record_stream(outside)
+        return result
+
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Record ``step``; the current stream and the first error are kept also where that fails."""
+        torch.cuda.synchronize(self.device)
+        gc.collect()
+        torch.cuda.empty_cache()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
+            # Only this thread's mistakes count: another may copy a state to disk meanwhile.
+            graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
+            try:
+                step()
+            except BaseException:
+                with contextlib.suppress(RuntimeError):
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+        return graph.replay
+
+
+def recorder_for(device: torch.device) -> Recorder | None:
+    """What makes graphs of steps on ``device``; None on devices that have none."""
+    return CudaRecorder(device) if device.type == "cuda" else None
