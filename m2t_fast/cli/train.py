@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OPTIONS = ("epochs", "batch_size", "lambda_spat", "lambda_adapt", "teacher_forcing", "seed", "learning_rate")
 _LIMITS = ("min_frames", "max_frames", "max_tokens", "min_captions", "min_count")
 _GO_ON = "go on with: train ... --output {} --resume"
+_BEGUN = "train"
 _UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the option out, or train a new run"
 
 
@@ -100,7 +101,7 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
     from m2t_fast.training.compiled import require_compiler
     from m2t_fast.training.loop import train
 
-    resume = processes.on_main(lambda: _resumes(args))
+    resume = processes.on_main(lambda: _resumes(args, processes))
     prepare = _resumed if resume else _fresh
     with options.backend(args.backend, device), options.option_errors():
         data, config, settings, dtype = prepare(args, processes)
@@ -124,11 +125,12 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
     return 0
 
 
-def _resumes(args: argparse.Namespace) -> bool:
-    """Whether there is a run to go on with."""
+def _resumes(args: argparse.Namespace, processes: Processes) -> bool:
+    """Whether there is a run to go on with. Processes that torchrun starts in the place of others go on with theirs."""
     exists: bool = args.output.exists()
-    if exists and not args.resume:
+    if exists and not args.resume and not processes.noted(_BEGUN):
         raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
+    processes.note(_BEGUN)
     return exists
 
 
