@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OPTIONS = ("epochs", "batch_size", "lambda_spat", "lambda_adapt", "teacher_forcing", "seed", "learning_rate")
 _LIMITS = ("min_frames", "max_frames", "max_tokens", "min_captions", "min_count")
 _GO_ON = "go on with: train ... --output {} --resume"
+_BEGUN = "train"
 _UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the option out, or train a new run"
 
 
@@ -59,6 +60,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", type=options.training_dtype, help="float32, float64, or bf16: mixed precision with float32 weights"
     )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="torch.compile the forward and backward pass; may change when resuming (no)",
+    )
     parser.add_argument("--min-frames", type=options.positive_int, help="drop motions of fewer frames, as distributed")
     parser.add_argument("--max-frames", type=options.positive_int, help="drop motions of more frames, as distributed")
     parser.add_argument("--max-tokens", type=options.positive_int, help="drop captions of more words")
@@ -70,7 +76,10 @@ def training_of(args: argparse.Namespace) -> list[str]:
     """The options that :func:`add_training` added, as far as they are given, as on a command line."""
     names = [name for name in ("preset", "scoring", "dtype", *OPTIONS, *_LIMITS) if not name.startswith("lambda")]
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    texts = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    if args.compile is not None:
+        texts.append("--compile" if args.compile else "--no-compile")
+    return texts
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,12 +98,17 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -> int:
     import torch
 
+    from m2t_fast.training.compiled import require_compiler
     from m2t_fast.training.loop import train
 
-    resume = processes.on_main(lambda: _resumes(args))
+    resume = processes.on_main(lambda: _resumes(args, processes))
     prepare = _resumed if resume else _fresh
     with options.backend(args.backend, device), options.option_errors():
         data, config, settings, dtype = prepare(args, processes)
+        if args.compile is not None:
+            settings = dataclasses.replace(settings, compile=args.compile)
+        if settings.compile:
+            processes.on_main(lambda: require_compiler(device))
     try:
         with options.backend(args.backend, device):
             train(
@@ -111,11 +125,12 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
     return 0
 
 
-def _resumes(args: argparse.Namespace) -> bool:
-    """Whether there is a run to go on with."""
+def _resumes(args: argparse.Namespace, processes: Processes) -> bool:
+    """Whether there is a run to go on with. Processes that torchrun starts in the place of others go on with theirs."""
     exists: bool = args.output.exists()
-    if exists and not args.resume:
+    if exists and not args.resume and not processes.noted(_BEGUN):
         raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
+    processes.note(_BEGUN)
     return exists
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -129,10 +128,11 @@ def training_step(
 
 def adamw(model: Captioner, settings: TrainingSettings) -> torch.optim.AdamW:
     """AdamW as one kernel where torch has that; on CUDA it counts its steps on the device, so that a graph can."""
-    weight = model.embedding.weight
-    options: dict[str, Any] = dict(lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    options["capturable"] = weight.is_cuda
-    try:
-        return torch.optim.AdamW(model.parameters(), fused=True, **options)
-    except RuntimeError:  # torch has no such kernel for this device
-        return torch.optim.AdamW(model.parameters(), **options)
+    device = model.embedding.weight.device.type
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=device in ("cpu", "cuda"),
+        capturable=device == "cuda",
+    )

@@ -17,7 +17,7 @@ from m2t_fast.random import Counter
 # Every new width is compiled: bfloat16 in the cases that show what it does.
 POLICY = [
     (op, case, dtype)
-    for op in ("spatio_temporal_attention", "gated_decoder_step")
+    for op in ("spatio_temporal_attention", "gated_decoder_step", "gather_motions")
     for case in validation.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16)
     if dtype == torch.float32 or case in ("part-plain", "frame-odd", "part-long-sharp", "odd")
