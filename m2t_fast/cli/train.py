@@ -157,14 +157,18 @@ def _fresh(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, Ca
 def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
     from m2t_fast.data.dataset import load_data
-    from m2t_fast.training.run_folder import load_run
+    from m2t_fast.training.run_folder import CONFIG, load_run
     from m2t_fast.training.settings import TrainingSettings
+    from m2t_fast.training.step import DTYPES
 
     stored = processes.on_main(lambda: load_run(args.output))
     if stored.training is None:
         raise UserError(f"{args.output}: converted weights cannot be resumed")
     training = dict(stored.training)
-    dtype = training.pop("dtype")
+    dtype = training.pop("dtype", None)
+    if dtype not in DTYPES:
+        path = args.output / CONFIG
+        raise UserError(f"{path}: training: dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
     training.pop("data")
     own = {**training, **stored.settings.to_dict(), "scoring": stored.model.config.scoring, "dtype": dtype}
     for name in (*OPTIONS, *_LIMITS, "scoring", "dtype"):

@@ -77,6 +77,9 @@ def test_bf16_by_either_name_and_what_comes_after(name, call, refused, data, tmp
     assert "--dtype: got float32" in other and "bfloat16" in other
     assert call("train", "--data", data, "--output", run, "--epochs", 2, "--resume", "--dtype", "bf16").code == 0
     assert lines(run)[-1]["epoch"] == 2
+    config = run / "config.json"
+    config.write_text(config.read_text().replace('"bfloat16"', '"float16"'))
+    assert f"{config}: training: dtype: got 'float16'" in refused("train", "--data", data, "--output", run, "--resume")
     assert call("evaluate", run, "--data", data, "--split", "val", "--beam-size", 1).code == 0
 
 
