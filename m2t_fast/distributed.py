@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ TIMEOUT_VARIABLE = "M2T_FAST_TIMEOUT"
 
 _TIMEOUT = 1800.0  # preprocessing a large data set, while the other processes wait, takes minutes
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_NOTES: list[Any] = []
+"""Inside a job: its store, which outlives the processes where ``torchrun`` holds it."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,15 @@ class Processes:
                     raise self.error(text if rank == 0 else f"{text} (process {rank} of {self.size})")
         return found[0]
 
+    def note(self, text: str) -> None:
+        """Tell processes that torchrun starts in the place of these."""
+        for store in _NOTES:
+            store.set(f"m2t_fast/note/{text}", "")
+
+    def noted(self, text: str) -> bool:
+        """Whether processes in whose place these were started left this note. Never for a process on its own."""
+        return any(store.check([f"m2t_fast/note/{text}"]) for store in _NOTES)
+
     def error(self, text: str) -> UserError:
         """The error to raise for a mistake that all processes see: rank 0 reports it, the others only end."""
         return UserError(text) if self.main else ReportedElsewhere(text)
@@ -185,16 +198,54 @@ def job(processes: Processes, device: torch.device | str = "cpu") -> Iterator[No
             raise ValueError
     except (ValueError, OverflowError):
         raise UserError(f"environment variable {TIMEOUT_VARIABLE}: got {text!r}, expected seconds above 0") from None
+    from torch.distributed.rendezvous import rendezvous  # not there in builds without torch.distributed
+
     device = torch.device(device)
     backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl" if torch.distributed.is_nccl_available() else "cpu:gloo,cuda:gloo"
+    rank, size = processes.rank, processes.size
     with processes._together():
-        torch.distributed.init_process_group(backend, rank=processes.rank, world_size=processes.size, timeout=timeout)
+        store, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
+        own = _meet(store, rank, size, timeout)
+        torch.distributed.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=timeout)
+    _NOTES.append(store)
     try:
         yield
     except (UserError, KeyboardInterrupt):  # all processes end by it
         torch.distributed.destroy_process_group()
         raise
+    finally:
+        _NOTES.clear()
     torch.distributed.destroy_process_group()
+
+
+def _meet(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
+    """The part of a store that these processes alone use.
+
+    torchrun gives the processes that it starts anew the store of those before, with the addresses of the dead in it;
+    and how often it did so need not be the same number on all machines. So rank 0 chooses a name and tells it to
+    whoever says hello. It may answer a hello of the dead, too, and so goes on until all of the living have come.
+
+    Raises:
+        RuntimeError: somebody did not come in time.
+    """
+    if rank > 0:
+        mine = uuid.uuid4().hex
+        store.set(f"m2t_fast/hello/{rank}", mine)
+        name = store.get(f"m2t_fast/welcome/{mine}").decode()
+        store.set(f"m2t_fast/{name}/here/{rank}", "")
+        return torch.distributed.PrefixStore(f"m2t_fast/{name}", store)
+    name, end = uuid.uuid4().hex, time.monotonic() + timeout.total_seconds()
+    missing = set(range(1, size))
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"m2t_fast/{name}/here/{other}"]):
+                missing.remove(other)
+            elif store.check([f"m2t_fast/hello/{other}"]):
+                store.set(f"m2t_fast/welcome/{store.get(f'm2t_fast/hello/{other}').decode()}", name)
+        if time.monotonic() > end:
+            raise RuntimeError(f"process {min(missing)} did not come")
+        time.sleep(0.01)
+    return torch.distributed.PrefixStore(f"m2t_fast/{name}", store)

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 
 _ORDERS = {"bleu_1": 1, "bleu_4": 4}
+MAX_ORDER = max(_ORDERS.values())
+"""Words of the longest n-grams that BLEU counts."""
 
 
 def score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -56,11 +58,31 @@ def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> N
                 raise ValueError(f"references[{number}]: got a {type(caption).__name__} in it, expected only str")
 
 
+def bleu(matches: Sequence[int], ngrams: Sequence[int], words: int, expected: int) -> dict[str, float]:
+    """``bleu_1`` and ``bleu_4`` of a corpus from its counts.
+
+    Args:
+        matches: n-grams of n = 1, 2, ... words in the predictions that count as found in the references.
+        ngrams: all n-grams in the predictions.
+        words: words in the predictions; expected: sum of the lengths of the references closest in length.
+    """
+    from nltk.translate.bleu_score import brevity_penalty
+
+    penalty = brevity_penalty(expected, words)
+    scores = {}
+    for name, order in _ORDERS.items():
+        scores[name] = 0.0
+        if all(matches[:order]):
+            precisions = [found / count for found, count in zip(matches[:order], ngrams[:order], strict=True)]
+            scores[name] = 100.0 * float(penalty) * math.prod(precisions) ** (1 / order)
+    return scores
+
+
 def _bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    from nltk.translate.bleu_score import brevity_penalty, closest_ref_length, modified_precision
+    from nltk.translate.bleu_score import closest_ref_length, modified_precision
 
     # Not NLTK's corpus_bleu, which counts an n-gram that is not there in predictions of fewer than n words.
-    matches, ngrams = [0] * max(_ORDERS.values()), [0] * max(_ORDERS.values())
+    matches, ngrams = [0] * MAX_ORDER, [0] * MAX_ORDER
     words = expected = 0
     for caption, captions in zip(predictions, references, strict=True):
         said, given = caption.split(), [reference.split() for reference in captions]
@@ -70,14 +92,7 @@ def _bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> di
             count = len(said) - place
             matches[place] += int(modified_precision(given, said, place + 1) * count)
             ngrams[place] += count
-    penalty = brevity_penalty(expected, words)
-    scores = {}
-    for name, order in _ORDERS.items():
-        scores[name] = 0.0
-        if all(matches[:order]):
-            precisions = [found / count for found, count in zip(matches[:order], ngrams[:order], strict=True)]
-            scores[name] = 100.0 * float(penalty) * math.prod(precisions) ** (1 / order)
-    return scores
+    return bleu(matches, ngrams, words, expected)
 
 
 def _coco(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

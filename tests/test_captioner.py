@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from m2t_fast import Captioner, CaptionerConfig
 from m2t_fast.losses import guided_loss
+from m2t_fast.random import Counter
 from m2t_fast.reference.stepwise import stepwise
 
 SIZES = dict(vocab_size=17, part_dim=6, attention_dim=7, hidden_size=5, embedding_dim=4)
@@ -139,6 +140,32 @@ def test_the_generator_makes_training_reproducible():
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("teacher_forcing", [0.0, 0.5, 1.0])
+def test_a_counter_gives_a_part_of_a_batch_what_the_whole_gets(teacher_forcing):
+    model = tiny().train()
+    motion, lengths, tokens, *_ = batch()
+    counter = Counter(2**40, 7)
+    whole = model(motion, lengths, tokens, teacher_forcing, counter)
+    assert torch.equal(model(motion, lengths, tokens, teacher_forcing, Counter(2**40, 7)).logits, whole.logits)
+    rows = torch.arange(len(tokens))[::2]
+    part = model(motion[rows], lengths[rows], tokens[rows], teacher_forcing, counter.of_rows(rows))
+    assert torch.equal(part.words, whole.words[rows])
+    torch.testing.assert_close(part.logits, whole.logits[rows])
+    counter.advance()
+    assert not torch.allclose(model(motion, lengths, tokens, teacher_forcing, counter).logits, whole.logits)
+    with pytest.raises(ValueError, match="rows has shape"):
+        model(motion, lengths, tokens, teacher_forcing, counter.of_rows(rows))
+
+
+def test_a_counter_as_without_coins_and_dropout():
+    model, counter = tiny().train(), Counter(0)
+    assert model.draw(2, 3, 1.0, counter).coins is None and not model.draw(2, 3, 0.0, counter).coins.any()
+    assert model.eval().draw(2, 3, 1.0, counter) == (None, None)
+    assert model.draw(2, 3, 0.5, counter).dropout is None and model.draw(2, 3, 0.5, counter).coins.shape == (3,)
+    plain = tiny(dropout=0.0).train()
+    assert plain.draw(2, 3, 1.0, counter) == (None, None) and plain.draw(2, 3, 0.5, counter).dropout is None
 
 
 def test_evaluation_mode_has_no_dropout():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
 import pytest
 import torch
 
+from m2t_fast import distributed
 from m2t_fast.cli import options
-from m2t_fast.distributed import ALONE, TIMEOUT_VARIABLE, Processes, job, launched
+from m2t_fast.distributed import ALONE, TIMEOUT_VARIABLE, Processes, _meet, job, launched
 from m2t_fast.errors import UserError
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "host", "MASTER_PORT": "1"}
@@ -56,6 +60,30 @@ def test_alone_everything_is_trivial():
     assert type(ALONE.error("no")) is UserError and type(Processes(1, 2, 1).error("no")) is not UserError
     with job(ALONE):
         assert not torch.distributed.is_initialized()
+
+
+def test_processes_meet_whatever_those_before_them_left_behind():
+    """Three times in one store: of three processes, of three in their place, of two."""
+    store, names = torch.distributed.HashStore(), []
+    for size in (3, 3, 2):
+        with ThreadPoolExecutor(size) as pool:
+            ranks = reversed(range(size))  # rank 0 comes last, and finds who said hello before
+            found = [pool.submit(_meet, store, rank, size, timedelta(seconds=20)) for rank in ranks]
+        own = [future.result() for future in found]
+        own[0].set("key", str(len(names)))
+        assert all(part.get("key") == str(len(names)).encode() for part in own)
+        names.append(size)
+    with pytest.raises(RuntimeError, match="process 1 did not come"):
+        _meet(store, 0, 2, timedelta(seconds=0.1))
+
+
+def test_notes_are_for_those_in_whose_place_others_start(monkeypatch):
+    assert not ALONE.noted("begun")
+    ALONE.note("begun")
+    assert not ALONE.noted("begun")
+    monkeypatch.setattr(distributed, "_NOTES", [torch.distributed.HashStore()])
+    Processes(0, 2, 0).note("begun")
+    assert Processes(0, 3, 0).noted("begun") and not Processes(0, 3, 0).noted("else")
 
 
 def test_each_process_gets_a_device_of_its_own(monkeypatch):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OPTIONS = ("epochs", "batch_size", "lambda_spat", "lambda_adapt", "teacher_forcing", "seed", "learning_rate")
 _LIMITS = ("min_frames", "max_frames", "max_tokens", "min_captions", "min_count")
 _GO_ON = "go on with: train ... --output {} --resume"
+_BEGUN = "train"
 _UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the option out, or train a new run"
 
 
@@ -56,7 +57,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--learning-rate", type=options.number(0.0, above=True))
     parser.add_argument("--seed", type=options.whole_number(0))
-    parser.add_argument("--dtype", choices=("float32", "float64"))
+    parser.add_argument(
+        "--dtype", type=options.training_dtype, help="float32, float64, or bf16: mixed precision with float32 weights"
+    )
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
@@ -98,7 +101,7 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
     from m2t_fast.training.compiled import require_compiler
     from m2t_fast.training.loop import train
 
-    resume = processes.on_main(lambda: _resumes(args))
+    resume = processes.on_main(lambda: _resumes(args, processes))
     prepare = _resumed if resume else _fresh
     with options.backend(args.backend, device), options.option_errors():
         data, config, settings, dtype = prepare(args, processes)
@@ -122,11 +125,12 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
     return 0
 
 
-def _resumes(args: argparse.Namespace) -> bool:
-    """Whether there is a run to go on with."""
+def _resumes(args: argparse.Namespace, processes: Processes) -> bool:
+    """Whether there is a run to go on with. Processes that torchrun starts in the place of others go on with theirs."""
     exists: bool = args.output.exists()
-    if exists and not args.resume:
+    if exists and not args.resume and not processes.noted(_BEGUN):
         raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
+    processes.note(_BEGUN)
     return exists
 
 
@@ -153,14 +157,18 @@ def _fresh(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, Ca
 def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
     from m2t_fast.data.dataset import load_data
-    from m2t_fast.training.run_folder import load_run
+    from m2t_fast.training.run_folder import CONFIG, load_run
     from m2t_fast.training.settings import TrainingSettings
+    from m2t_fast.training.step import DTYPES
 
     stored = processes.on_main(lambda: load_run(args.output))
     if stored.training is None:
         raise UserError(f"{args.output}: converted weights cannot be resumed")
     training = dict(stored.training)
-    dtype = training.pop("dtype")
+    dtype = training.pop("dtype", None)
+    if dtype not in DTYPES:
+        path = args.output / CONFIG
+        raise UserError(f"{path}: training: dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
     training.pop("data")
     own = {**training, **stored.settings.to_dict(), "scoring": stored.model.config.scoring, "dtype": dtype}
     for name in (*OPTIONS, *_LIMITS, "scoring", "dtype"):

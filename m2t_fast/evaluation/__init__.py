@@ -4,8 +4,9 @@ from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.captions import Hypothesis, caption_motions, generate_batches, hypotheses_of
 from m2t_fast.evaluation.lemmas import Lemmas, learn_lemmas
 from m2t_fast.evaluation.report import Files, Report, Result, evaluate_run
-from m2t_fast.evaluation.scores import evaluate, processed_references, validation_bleu, write_predictions
+from m2t_fast.evaluation.scores import evaluate, processed_references, write_predictions
 from m2t_fast.evaluation.tables import Row, Table
+from m2t_fast.evaluation.token_bleu import TokenBleu
 
 __all__ = [
     "BertScorer",
@@ -16,6 +17,7 @@ __all__ = [
     "Result",
     "Row",
     "Table",
+    "TokenBleu",
     "caption_motions",
     "evaluate",
     "evaluate_run",
@@ -23,6 +25,5 @@ __all__ = [
     "hypotheses_of",
     "learn_lemmas",
     "processed_references",
-    "validation_bleu",
     "write_predictions",
 ]

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from m2t_fast import metrics
-from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.files import atomic_path
-from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.captions import caption_motions
@@ -71,21 +68,6 @@ def processed_references(dataset: MotionDataset) -> list[list[str]]:
                 "lines caption#token/POS ...#start#end"
             )
     return references
-
-
-def validation_bleu(
-    model: Captioner,
-    dataset: MotionDataset,
-    vocabulary: Vocabulary,
-    batch_size: int = 64,
-    processes: Processes = ALONE,
-) -> float:
-    """BLEU-4 (0 to 100) of greedy captions of a split; leaves the model in the mode (training or not) it was in.
-
-    Of several ``processes`` each captions its share; all get the score."""
-    captions = caption_motions(model, dataset, vocabulary, beam_size=1, batch_size=batch_size, processes=processes)
-    best = [hypotheses[0].caption for hypotheses in captions]
-    return processes.on_main(lambda: metrics.score(best, dataset.references)["bleu_4"])
 
 
 def write_predictions(path: Path, records: list[dict[str, Any]]) -> None:

@@ -150,6 +150,28 @@ def search(
     return SearchOutput(tokens[..., :width], scores, *(x[:, :width] for x in attention))
 
 
+@torch.no_grad()
+def greedy_words(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    lengths: Tensor,
+    weights: DecoderWeights,
+    max_length: int = 40,
+    scale: float = 1.0,
+) -> Tensor:
+    """The words (B, max_length) int64 of :func:`search` with one hypothesis, <pad> after <eos>, of checked arguments.
+
+    Nothing is checked and nothing cut off, so that with a backend whose search waits for no device this does not
+    either.
+    """
+    parts, temporal_keys, spatial_keys = autocast(parts, temporal_keys, spatial_keys)
+    memory, every = (parts, temporal_keys, spatial_keys, lengths), list(autocast(*weights))
+    found = torch.ops.m2t_fast.search(*memory, every, 1, max_length, 1.0, None, scale, chosen_backend())
+    tokens: Tensor = found[0]
+    return tokens[:, 0]
+
+
 def check_search(beam_size: int, max_length: int, length_penalty: float, force_gate: float | None) -> None:
     """Raise for an option of a search that is out of range (ValueError) or of another type (TypeError)."""
     for name, value in (("beam_size", beam_size), ("max_length", max_length)):

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ from m2t_fast.data.dataset import Prepared
 from m2t_fast.data.lock import locked
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
-from m2t_fast.evaluation import validation_bleu
 from m2t_fast.signals import stop_on_signals
 from m2t_fast.training.engine import Engine
-from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, save_weights, write_run
+from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, write_run, write_tensors
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.state import Position, digest, load_state, save_state
-from m2t_fast.training.step import adamw
+from m2t_fast.training.state import Position, Snapshot, digest, load_state
+from m2t_fast.training.step import adamw, weights_in
+from m2t_fast.training.validation import Validation
 
 LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive")
 """What the fields of ``GuidedLoss`` are called in ``metrics.jsonl``."""
@@ -56,20 +57,22 @@ def train(
     Args:
         data: with a training split and, for BLEU, a validation split.
         folder: the run folder to write, or with ``resume`` to go on with.
-        dtype: of the weights and the arithmetic, float32 or float64.
+        dtype: of the weights and the arithmetic, float32 or float64; or bfloat16 for mixed precision: the products of
+            training steps in bfloat16 under torch's autocast, weights, losses and validation in float32.
         progress: show a progress bar on a terminal, else a line an epoch, on stderr.
 
     Returns:
         The run folder.
 
     Raises:
+        ValueError: another dtype.
         UserError: the folder exists (without ``resume``), cannot be written, is being trained in, or belongs to other
             data; or the processes have different data.
         JobError: another process has ended.
     """
     folder = Path(folder)
     torch.manual_seed(settings.seed)
-    model = Captioner(model_config).to(device=device, dtype=dtype)
+    model = Captioner(model_config).to(device=device, dtype=weights_in(dtype))
     optimizer = adamw(model, settings)
     samples = digest(data["train"])
     if any(other != samples for other in processes.gather(samples)):
@@ -93,14 +96,14 @@ def train(
                     training = {**settings.to_dict(), "dtype": str(dtype).removeprefix("torch."), "data": data.source}
                     write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
                     (temporary / METRICS).touch()
-                    save_state(temporary / STATE, model, optimizer, position)
+                    Snapshot(model, optimizer, position).write(temporary / STATE)
                 stack.enter_context(locked(folder / METRICS))
 
             processes.on_main(write)
         progress = progress and processes.main
         if progress:
             print(_summary(data), file=sys.stderr)
-        _Trainer(data, model, optimizer, settings, folder, position, progress, processes).run()
+        _Trainer(data, model, optimizer, settings, folder, position, progress, processes, dtype).run()
     return folder
 
 
@@ -125,29 +128,43 @@ class _Trainer:
         position: Position,
         progress: bool,
         processes: Processes,
+        dtype: torch.dtype,
     ):
         self.data, self.model, self.optimizer, self.settings = data, model, optimizer, settings
         self.folder, self.position, self.progress, self.processes = folder, position, progress, processes
         split, weight = data["train"], model.embedding.weight
         resident = ResidentSplit(split, weight.device, weight.dtype)
-        self.engine = Engine(model, optimizer, resident, settings, position.step, processes)
+        self.engine = Engine(model, optimizer, resident, settings, position.step, processes, dtype=dtype)
         self.buckets = choose_buckets(split, settings.batch_size)
         # What runs any shape as fast as another need not pad to a few.
         self.fit = weight.device.type == "cpu" and not settings.compile
+        self.validated: tuple[dict[str, Any], Snapshot | None] | None = None
+        self.written: Future[None] | None = None
         self.stop = threading.Event()
         self.since = time.perf_counter()
 
     def run(self) -> None:
+        validation = self.data.splits.get("val")
         with (
             stop_on_signals(self.stop),
+            ThreadPoolExecutor(2, "background") as self.background,
             open(self.folder / METRICS, "r+b") if self.processes.main else io.BytesIO() as self.metrics,
             tqdm(disable=None if self.progress else True, unit="step", leave=False) as self.bar,
         ):
             # Lines behind the saved position belong to steps that are taken again.
             self.metrics.truncate(self.position.metrics_bytes)
             self.metrics.seek(0, 2)
+            self.validation = None
+            if validation is not None and validation.motions:
+                self.validation = Validation(
+                    *(self.model, validation, self.data.vocabulary, self.settings.batch_size),
+                    *(self.background, self.processes),
+                )
             while self.position.epoch < self.settings.epochs:
                 self._epoch()
+            if self.validated is not None:
+                self._save_state()
+            self._wait_for_state()
 
     def _epoch(self) -> None:
         position, settings = self.position, self.settings
@@ -178,7 +195,7 @@ class _Trainer:
         self._collect(pending)
         self._finish_epoch(total)
         if self.processes.any(self.stop.is_set()):
-            raise KeyboardInterrupt
+            self._interrupt()
 
     def _collect(self, pending: list[Tensor]) -> None:
         """Add the pending losses (4,) to the sums of epoch and log interval; one transfer for all of them."""
@@ -205,48 +222,72 @@ class _Trainer:
         self.bar.set_postfix_str(_postfix(means))
 
     def _finish_epoch(self, steps: int) -> None:
+        """Begin to validate the epoch whose steps are taken; its line is written when the score is there."""
         position = self.position
+        # All batches taken, not yet validated: a run that goes on from here validates first.
+        snapshot = self._save_state()
         line: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         line |= {name: total / steps for name, total in position.sums.items()}
-        started = time.perf_counter()
-        validation = self.data.splits.get("val")
-        bleu = None
-        if validation is not None and validation.motions:
-            bleu = validation_bleu(
-                self.model, validation, self.data.vocabulary, self.settings.batch_size, self.processes
-            )
-        line |= {"val_bleu_4": bleu, "seconds_validation": round(time.perf_counter() - started, 3)}
-        if bleu is None or position.best_bleu is None or bleu > position.best_bleu:
-            position.best_bleu = bleu
-            self._save_weights()
+        self.validated = line, snapshot
+        if self.validation is not None:
+            self.validation.start()
         position.epoch, position.batch, position.sums = position.epoch + 1, 0, {}
-        self._log(line)
+
+    def _settle(self) -> None:
+        """Finish the epoch that is being validated, if one is: its weights, if they are the best, and its line."""
+        if self.validated is None:
+            return
+        (line, snapshot), self.validated = self.validated, None
+        bleu, seconds = self.validation.result() if self.validation is not None else (None, 0.0)
+        line |= {"val_bleu_4": bleu, "seconds_validation": round(seconds, 3)}
+        best = self.position.best_bleu
+        if bleu is None or best is None or bleu > best:
+            self.position.best_bleu = best = bleu
+            self._save_weights(snapshot)
+        self._write_line(line)
         if self.progress:
-            shown = "" if bleu is None else f"  val BLEU-4 {bleu:.1f} (best {position.best_bleu:.1f})"
-            tqdm.write(f"epoch {line['epoch']:3d}  {_postfix(line)}{shown}  {position.seconds:.0f} s", file=sys.stderr)
-        self._save_state()
+            shown = "" if bleu is None else f"  val BLEU-4 {bleu:.1f} (best {best:.1f})"
+            text = f"epoch {line['epoch']:3d}  {_postfix(line)}{shown}  {self.position.seconds:.0f} s"
+            tqdm.write(text, file=sys.stderr)
 
     def _interrupt(self) -> None:
-        self._save_state()
+        snapshot = self._save_state()
         if self.position.best_bleu is None:  # nothing validated yet: the latest weights are the best there are
-            self._save_weights()
+            self._save_weights(snapshot)
+        self._wait_for_state()
         raise KeyboardInterrupt
 
-    def _save_weights(self) -> None:
-        if self.processes.main:
-            save_weights(self.folder / WEIGHTS, self.model)
+    def _save_weights(self, snapshot: Snapshot | None) -> None:
+        if snapshot is not None:
+            write_tensors(self.folder / WEIGHTS, snapshot.weights())
 
     def _log(self, line: dict[str, Any]) -> None:
+        self._settle()
+        self._write_line(line)
+
+    def _write_line(self, line: dict[str, Any]) -> None:
         self._tick()
         line["seconds"] = round(self.position.seconds, 3)
         self.metrics.write((json.dumps(line) + "\n").encode())
         self.metrics.flush()
 
-    def _save_state(self) -> None:
+    def _save_state(self) -> Snapshot | None:
+        """Write the state file in the background; the one before is there when this returns. Rank 0 alone writes, and
+        gets what is written."""
+        self._settle()
         self._tick()
         self.position.metrics_bytes = self.metrics.tell()
-        if self.processes.main:
-            save_state(self.folder / STATE, self.model, self.optimizer, self.position)
+        self._wait_for_state()
+        if not self.processes.main:
+            return None
+        snapshot = Snapshot(self.model, self.optimizer, self.position)
+        self.written = self.background.submit(snapshot.write, self.folder / STATE)
+        return snapshot
+
+    def _wait_for_state(self) -> None:
+        """Wait for the state file that is being written, and raise what went wrong."""
+        if self.written is not None:
+            self.written.result()
 
     def _tick(self) -> None:
         now = time.perf_counter()

@@ -14,6 +14,7 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
+from m2t_fast.training.host_copy import HostCopy
 from m2t_fast.training.run_folder import fill, read_tensors, write_tensors
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -45,13 +46,32 @@ class Position:
     """Checksum of the training samples."""
 
 
-def save_state(path: Path, model: Captioner, optimizer: torch.optim.Optimizer, position: Position) -> None:
-    """Write the training state atomically."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        for moment, value in optimizer.state[parameter].items():
-            tensors[f"optimizer.{name}.{moment}"] = value
-    write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
+class Snapshot:
+    """The training state as it is now; training may go on while it is written."""
+
+    def __init__(self, model: Captioner, optimizer: torch.optim.Optimizer, position: Position):
+        tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        for name, parameter in model.named_parameters():
+            for moment, value in optimizer.state[parameter].items():
+                tensors[f"optimizer.{name}.{moment}"] = value
+        self._tensors = HostCopy(tensors)
+        self._position = json.dumps(asdict(position))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors, on the CPU."""
+        return _weights_of(self._tensors.get())
+
+    def write(self, path: Path) -> None:
+        """Write the state file atomically.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        write_tensors(path, self._tensors.get(), {"position": self._position})
+
+
+def _weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len("model.") :]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
 
 
 def load_state(
@@ -64,7 +84,7 @@ def load_state(
         UserError: the file is missing, damaged or belongs to another model.
     """
     tensors, metadata = processes.on_main(lambda: read_tensors(path))
-    fill(path, model, {name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
+    fill(path, model, _weights_of(tensors))
     try:
         position = Position(**json.loads(metadata["position"]))
     except (KeyError, TypeError, ValueError) as error:

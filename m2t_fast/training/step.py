@@ -14,8 +14,11 @@ from m2t_fast.ops.guided import is_fused
 from m2t_fast.random import Counter
 from m2t_fast.training.settings import TrainingSettings
 
+DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16")}
+"""What training can run in. float16 is none: its gradients underflow without a scale that is looked after."""
+
 Losses = Callable[[Captioner, Batch, Draws, TrainingSettings, bool, bool], GuidedLoss]
-"""``guided_losses``, or that compiled."""
+"""``guided_losses`` or ``mixed_losses``, or one of them compiled."""
 
 
 def guided_losses(
@@ -33,6 +36,32 @@ def guided_losses(
     out = model.run_guided(*inputs, batch.spatial_target, relative) if fused else model.run(*inputs, relative)
     targets = (batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
     return guided_loss(out, *targets, settings.lambda_spat, settings.lambda_adapt)
+
+
+def mixed_losses(
+    model: Captioner, batch: Batch, draws: Draws, settings: TrainingSettings, relative: bool, fused: bool
+) -> GuidedLoss:
+    """:func:`guided_losses` in mixed precision: products and ops in bfloat16, float32 weights, sums and losses."""
+    # Without autocast's cache: a weight's copy made while decoding, without a gradient, would serve the forward pass.
+    with torch.autocast(batch.motion.device.type, torch.bfloat16, cache_enabled=False):
+        return guided_losses(model, batch, draws, settings, relative, fused)
+
+
+def losses_in(dtype: torch.dtype) -> Losses:
+    """What computes the losses of a step in ``dtype``: bfloat16 is that of the products alone."""
+    return mixed_losses if dtype == torch.bfloat16 else guided_losses
+
+
+def weights_in(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the weights of a training in ``dtype``.
+
+    Raises:
+        ValueError: training cannot run in it.
+    """
+    if dtype not in DTYPES.values():
+        expected = ", ".join(map(str, DTYPES.values()))
+        raise ValueError(f"dtype: got {dtype}, expected one of {expected}")
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def losses_and_gradients(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "m2t_fast"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def lines(run: Path) -> list[dict]:
@@ -22,8 +22,8 @@ def lines(run: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
 
 
-def torchrun(*argv: object) -> subprocess.Popen[str]:
-    command = [*TORCHRUN, *map(str, argv)]
+def torchrun(*argv: object, restarts: int = 0) -> subprocess.Popen[str]:
+    command = [*TORCHRUN, "--max-restarts", str(restarts), "-m", "m2t_fast", *map(str, argv)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -42,16 +42,45 @@ def test_torchrun_trains_what_one_process_does(call: Callable, data_of: Callable
         assert own == pytest.approx(other, rel=1e-5, abs=1e-5)
 
 
-def test_a_killed_process_ends_the_job_with_a_line_that_says_how_to_go_on(data_of: Callable, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = torchrun("train", "--data", data_of(21), "--epochs", 2000, "--output", run)
-    while process.poll() is None and (not (run / "metrics.jsonl").exists() or len(lines(run)) < 1):
+def kill_one_at_work(process: subprocess.Popen[str], run: Path) -> None:
+    """Kills the second of torchrun's processes once there is something to resume from."""
+    while process.poll() is None and (not (run / "metrics.jsonl").exists() or len(lines(run)) < 2):
         time.sleep(0.05)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not workers.exists():
         process.kill()
         pytest.skip("this system does not tell the children of a process")
     os.kill(int(workers.read_text().split()[1]), signal.SIGKILL)
+
+
+def test_torchrun_starts_a_killed_job_anew_which_goes_on(call: Callable, data_of: Callable, tmp_path: Path) -> None:
+    argv = ["--data", data_of(21), "--epochs", 12, "--batch-size", 5]
+    process = torchrun("train", *argv, "--output", tmp_path / "two", restarts=1)
+    kill_one_at_work(process, tmp_path / "two")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and out.strip() == str(tmp_path / "two"), err
+    assert "another process of this job has ended" in err
+    assert call("train", *argv, "--output", tmp_path / "one").code == 0
+    assert len(lines(tmp_path / "one")) == len(lines(tmp_path / "two"))
+    for own, other in zip(lines(tmp_path / "two"), lines(tmp_path / "one"), strict=True):
+        assert own.pop("kind") == other.pop("kind")
+        assert own == pytest.approx(other, rel=1e-5, abs=1e-5)
+
+
+def test_starting_anew_resumes_no_run_that_was_there_before(data_of: Callable, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "mine.txt").write_text("mine")
+    process = torchrun("train", "--data", data_of(21), "--epochs", 1, "--output", run, restarts=1)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0 and err.count(f"m2t-fast: error: {run}: output folder exists already") == 2
+    assert [path.name for path in run.iterdir()] == ["mine.txt"]
+
+
+def test_a_killed_process_ends_the_job_with_a_line_that_says_how_to_go_on(data_of: Callable, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = torchrun("train", "--data", data_of(21), "--epochs", 2000, "--output", run)
+    kill_one_at_work(process, run)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     (line,) = [line for line in err.splitlines() if line.startswith("m2t-fast: error: ")]

@@ -1,4 +1,4 @@
-"""Scoring a run: records and scores that agree, validation during training, and the predictions file."""
+"""Scoring a run: records and scores that agree, and the predictions file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from m2t_fast import metrics
 from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.errors import UserError
-from m2t_fast.evaluation import caption_motions, evaluate, validation_bleu, write_predictions
+from m2t_fast.evaluation import caption_motions, evaluate, write_predictions
 from m2t_fast.training.run_folder import Run
 
 
@@ -30,23 +30,6 @@ def test_records_and_scores(run: Run, data: Prepared) -> None:
     assert [record["references"] for record in records] == dataset.references
     assert scores == metrics.score([best.caption for best, *_ in captions], dataset.references)
     assert evaluate(run, dataset, beam_size=2, max_length=6) == (scores, records)
-
-
-def test_validation_is_greedy_bleu_4(model: Captioner, data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = data["val"]
-    asked = []
-    found = metrics.score
-
-    def score(predictions: list[str], references: list[list[str]]) -> dict[str, float]:
-        asked.append((predictions, references))
-        return {**found(predictions, references), "bleu_4": 12.5}
-
-    monkeypatch.setattr(metrics, "score", score)
-    model.train()
-    assert validation_bleu(model, dataset, data.vocabulary, batch_size=2) == 12.5
-    assert model.training
-    greedy = caption_motions(model, dataset, data.vocabulary)
-    assert asked == [([best.caption for best, *_ in greedy], dataset.references)]
 
 
 def test_predictions_file(tmp_path: Path) -> None:

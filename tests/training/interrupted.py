@@ -1,14 +1,23 @@
-"""Trains the tests' model, alone or as a process of a job, to be compared or killed: FOLDER [--resume] [--double]."""
+"""Trains the tests' model, alone or as a process of a job, to be compared or killed: FOLDER [--resume] [--double].
+
+``PAUSE=PHASE:N:RANK`` stops rank RANK in the midst of its N-th PHASE until the file FOLDER.go is there, and makes the
+file FOLDER.paused to say so.
+"""
 
 import os
 import sys
+import time
+from pathlib import Path
 
+import safetensors.torch
 import torch
 
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.dataset import load_data
 from m2t_fast.distributed import job, launched
 from m2t_fast.errors import JobError
+from m2t_fast.evaluation.token_bleu import TokenBleu
+from m2t_fast.training import run_folder, validation
 from m2t_fast.training.loop import train
 from m2t_fast.training.settings import TrainingSettings
 
@@ -16,20 +25,66 @@ data = load_data("synthetic", synthetic_count={"train": 24, "val": 4, "test": 2}
 config = CaptionerConfig(
     vocab_size=len(data.vocabulary), joints=21, part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=6
 )
-changes = dict(batch_size=int(os.environ.get("BATCH_SIZE", "8")), epochs=int(os.environ.get("EPOCHS", "6")))
-settings = TrainingSettings(log_interval=2, checkpoint_interval=3, **changes)
-dtype = torch.float64 if "--double" in sys.argv else torch.float32
-processes = launched()
-try:
-    with job(processes):
-        train(
-            *(data, config, settings, sys.argv[1]),
-            dtype=dtype,
-            resume="--resume" in sys.argv,
-            progress=False,
-            processes=processes,
-        )
-except KeyboardInterrupt:
-    sys.exit(130)
-except JobError as error:
-    sys.exit(str(error))
+
+
+def pauses(folder: Path, phase: str, number: int) -> None:
+    """Makes the ``number``-th ``phase`` from now on wait half-way: decoding, scoring, state or weights."""
+    calls = []
+
+    def pause() -> None:
+        calls.append(1)
+        if len(calls) == number:
+            folder.with_name(f"{folder.name}.paused").touch()
+            while not folder.with_name(f"{folder.name}.go").exists():
+                time.sleep(0.002)
+
+    decode, counts, save = validation.greedy_words, TokenBleu.counts, safetensors.torch.save_file
+
+    def decode_and_wait(*arguments):
+        words = decode(*arguments)
+        pause()
+        return words
+
+    def wait_and_count(self, *arguments):
+        pause()
+        return counts(self, *arguments)
+
+    def write_half_and_wait(tensors, path, metadata):
+        save(tensors, path, metadata)
+        if f".{ {'state': run_folder.STATE, 'weights': run_folder.WEIGHTS}[phase] }." in str(path):
+            content = path.read_bytes()
+            path.write_bytes(content[: len(content) // 2])
+            pause()
+            path.write_bytes(content)
+
+    if phase == "decoding":
+        validation.greedy_words = decode_and_wait
+    elif phase == "scoring":
+        TokenBleu.counts = wait_and_count
+    else:
+        safetensors.torch.save_file = write_half_and_wait
+
+
+def main() -> int:
+    """Trains; the exit code."""
+    changes = dict(batch_size=int(os.environ.get("BATCH_SIZE", "8")), epochs=int(os.environ.get("EPOCHS", "6")))
+    settings = TrainingSettings(log_interval=2, checkpoint_interval=3, **changes)
+    dtype = torch.float64 if "--double" in sys.argv else torch.float32
+    processes, folder = launched(), Path(sys.argv[1])
+    phase, number, rank = os.environ.get("PAUSE", "no:0:-1").split(":")
+    if int(rank) == processes.rank:
+        pauses(folder, phase, int(number))
+    try:
+        with job(processes):
+            resume = "--resume" in sys.argv
+            train(data, config, settings, folder, dtype=dtype, resume=resume, progress=False, processes=processes)
+    except KeyboardInterrupt:
+        return 130
+    except JobError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

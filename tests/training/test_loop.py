@@ -126,13 +126,13 @@ def test_a_stopped_run_is_usable_and_resumes_to_the_same_losses(number, undistur
 
 def test_every_cut_between_two_writes_resumes_to_the_same_losses(undisturbed, data, config, tmp_path, monkeypatch):
     """Fail at each single file operation in turn, as a kill would leave it."""
-    from m2t_fast.training import loop
+    from m2t_fast.training import loop, state
 
     class Killed(BaseException):
         pass
 
-    for name in ("save_state", "save_weights"):
-        original = getattr(loop, name)
+    for module in (state, loop):  # the training state; the best weights
+        name, original = f"{module.__name__}.write", module.write_tensors
         for call in (2, 4):
             folder, calls = tmp_path / f"{name}{call}", []
 
@@ -143,7 +143,7 @@ def test_every_cut_between_two_writes_resumes_to_the_same_losses(undisturbed, da
                 original(*arguments)
 
             with monkeypatch.context() as patch:
-                patch.setattr(loop, name, killed)
+                patch.setattr(module, "write_tensors", killed)
                 try:
                     train(data, config, SETTINGS, folder, progress=False)
                 except Killed:
