@@ -26,12 +26,18 @@ from m2t_fast.kernels import devices
 from m2t_fast.kernels.ceilings import repeat_tanh
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.triton import attention as attention_launchers
+from m2t_fast.ops.triton import draws, gather, launch
 from m2t_fast.ops.triton import gate as gate_launchers
-from m2t_fast.ops.triton import gather, launch
 
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 """Bytes of shared memory that one program may have, by compute capability."""
-_POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
+_POINTERS = {
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.int64: "*i64",
+    torch.bool: "*i1",
+}
 
 
 attention: Any = attention_launchers  # their arguments come as lists here
@@ -91,6 +97,9 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         inputs = GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype)
         outputs = gate.gated_decoder_step(*inputs, force_gate=None)
         gate.gated_decoder_step_backward(outputs, *inputs, *outputs[:2], force_gate=None)
+        label = "draws"
+        for rows in (None, torch.zeros(2, dtype=torch.int64)):
+            draws.random_draws(torch.zeros(2, dtype=torch.int64), rows, 2, 3, 128, 1 << 31, 1 << 32, 2.0, dtype)
         for standardise in (False, True):
             label = "gather standardised" if standardise else "gather"
             frames, offsets, index, *statistics = GatherCase(J=22, standardise=standardise).inputs(dtype)
@@ -112,7 +121,8 @@ def compile_for(launched: Launch, capability: int) -> Compiled:
             signature[parameter.name] = _POINTERS[value.dtype]
             attributes[(i,)] = [["tt.divisibility", 16]]
         else:
-            signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
+            whole = "i32" if abs(value) < 1 << 31 else "i64"
+            signature[parameter.name] = "fp32" if isinstance(value, float) else whole
     source = ASTSource(fn=launched.kernel, signature=signature, constexprs=constants, attrs=attributes)
     built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launched.options)
     registers, stack = _resources(built.asm["cubin"])

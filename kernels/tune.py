@@ -25,6 +25,7 @@ CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
     "gate_backward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
     "bias_tanh": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
     "tanh_gradient": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
+    "random_draws": {"BLOCK": (128, 256, 512), "num_warps": (2, 4)},
     "gather_motions": {"BLOCK": (256, 512, 1024, 2048), "num_warps": (2, 4, 8)},
 }
 """What is tried for each kernel, on top of the rest of its default configuration."""
@@ -43,8 +44,8 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     """A call that launches each kernel, at HumanML3D's sizes and part scoring."""
     from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
     from m2t_fast.ops.triton import attention as attention_launchers
+    from m2t_fast.ops.triton import draws, gather
     from m2t_fast.ops.triton import gate as gate_launchers
-    from m2t_fast.ops.triton import gather
 
     attention: Any = attention_launchers  # their arguments come as lists here
     gate: Any = gate_launchers
@@ -69,6 +70,11 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     def gate_backward() -> None:
         gate.gated_decoder_step_backward(made, *step, *made[:2], force_gate=None)
 
+    state = torch.zeros(2, dtype=torch.int64, device="cuda")
+
+    def random_draws() -> None:
+        draws.random_draws(state, None, 128, 23, 128, 1 << 31, 1 << 31, 2.0, dtype)
+
     def gather_motions() -> None:
         gather.gather_motions(frames, offsets, index, stored.T, None, None)
 
@@ -77,6 +83,7 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
         **dict.fromkeys(("score_tiles", "word_gradient", "query_gradient", "key_gradient"), attention_backward),
         **dict.fromkeys(("gate_forward", "bias_tanh"), gate_forward),
         **dict.fromkeys(("gate_backward", "tanh_gradient"), gate_backward),
+        "random_draws": random_draws,
         "gather_motions": gather_motions,
     }
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m2t_fast.config import PAD
-from m2t_fast.ops.checks import check_shape
+from m2t_fast.ops.checks import check_shape, wide
 from m2t_fast.ops.loss import spatial_loss
 from m2t_fast.reference.loss import spatial_terms_count
 
@@ -37,8 +37,7 @@ class GuidedLoss(NamedTuple):
 def language_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Eq. 11: cross entropy of logits (B, L, V) with words (B, L), mean over all but <pad>; 0 if nothing is left."""
     words = (targets != PAD).sum()
-    precision = torch.promote_types(logits.dtype, torch.float32)
-    total = F.cross_entropy(logits.flatten(0, 1).to(precision), targets.flatten(), ignore_index=PAD, reduction="sum")
+    total = F.cross_entropy(wide(logits.flatten(0, 1)), targets.flatten(), ignore_index=PAD, reduction="sum")
     return total / words.clamp(min=1)
 
 
@@ -54,7 +53,8 @@ def linear_language_loss(features: Tensor, weight: Tensor, bias: Tensor, targets
     Args:
         features: (B, L, M). weight: (V, M). bias: (V,). targets: (B, L) words, <pad> ignored.
     """
-    if _LINEAR_CROSS_ENTROPY is None:
+    # Under autocast the logits come from the layer in its dtype, and their softmax is in float32.
+    if _LINEAR_CROSS_ENTROPY is None or features.dtype != weight.dtype:
         return language_loss(F.linear(features, weight, bias), targets)
     rows, words = features.flatten(0, 1), targets.flatten()
     total = _LINEAR_CROSS_ENTROPY(rows, weight, words, linear_bias=bias, ignore_index=PAD, reduction="sum")
@@ -68,11 +68,11 @@ def adaptive_loss(gate: Tensor, target: Tensor, gate_logit: Tensor | None = None
     supervised.
     """
     supervised = target >= 0
-    goal = target.clamp(min=0).to(gate.dtype)
+    goal = wide(target.clamp(min=0).to(gate.dtype))
     if gate_logit is not None:
-        each = F.binary_cross_entropy_with_logits(gate_logit, goal, reduction="none")
+        each = F.binary_cross_entropy_with_logits(wide(gate_logit), goal, reduction="none")
     else:
-        each = F.binary_cross_entropy(gate, goal, reduction="none")
+        each = F.binary_cross_entropy(wide(gate), goal, reduction="none")
     return torch.where(supervised, each, 0).sum() / supervised.sum().clamp(min=1)
 
 
@@ -127,6 +127,6 @@ def guided_loss(
     else:
         check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
         language = language_loss(out.logits, tokens[:, 1:])
-        spatial = spatial_loss(out.spatial, spatial_target, lengths)
+        spatial = spatial_loss(wide(out.spatial), spatial_target, lengths)
     adaptive = adaptive_loss(out.gate, gate_target, getattr(out, "gate_logit", None))
     return GuidedLoss(language + lambda_spat * spatial + lambda_adapt * adaptive, language, spatial, adaptive)

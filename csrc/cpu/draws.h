@@ -1,7 +1,12 @@
 // Coins and dropout factors of a training step from the counter-based generator Philox 4x32-10.
+//
+// Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). The key is the seed; the
+// counter's words are purpose + channel / 4, word, row and step, as in m2t_fast/reference/draws.py.
 #pragma once
 
 #include <cstdint>
+
+#include "common/isa.h"
 
 namespace pybind11 {
 class module_;
@@ -9,18 +14,26 @@ class module_;
 
 namespace m2t {
 
-struct DrawsSizes {
-    std::int64_t batch, words, channels;
+struct DrawsState {
+    std::uint64_t seed;
+    std::uint32_t step;
 };
 
-// state is {seed, step}, rows (batch) or null for 0, 1, ...; coins (words) bytes; first and second (batch, words,
-// channels): `factor` where a random 32-bit word is below keep_threshold, else 0.
-template <typename T>
-void random_draws(const DrawsSizes& sizes, const std::int64_t* state, const std::int64_t* rows,
-                  std::uint64_t coin_threshold, std::uint64_t keep_threshold, T factor, std::uint8_t* coins, T* first,
-                  T* second, int threads);
+// What a number is for, in the highest bits of the counter's first word.
+constexpr std::uint32_t kInput = 0, kMixed = 1u << 30, kCoins = 2u << 30;
 
-// Adds it to the Python module.
+template <typename T>
+struct DrawsKernels {
+    // coins[l] = 1 where the number of word l is below the threshold.
+    void (*coins)(const DrawsState&, std::int64_t words, std::uint64_t threshold, std::uint8_t* coins);
+    // out[e] = `factor` where the number of channel e is below the threshold, else 0: one word of one row.
+    void (*factors)(const DrawsState&, std::uint32_t purpose, std::uint32_t word, std::uint32_t row,
+                    std::uint64_t threshold, T factor, std::int64_t channels, T* out);
+};
+
+M2T_DECLARE_KERNELS(DrawsKernels, draws_kernels)
+
+// Adds random_draws to the Python module.
 void bind_draws(pybind11::module_& module);
 
 }  // namespace m2t

@@ -5,6 +5,7 @@
 #include "common/workspace.h"
 #include "cpu/attention.h"
 #include "cpu/decode.h"
+#include "cpu/draws.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 
@@ -12,6 +13,7 @@
 M2T_BEGIN_AVX512
 #include "cpu/attention_kernel.h"
 #include "cpu/decode_kernel.h"
+#include "cpu/draws_kernel.h"
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"
 M2T_END_TARGET

@@ -5,10 +5,12 @@
 #include "common/workspace.h"
 #include "cpu/attention.h"
 #include "cpu/decode.h"
+#include "cpu/draws.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 
 #include "cpu/attention_kernel.h"
 #include "cpu/decode_kernel.h"
+#include "cpu/draws_kernel.h"
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"

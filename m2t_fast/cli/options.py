@@ -69,6 +69,14 @@ def number(least: float = -math.inf, most: float = math.inf, above: bool = False
     return parse
 
 
+def training_dtype(text: str) -> str:
+    """An argparse type: torch's name of a dtype to train in."""
+    names = {"float32": "float32", "float64": "float64", "bf16": "bfloat16", "bfloat16": "bfloat16"}
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected float32, float64 or bf16")
+    return names[text]
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The argument RUN."""
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="run folder that train or convert wrote")

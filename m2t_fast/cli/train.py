@@ -57,7 +57,14 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--learning-rate", type=options.number(0.0, above=True))
     parser.add_argument("--seed", type=options.whole_number(0))
-    parser.add_argument("--dtype", choices=("float32", "float64"))
+    parser.add_argument(
+        "--dtype", type=options.training_dtype, help="float32, float64, or bf16: mixed precision with float32 weights"
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="torch.compile the forward and backward pass; may change when resuming (no)",
+    )
     parser.add_argument("--min-frames", type=options.positive_int, help="drop motions of fewer frames, as distributed")
     parser.add_argument("--max-frames", type=options.positive_int, help="drop motions of more frames, as distributed")
     parser.add_argument("--max-tokens", type=options.positive_int, help="drop captions of more words")
@@ -69,7 +76,10 @@ def training_of(args: argparse.Namespace) -> list[str]:
     """The options that :func:`add_training` added, as far as they are given, as on a command line."""
     names = [name for name in ("preset", "scoring", "dtype", *OPTIONS, *_LIMITS) if not name.startswith("lambda")]
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    texts = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    if args.compile is not None:
+        texts.append("--compile" if args.compile else "--no-compile")
+    return texts
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,12 +98,17 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -> int:
     import torch
 
+    from m2t_fast.training.compiled import require_compiler
     from m2t_fast.training.loop import train
 
     resume = processes.on_main(lambda: _resumes(args, processes))
     prepare = _resumed if resume else _fresh
     with options.backend(args.backend, device), options.option_errors():
         data, config, settings, dtype = prepare(args, processes)
+        if args.compile is not None:
+            settings = dataclasses.replace(settings, compile=args.compile)
+        if settings.compile:
+            processes.on_main(lambda: require_compiler(device))
     try:
         with options.backend(args.backend, device):
             train(

@@ -55,8 +55,8 @@ def choose_buckets(dataset: MotionDataset, batch_size: int, limit: int = BUCKETS
         return []
     sizes = _sizes(dataset)
     best: tuple[float, list[Bucket]] = (np.inf, [])
-    rows = [_bounds(sizes[:, 0], count) for count in range(1, limit + 1)]
-    columns = [_bounds(sizes[:, 1], count) for count in range(1, limit + 1)]
+    rows = [_bounds(sizes[0], count) for count in range(1, limit + 1)]
+    columns = [_bounds(sizes[1], count) for count in range(1, limit + 1)]
     for frames in rows:
         for words in columns[: limit // len(frames)]:
             grid = _ascending(Bucket(f, w) for f in frames for w in words)
@@ -114,9 +114,9 @@ def epoch_plan(
             above = _above(buckets, number)
             pools[above] = generator.permutation(np.concatenate([pools[above], pool[full:]]))
     if len(short):
-        batches.append((buckets[int(_homes(sizes[short].max(axis=0)[None], buckets)[0])], short))
+        batches.append((buckets[int(_homes(sizes[:, short].max(axis=1, keepdims=True), buckets)[0])], short))
     if fit:
-        batches = [(Bucket(*sizes[rows].max(axis=0).tolist()), rows) for _, rows in batches]
+        batches = [(Bucket(*sizes[:, rows].max(axis=1).tolist()), rows) for _, rows in batches]
     chosen = (batches[number] for number in generator.permutation(len(batches))[start:])
     return [PlannedBatch(bucket, torch.from_numpy(rows)) for bucket, rows in chosen]
 
@@ -131,16 +131,16 @@ def padding(dataset: MotionDataset, batches: Iterable[PlannedBatch]) -> Padding:
     padded, real = np.zeros(3), np.zeros(3)
     for (frames, words), samples in batches:
         padded += len(samples) * np.array([frames, words, frames * words])
-        own = sizes[samples.numpy()]
-        real += [*own.sum(axis=0), own.prod(axis=1).sum()]
+        own = sizes[:, samples.numpy()]
+        real += [*own.sum(axis=1), own.prod(axis=0).sum()]
     if not real.all():
         raise ValueError("batches: got none, expected at least one")
     return Padding(*(padded / real).tolist())
 
 
 def _sizes(dataset: MotionDataset) -> np.ndarray:
-    """(M, 2) int64: frames and words of every sample."""
-    return torch.stack([dataset.sample_lengths, dataset.token_offsets.diff() - 1], dim=1).numpy()
+    """(2, M) int64: frames and words of every sample."""
+    return torch.stack([dataset.sample_lengths, dataset.token_offsets.diff() - 1]).numpy()
 
 
 def _ascending(buckets: Iterable[Bucket]) -> list[Bucket]:
@@ -158,10 +158,10 @@ def _above(buckets: Sequence[Bucket], number: int) -> int:
 
 
 def _homes(sizes: np.ndarray, buckets: Sequence[Bucket]) -> np.ndarray:
-    """Which of ascending buckets is the smallest that holds each of (M, 2) sizes: (M,) int64."""
-    homes = np.full(len(sizes), len(buckets) - 1)
+    """Which of ascending buckets is the smallest that holds each of (2, M) sizes: (M,) int64."""
+    homes = np.full(sizes.shape[1], len(buckets) - 1)
     for number in reversed(range(len(buckets) - 1)):
-        homes[(sizes <= buckets[number]).all(axis=1)] = number
+        homes[(sizes[0] <= buckets[number].frames) & (sizes[1] <= buckets[number].words)] = number
     return homes
 
 
@@ -195,7 +195,7 @@ def _bounds(lengths: np.ndarray, count: int) -> list[int]:
 
 
 def _check_buckets(buckets: Sequence[Bucket], sizes: np.ndarray) -> None:
-    longest = Bucket(*sizes.max(axis=0).tolist())
+    longest = Bucket(*sizes.max(axis=1).tolist())
     for other in (longest, *buckets):
         if not buckets or not _holds(buckets[-1], other):
             raise ValueError(f"buckets: got {list(map(tuple, buckets))}, expected one that holds {tuple(other)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import autocast, check_shape
+from m2t_fast.ops.checks import autocast, check_shape, wide
 from m2t_fast.ops.registry import chosen_backend, implementation, resolve
 from m2t_fast.reference.loss import spatial_terms, spatial_terms_gradient
 
@@ -63,10 +63,6 @@ def guided_attention(
     return torch.ops.m2t_fast.guided_attention(*tensors, lengths, spatial_target, scale, chosen_backend())
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 @torch.library.custom_op("m2t_fast::guided_attention", mutates_args=())
 def _forward(
     parts: Tensor,
@@ -90,7 +86,7 @@ def _forward(
         return implementation(NAME, backend, parts)(*inputs, lengths, spatial_target, scale)
     run = implementation("spatio_temporal_attention", backend, parts)
     context, _, spatial, _, _ = run(*inputs, lengths, scale)
-    return context, spatial_terms(_wide(spatial), spatial_target, lengths).sum(dim=(2, 3))
+    return context, spatial_terms(wide(spatial), spatial_target, lengths).sum(dim=(2, 3))
 
 
 @_forward.register_fake
@@ -131,7 +127,7 @@ def _backward(
     _, _, spatial, mean, std = run(*inputs, lengths, scale)
     grad_spatial = None
     if grad_loss is not None:
-        gradient = spatial_terms_gradient(_wide(spatial), spatial_target, lengths)
+        gradient = spatial_terms_gradient(wide(spatial), spatial_target, lengths)
         grad_spatial = (gradient * grad_loss[:, :, None, None]).to(spatial.dtype)
     run = implementation("spatio_temporal_attention", backend, parts, "_backward")
     return run((grad_context, None, grad_spatial, None, None), *inputs, lengths, mean, std, scale)

@@ -24,11 +24,12 @@ class CompiledGradients:
 
     Args:
         rows: B, samples of the batches to compile for; others run as they are.
+        losses: what to compile.
     """
 
-    def __init__(self, rows: int):
-        self.rows = rows
-        self.losses: Losses | None = torch.compile(guided_losses, fullgraph=True, backend=BACKEND)
+    def __init__(self, rows: int, losses: Losses = guided_losses):
+        self.rows, self.plain = rows, losses
+        self.losses: Losses | None = torch.compile(losses, fullgraph=True, backend=BACKEND)
 
     def __call__(
         self,
@@ -46,7 +47,7 @@ class CompiledGradients:
             except _errors() as error:
                 self.losses = None
                 warnings.warn(f"--compile: {_why(error)}; training goes on without it", stacklevel=2)
-        return losses_and_gradients(model, batch, draws, settings, relative, shares)
+        return losses_and_gradients(model, batch, draws, settings, relative, shares, self.plain)
 
 
 def _errors() -> tuple[type[Exception], ...]:

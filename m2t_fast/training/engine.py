@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from m2t_fast.training import graphs
 from m2t_fast.training.compiled import CompiledGradients
 from m2t_fast.training.parallel import shared_step
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import losses_and_gradients, training_step
+from m2t_fast.training.step import losses_and_gradients, losses_in, training_step
 
 
 class Engine:
@@ -35,6 +36,7 @@ class Engine:
         step: steps taken before; with the seed of the settings it decides on all random numbers of the next.
         processes: that take every step together.
         capture: use CUDA graphs where the device has them.
+        dtype: of the arithmetic, that of the weights, or bfloat16 for mixed precision.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Engine:
         step: int = 0,
         processes: Processes = ALONE,
         capture: bool = True,
+        dtype: torch.dtype = torch.float32,
     ):
         self.model, self.optimizer, self.split, self.settings = model, optimizer, split, settings
         self.processes = processes
@@ -54,7 +57,10 @@ class Engine:
         # Sums over the processes wait for the others: no graph can hold them.
         self.recorder = graphs.recorder_for(weight.device) if capture and processes.size == 1 else None
         rows = len(processes.share(torch.arange(settings.batch_size)))
-        self.gradients = CompiledGradients(rows) if settings.compile else losses_and_gradients
+        losses = losses_in(dtype)
+        self.gradients: Callable[..., GuidedLoss] = partial(losses_and_gradients, losses=losses)
+        if settings.compile:
+            self.gradients = CompiledGradients(rows, losses)
         # What graphs read and write, outside their pool.
         self.samples = torch.zeros(settings.batch_size, dtype=torch.int64, device=weight.device)
         self.losses = weight.new_zeros(len(GuidedLoss._fields))

@@ -29,7 +29,7 @@ from m2t_fast.training.engine import Engine
 from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, write_run, write_tensors
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, Snapshot, digest, load_state
-from m2t_fast.training.step import adamw
+from m2t_fast.training.step import adamw, weights_in
 from m2t_fast.training.validation import Validation
 
 LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive")
@@ -57,20 +57,22 @@ def train(
     Args:
         data: with a training split and, for BLEU, a validation split.
         folder: the run folder to write, or with ``resume`` to go on with.
-        dtype: of the weights and the arithmetic, float32 or float64.
+        dtype: of the weights and the arithmetic, float32 or float64; or bfloat16 for mixed precision: the products of
+            training steps in bfloat16 under torch's autocast, weights, losses and validation in float32.
         progress: show a progress bar on a terminal, else a line an epoch, on stderr.
 
     Returns:
         The run folder.
 
     Raises:
+        ValueError: another dtype.
         UserError: the folder exists (without ``resume``), cannot be written, is being trained in, or belongs to other
             data; or the processes have different data.
         JobError: another process has ended.
     """
     folder = Path(folder)
     torch.manual_seed(settings.seed)
-    model = Captioner(model_config).to(device=device, dtype=dtype)
+    model = Captioner(model_config).to(device=device, dtype=weights_in(dtype))
     optimizer = adamw(model, settings)
     samples = digest(data["train"])
     if any(other != samples for other in processes.gather(samples)):
@@ -101,7 +103,7 @@ def train(
         progress = progress and processes.main
         if progress:
             print(_summary(data), file=sys.stderr)
-        _Trainer(data, model, optimizer, settings, folder, position, progress, processes).run()
+        _Trainer(data, model, optimizer, settings, folder, position, progress, processes, dtype).run()
     return folder
 
 
@@ -126,12 +128,13 @@ class _Trainer:
         position: Position,
         progress: bool,
         processes: Processes,
+        dtype: torch.dtype,
     ):
         self.data, self.model, self.optimizer, self.settings = data, model, optimizer, settings
         self.folder, self.position, self.progress, self.processes = folder, position, progress, processes
         split, weight = data["train"], model.embedding.weight
         resident = ResidentSplit(split, weight.device, weight.dtype)
-        self.engine = Engine(model, optimizer, resident, settings, position.step, processes)
+        self.engine = Engine(model, optimizer, resident, settings, position.step, processes, dtype=dtype)
         self.buckets = choose_buckets(split, settings.batch_size)
         # What runs any shape as fast as another need not pad to a few.
         self.fit = weight.device.type == "cpu" and not settings.compile

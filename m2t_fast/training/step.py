@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +14,11 @@ from m2t_fast.ops.guided import is_fused
 from m2t_fast.random import Counter
 from m2t_fast.training.settings import TrainingSettings
 
+DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16")}
+"""What training can run in. float16 is none: its gradients underflow without a scale that is looked after."""
+
 Losses = Callable[[Captioner, Batch, Draws, TrainingSettings, bool, bool], GuidedLoss]
-"""``guided_losses``, or that compiled."""
+"""``guided_losses`` or ``mixed_losses``, or one of them compiled."""
 
 
 def guided_losses(
@@ -34,6 +36,32 @@ def guided_losses(
     out = model.run_guided(*inputs, batch.spatial_target, relative) if fused else model.run(*inputs, relative)
     targets = (batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
     return guided_loss(out, *targets, settings.lambda_spat, settings.lambda_adapt)
+
+
+def mixed_losses(
+    model: Captioner, batch: Batch, draws: Draws, settings: TrainingSettings, relative: bool, fused: bool
+) -> GuidedLoss:
+    """:func:`guided_losses` in mixed precision: products and ops in bfloat16, float32 weights, sums and losses."""
+    # Without autocast's cache: a weight's copy made while decoding, without a gradient, would serve the forward pass.
+    with torch.autocast(batch.motion.device.type, torch.bfloat16, cache_enabled=False):
+        return guided_losses(model, batch, draws, settings, relative, fused)
+
+
+def losses_in(dtype: torch.dtype) -> Losses:
+    """What computes the losses of a step in ``dtype``: bfloat16 is that of the products alone."""
+    return mixed_losses if dtype == torch.bfloat16 else guided_losses
+
+
+def weights_in(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the weights of a training in ``dtype``.
+
+    Raises:
+        ValueError: training cannot run in it.
+    """
+    if dtype not in DTYPES.values():
+        expected = ", ".join(map(str, DTYPES.values()))
+        raise ValueError(f"dtype: got {dtype}, expected one of {expected}")
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def losses_and_gradients(
@@ -100,10 +128,11 @@ def training_step(
 
 def adamw(model: Captioner, settings: TrainingSettings) -> torch.optim.AdamW:
     """AdamW as one kernel where torch has that; on CUDA it counts its steps on the device, so that a graph can."""
-    weight = model.embedding.weight
-    options: dict[str, Any] = dict(lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    options["capturable"] = weight.is_cuda
-    try:
-        return torch.optim.AdamW(model.parameters(), fused=True, **options)
-    except RuntimeError:  # torch has no such kernel for this device
-        return torch.optim.AdamW(model.parameters(), **options)
+    device = model.embedding.weight.device.type
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=device in ("cpu", "cuda"),
+        capturable=device == "cuda",
+    )

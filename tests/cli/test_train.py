@@ -68,6 +68,18 @@ def test_float64_and_its_resumption(call, data, tmp_path):
     assert lines(run)[-1]["epoch"] == 2
 
 
+@pytest.mark.parametrize("name", ["bf16", "bfloat16"])
+def test_bf16_by_either_name_and_what_comes_after(name, call, refused, data, tmp_path):
+    run = tmp_path / "run"
+    assert call("train", "--data", data, "--output", run, "--epochs", 1, "--dtype", name).code == 0
+    assert json.loads((run / "config.json").read_text())["training"]["dtype"] == "bfloat16"
+    other = refused("train", "--data", data, "--output", run, "--resume", "--dtype", "float32")
+    assert "--dtype: got float32" in other and "bfloat16" in other
+    assert call("train", "--data", data, "--output", run, "--epochs", 2, "--resume", "--dtype", "bf16").code == 0
+    assert lines(run)[-1]["epoch"] == 2
+    assert call("evaluate", run, "--data", data, "--split", "val", "--beam-size", 1).code == 0
+
+
 def test_ctrl_c_says_how_to_go_on(call, data, tmp_path, monkeypatch):
     from m2t_fast.training import engine
 
@@ -93,6 +105,7 @@ def test_ctrl_c_says_how_to_go_on(call, data, tmp_path, monkeypatch):
         (["--seed", -1], "--seed"),
         (["--preset", "cmu"], "--preset"),
         (["--dtype", "int8"], "--dtype"),
+        (["--dtype", "float16"], "argument --dtype: got 'float16', expected float32, float64 or bf16"),
         (["--scoring", "both"], "--scoring"),
         (["--backend", "gpu"], "unknown backend 'gpu'"),
         (["--device", "tpu"], "--device"),

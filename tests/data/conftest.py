@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from m2t_fast.config import EOS, SOS
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.preprocessing import DataSettings, Statistics
+from m2t_fast.skeleton import KIT
 
 Folder = Callable[..., Path]
 
@@ -47,6 +53,38 @@ def make_folder(tmp_path: Path) -> Folder:
         for split, members in splits.items():
             (folder / f"{split}.txt").write_text("".join(f"{m}\n" for m in members), encoding="utf-8")
         return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_split() -> Callable[..., MotionDataset]:
+    """``make_split(frames, captions)`` is a split of random motions of so many frames, and of samples (motion, words):
+    so many tokens behind the first."""
+
+    def make(frames: Sequence[int], captions: Sequence[tuple[int, int]]) -> MotionDataset:
+        g = torch.Generator().manual_seed(0)
+        motion, words = torch.tensor(captions, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), (words + 1).cumsum(0)])
+        tokens = torch.randint(EOS + 1, 30, (int(offsets[-1]),), generator=g)
+        tokens[offsets[:-1]], tokens[offsets[1:] - 1] = SOS, EOS
+        return MotionDataset(
+            split="train",
+            frames=torch.randn(sum(frames), 21, 3, generator=g),
+            frame_offsets=torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(list(frames)).long().cumsum(0)]),
+            tokens=tokens,
+            token_offsets=offsets,
+            gate_targets=torch.randint(-1, 2, tokens.shape, generator=g).to(torch.int8),
+            spatial_targets=torch.randint(-1, 2, (len(tokens), 6), generator=g).to(torch.int8),
+            caption_motion=motion,
+            ids=[f"m{number}" for number in range(len(frames))],
+            references=[[] for _ in frames],
+            processed=[[] for _ in frames],
+            segments=None,
+            skeleton=KIT,
+            statistics=Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+            settings=DataSettings(),
+        )
 
     return make
 

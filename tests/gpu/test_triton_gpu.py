@@ -12,11 +12,12 @@ from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, va
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops import attention
 from m2t_fast.ops.cases import AttentionCase, GateCase
+from m2t_fast.random import Counter
 
 # Every new width is compiled: bfloat16 in the cases that show what it does.
 POLICY = [
     (op, case, dtype)
-    for op in ("spatio_temporal_attention", "gated_decoder_step")
+    for op in ("spatio_temporal_attention", "gated_decoder_step", "gather_motions")
     for case in validation.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16)
     if dtype == torch.float32 or case in ("part-plain", "frame-odd", "part-long-sharp", "odd")
@@ -140,6 +141,34 @@ def test_a_captured_graph() -> None:
     graph.replay()
     torch.cuda.synchronize()
     assert equal(found, expected)
+
+
+@pytest.mark.parametrize("seed", [3, 2**64 - 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_draws_are_the_processors_bits_also_from_a_captured_graph(dtype: torch.dtype, seed: int) -> None:
+    rows = torch.tensor([5, 2**32 - 1, 0])
+    counter = Counter(seed, 7, "cuda", rows)
+
+    def draw(device: str, state: Tensor) -> tuple[Tensor, ...]:
+        return ops.random_draws(state, 3, 9, 70, 0.5, 0.3, rows.to(device) if device == "cpu" else counter.rows, dtype)
+
+    def expected(step: int) -> list[Tensor]:
+        with use_backend("reference"):
+            return [x.cuda() for x in draw("cpu", Counter(seed, step).state)]
+
+    assert equal(list(draw("cuda", counter.state)), expected(7))  # also compiles the kernel
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = list(draw("cuda", counter.state))
+        counter.advance()
+    counter.set_step(2**32 - 2)
+    for step in (2**32 - 2, 2**32 - 1):
+        graph.replay()
+        torch.cuda.synchronize()
+        assert equal(found, expected(step))
+    with use_backend("reference"):
+        counter.set_step(7)
+        assert equal(list(draw("cuda", counter.state)), expected(7))
 
 
 @pytest.mark.parametrize(("scoring", "dtype"), [("part", torch.bfloat16), ("frame", torch.float16)], ids=str)

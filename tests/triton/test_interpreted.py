@@ -27,8 +27,8 @@ def why_not() -> str | None:
 @pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 @pytest.mark.parametrize(
     ("file", "chosen"),
-    [("triton/interpreted_kernels.py", ""), ("ops/test_autocast.py", "triton")],
-    ids=["kernels", "autocast"],
+    [("triton/interpreted_kernels.py", ""), ("ops/test_autocast.py", "triton"), ("ops/test_draws.py", "triton")],
+    ids=["kernels", "autocast", "draws"],
 )
 def test_in_the_interpreter(file: str, chosen: str) -> None:
     path = Path(__file__).parents[1] / file

@@ -20,14 +20,14 @@ def _or_reference(kernel: Callable[..., Any], plain: Callable[..., Any]) -> Call
 
     @functools.wraps(kernel)
     def run(*arguments: Any) -> Any:
-        double = any(isinstance(x, Tensor) and x.dtype == torch.float64 for x in arguments)
+        double = any((x.dtype if isinstance(x, Tensor) else x) is torch.float64 for x in arguments)
         return (plain if double else kernel)(*arguments)
 
     return run
 
 
 if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
-    from m2t_fast.ops.triton import attention, gate, gather
+    from m2t_fast.ops.triton import attention, draws, gate, gather
 
     spatio_temporal_attention = _or_reference(attention.spatio_temporal_attention, reference.spatio_temporal_attention)
     spatio_temporal_attention_backward = _or_reference(
@@ -38,6 +38,7 @@ if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
     )
     gated_decoder_step = _or_reference(gate.gated_decoder_step, reference.gated_decoder_step)
     gated_decoder_step_backward = _or_reference(gate.gated_decoder_step_backward, reference.gated_decoder_step_backward)
+    random_draws = _or_reference(draws.random_draws, reference.random_draws)
     gather_motions = _or_reference(gather.gather_motions, reference.gather_motions)
     guided_attention, guided_attention_backward = attention.guided_attention, attention.guided_attention_backward
     __all__ += [
@@ -46,6 +47,7 @@ if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
         "gather_motions",
         "guided_attention",
         "guided_attention_backward",
+        "random_draws",
         "spatio_temporal_attention",
         "spatio_temporal_attention_backward",
         "spatio_temporal_context",

@@ -32,6 +32,6 @@ def random_draws(
         keep_threshold=keep_threshold,
         factor=factor,
         outputs=addresses([coins, first, second]),
-        threads=how()["threads"],
+        **how(),
     )
     return coins, first.to(dtype), second.to(dtype)
