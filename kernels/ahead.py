@@ -91,6 +91,9 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         inputs = GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype)
         outputs = gate.gated_decoder_step(*inputs, force_gate=None)
         gate.gated_decoder_step_backward(outputs, *inputs, *outputs[:2], force_gate=None)
+        target = torch.ones(1, 40)
+        outputs = gate.guided_decoder_step(*inputs, target)
+        gate.guided_decoder_step_backward(outputs, *inputs, target, *outputs[:3])
         label = "ceiling"
         repeat_tanh[(1,)](torch.empty(1024), 512, BLOCK=1024, APPROXIMATE=dtype != torch.float32)
     return found

@@ -5,6 +5,7 @@ from m2t_fast.ops.decode import DecoderWeights, SearchOutput, sample_words, sear
 from m2t_fast.ops.encoder import part_encoder
 from m2t_fast.ops.gate import GateOutput, gated_decoder_step
 from m2t_fast.ops.guided import guided_attention
+from m2t_fast.ops.guided_step import guided_decoder_step
 from m2t_fast.ops.keys import attention_keys
 from m2t_fast.ops.loss import spatial_loss
 from m2t_fast.ops.registry import available_backends, use_backend
@@ -18,6 +19,7 @@ __all__ = [
     "available_backends",
     "gated_decoder_step",
     "guided_attention",
+    "guided_decoder_step",
     "part_encoder",
     "sample_words",
     "search",

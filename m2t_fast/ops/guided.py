@@ -14,11 +14,12 @@ NAME = "guided_attention"
 
 def is_fused(parts: Tensor) -> bool:
     """Whether the backend in use has a kernel for this op; elsewhere it is the attention followed by the loss."""
-    return _is_fused(parts, chosen_backend())
+    return fused(NAME, parts, chosen_backend())
 
 
-def _is_fused(parts: Tensor, backend: str) -> bool:
-    return parts.dtype != torch.float64 and resolve(NAME, backend, parts.device.type) != "reference"
+def fused(op: str, tensor: Tensor, backend: str) -> bool:
+    """Whether the backend has a kernel for a guided ``op`` on such tensors."""
+    return tensor.dtype != torch.float64 and resolve(op, backend, tensor.device.type) != "reference"
 
 
 def guided_attention(
@@ -63,7 +64,8 @@ def guided_attention(
     return torch.ops.m2t_fast.guided_attention(*tensors, lengths, spatial_target, scale, chosen_backend())
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
+    """The tensor in float32 at least, as losses are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -86,11 +88,11 @@ def _forward(
         parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight,
         spatial_bias,
     )  # fmt: skip
-    if _is_fused(parts, backend):
+    if fused(NAME, parts, backend):
         return implementation(NAME, backend, parts)(*inputs, lengths, spatial_target, scale)
     run = implementation("spatio_temporal_attention", backend, parts)
     context, _, spatial, _, _ = run(*inputs, lengths, scale)
-    return context, spatial_terms(_wide(spatial), spatial_target, lengths).sum(dim=(2, 3))
+    return context, spatial_terms(wide(spatial), spatial_target, lengths).sum(dim=(2, 3))
 
 
 @_forward.register_fake
@@ -99,8 +101,7 @@ def _(
     lengths, spatial_target, scale, backend,
 ):  # fmt: skip
     batch, words, _ = temporal_query.shape
-    wide = torch.promote_types(parts.dtype, torch.float32)
-    return parts.new_empty(batch, words, parts.shape[3]), parts.new_empty(batch, words, dtype=wide)
+    return parts.new_empty(batch, words, parts.shape[3]), wide(parts.new_empty(batch, words))
 
 
 @torch.library.custom_op("m2t_fast::guided_attention_backward", mutates_args=())
@@ -124,14 +125,14 @@ def _backward(
         parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight,
         spatial_bias,
     )  # fmt: skip
-    if _is_fused(parts, backend):
+    if fused(NAME, parts, backend):
         run = implementation(NAME, backend, parts, "_backward")
         return run((grad_context, grad_loss), *inputs, lengths, spatial_target, scale)
     run = implementation("spatio_temporal_attention", backend, parts)
     _, _, spatial, mean, std = run(*inputs, lengths, scale)
     grad_spatial = None
     if grad_loss is not None:
-        gradient = spatial_terms_gradient(_wide(spatial), spatial_target, lengths)
+        gradient = spatial_terms_gradient(wide(spatial), spatial_target, lengths)
         grad_spatial = (gradient * grad_loss[:, :, None, None]).to(spatial.dtype)
     run = implementation("spatio_temporal_attention", backend, parts, "_backward")
     return run((grad_context, None, grad_spatial, None, None), *inputs, lengths, mean, std, scale)

@@ -3,7 +3,7 @@
 from m2t_fast.reference.attention import AttentionOutput, attention_keys, spatio_temporal_attention
 from m2t_fast.reference.encoder import part_encoder
 from m2t_fast.reference.gate import GateOutput, gated_decoder_step
-from m2t_fast.reference.guided import guided_attention
+from m2t_fast.reference.guided import guided_attention, guided_decoder_step
 from m2t_fast.reference.loss import spatial_loss
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "attention_keys",
     "gated_decoder_step",
     "guided_attention",
+    "guided_decoder_step",
     "part_encoder",
     "spatial_loss",
     "spatio_temporal_attention",

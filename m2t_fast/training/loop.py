@@ -52,9 +52,12 @@ def training_step(
     """
     draws = model.draw(len(batch.tokens), batch.tokens.shape[1] - 1, settings.teacher_forcing, generator)
     inputs = (batch.motion, batch.lengths, batch.tokens, draws)
-    # Nobody reads the attention here: a backend that folds the spatial loss into it need not write it.
+    # Nobody reads the attention here: a backend that folds the losses into it need not write it.
     out: CaptionerOutput | GuidedOutput
-    out = model.run_guided(*inputs, batch.spatial_target) if is_fused(batch.motion) else model.run(*inputs)
+    if is_fused(batch.motion):
+        out = model.run_guided(*inputs, batch.gate_target, batch.spatial_target)
+    else:
+        out = model.run(*inputs)
     loss = guided_loss(
         out,
         batch.tokens,

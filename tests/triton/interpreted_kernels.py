@@ -11,7 +11,7 @@ from torch import Tensor
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
 from m2t_fast.data.batches import Batch
 from m2t_fast.kernels.ceilings import repeat_tanh
-from m2t_fast.kernels.functions import tanh
+from m2t_fast.kernels.functions import gate_loss, gate_loss_slope, tanh
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops import registry
 from m2t_fast.ops.cases import AttentionCase, GateCase
@@ -55,6 +55,15 @@ def guided_results(function, inputs: list[Tensor], target: Tensor) -> list[Tenso
     weight = torch.linspace(-1, 2, context.numel(), dtype=torch.float64).view(context.shape).to(context)
     ((context * weight).sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()).backward()
     return [context.detach(), loss.detach(), *(x.grad for x in leaves)]
+
+
+def gate_results(function, inputs: list[Tensor], target: Tensor, used=range(4)) -> list[Tensor]:
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    outputs = function(*leaves, target)
+    weights = [torch.linspace(-1, 2, o.numel(), dtype=torch.float64).view(o.shape).to(o) for o in outputs]
+    total = sum((outputs[i] * weights[i]).double().sum() for i in used)
+    found = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    return [*(o.detach() for o in outputs), *found]
 
 
 def test_the_interpreter_is_asked_for_by_name_and_never_picked() -> None:
@@ -140,6 +149,7 @@ def test_nothing_is_read_that_was_not_written(S: int) -> None:
             lambda: guided_results(ops.guided_attention, inputs, target),
             lambda: [attention.spatio_temporal_context(*inputs, 1.0)],
             lambda: list(ops.gated_decoder_step(*GateCase().inputs(torch.float32))),
+            lambda: gate_results(ops.guided_decoder_step, GateCase().inputs(torch.float32), target[:2, :, 0]),
         ]
         expected = [function() for function in functions]
         fill = torch.utils.deterministic.fill_uninitialized_memory
@@ -249,6 +259,7 @@ def test_opcheck() -> None:
     torch.library.opcheck(torch.ops.m2t_fast.guided_attention, (*inputs, lengths, torch.ones(1, 2, 6), 1.0, "triton"))
     gate = [x.requires_grad_() for x in GateCase().inputs(torch.float32)]
     torch.library.opcheck(torch.ops.m2t_fast.gated_decoder_step, (*gate, None, "triton"))
+    torch.library.opcheck(torch.ops.m2t_fast.guided_decoder_step, (*gate, torch.ones(2, 5), "triton"))
 
 
 @pytest.mark.parametrize("scoring", ["part", "frame"])
@@ -297,6 +308,49 @@ def test_the_loss_folded_into_the_attention(S: int, spread: float) -> None:
         size = scale if i > 1 else float(e.abs().max())
         allowed = (3 if i > 1 else 2) * float((p - e).abs().max()) + 1e-6 * size
         assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
+
+
+@pytest.mark.parametrize("used", [range(4), [3], [0, 3], [0]], ids=str)
+@pytest.mark.parametrize("spread", [1.0, 40.0])
+def test_the_loss_folded_into_the_gated_step(spread: float, used, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = GateCase(B=3, L=7).inputs(torch.float32)
+    inputs[5] *= spread  # 40: gates that round to 0 and 1
+    target = torch.randint(-1, 2, (3, 7), generator=torch.Generator().manual_seed(3))
+    target[1] = -1
+    exact = gate_results(reference.guided_decoder_step, [x.double() for x in inputs], target, used)
+    plain = gate_results(reference.guided_decoder_step, inputs, target, used)
+    with use_backend("triton"):
+        ours = gate_results(ops.guided_decoder_step, inputs, target, used)
+    scale = max(float(x.abs().max()) for x in exact[4:])
+    for i, (a, p, e) in enumerate(zip(ours, plain, exact, strict=True)):
+        size = scale if i > 3 else float(e.abs().max())
+        allowed = (3 if i > 3 else 2) * float((p - e).abs().max()) + 1e-6 * size
+        assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
+    assert ours[3].dtype == torch.float32 and not ours[3][1].any()
+    with use_backend("triton"):
+        kept = ops.gated_decoder_step(*inputs)
+    assert all(torch.equal(a, b) for a, b in zip(ours, kept, strict=False))
+
+
+@triton.jit
+def _gate_losses(x, goal, loss, slope, N, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    logit, wanted = tl.load(x + i, mask=i < N), tl.load(goal + i, mask=i < N)
+    tl.store(loss + i, gate_loss(logit, wanted), mask=i < N)
+    tl.store(slope + i, gate_loss_slope(logit, wanted), mask=i < N)
+
+
+@pytest.mark.parametrize("goal", [0.0, 0.25, 1.0])
+def test_the_gate_loss_keeps_its_digits_where_it_is_small(goal: float) -> None:
+    x = torch.linspace(-80, 80, 4001)
+    loss, slope = torch.empty_like(x), torch.empty_like(x)
+    _gate_losses[(1,)](x, torch.full_like(x, goal), loss, slope, len(x), BLOCK=4096)
+    exact = x.double().requires_grad_()
+    softplus = torch.nn.functional.softplus
+    expected = (1 - goal) * softplus(exact) + goal * softplus(-exact)
+    expected.sum().backward()
+    torch.testing.assert_close(loss.double(), expected.detach(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(slope.double(), exact.grad, rtol=1e-6, atol=1e-7 if goal == 0.25 else 1e-40)
 
 
 @pytest.mark.parametrize("scoring", ["part", "frame"])

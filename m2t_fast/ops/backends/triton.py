@@ -39,11 +39,14 @@ if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
     gated_decoder_step = _or_reference(gate.gated_decoder_step, reference.gated_decoder_step)
     gated_decoder_step_backward = _or_reference(gate.gated_decoder_step_backward, reference.gated_decoder_step_backward)
     guided_attention, guided_attention_backward = attention.guided_attention, attention.guided_attention_backward
+    guided_decoder_step, guided_decoder_step_backward = gate.guided_decoder_step, gate.guided_decoder_step_backward
     __all__ += [
         "gated_decoder_step",
         "gated_decoder_step_backward",
         "guided_attention",
         "guided_attention_backward",
+        "guided_decoder_step",
+        "guided_decoder_step_backward",
         "spatio_temporal_attention",
         "spatio_temporal_attention_backward",
         "spatio_temporal_context",
