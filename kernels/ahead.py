@@ -133,7 +133,7 @@ def _resources(cubin: bytes) -> tuple[int, int]:
 def compiled(
     capabilities: Sequence[int] = tuple(SHARED_MEMORY),
     tables: Sequence[str] | None = None,
-    dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16),
+    dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16, torch.float16),
 ) -> Iterator[Compiled]:
     """Every different launch of every table (None: all that are listed), dtype and target."""
     for table in tables if tables is not None else [name for name in devices.tables() if name != "interpreter"]:

@@ -17,8 +17,10 @@ from m2t_fast import ops, reference
 from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, KEYS_CASES, LOSS_CASES
 from m2t_fast.ops.registry import available_backends, use_backend
 
-FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3}
+FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
 """Absolute tolerance as a share of the output's largest value."""
+DTYPES = (torch.float64, torch.float32, torch.bfloat16)
+"""What :func:`validate` compares unless told otherwise; float16 is for autocast on GPUs, whose tests take it in."""
 FACTOR, GRADIENT_FACTOR = 2.0, 3.0
 DRAWS = 6
 """Random inputs a case; the largest error over them counts on both sides: in one draw either may be small by luck."""
@@ -95,7 +97,7 @@ OPS: dict[str, _Op] = {
 
 
 def validate(
-    backends: Sequence[str] | None = None, dtypes: Sequence[torch.dtype] = tuple(FLOOR), device: str = "cpu"
+    backends: Sequence[str] | None = None, dtypes: Sequence[torch.dtype] = DTYPES, device: str = "cpu"
 ) -> Iterator[Row]:
     """A row for every op, case, backend (None: all that can run here) and dtype."""
     for name, op in OPS.items():

@@ -217,8 +217,9 @@ def _backward(
             LOG_MIN=LOG_MIN,
             **blocks,
         )
-        d_parts = torch.zeros_like(parts)
-        if weights is not None and d_context is not None:
+        if weights is None or d_context is None:
+            d_parts = torch.zeros_like(parts)
+        else:
             d_parts = torch.bmm(weights.transpose(1, 2), d_context).view(parts.shape)
         ours = _score_gradient(temporal_keys, temporal_query, temporal_weight[None], lengths, d_temporal)
         theirs = _score_gradient(spatial_keys, spatial_query, spatial_weight, lengths, d_spatial)

@@ -194,7 +194,7 @@ def _backward(
         logit, goal, d_loss = ready(gate_logit), float_target(target), d_loss.float().contiguous()
     rows, top_rows, features = context.flatten(0, 1), top.flatten(0, 1), features.flatten(0, 1)
     motion, language = rows @ context_weight.T, top_rows @ language_weight.T
-    d_mixture = torch.zeros_like(features)
+    d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
     d_motion, d_language = torch.empty_like(motion), torch.empty_like(language)
     d_hidden, d_word, d_mixed_word, d_logit = (torch.empty_like(x) for x in (hidden, word, mixed_word, gate))
     with on_device(context):
