@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import triton
@@ -9,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
+from m2t_fast.captioner import Draws
 from m2t_fast.data.batches import Batch
 from m2t_fast.kernels.ceilings import repeat_tanh
 from m2t_fast.kernels.functions import gate_loss, gate_loss_slope, tanh
@@ -191,17 +194,40 @@ def test_lengths_out_of_range_are_clamped() -> None:
     assert not empty[0].any() and not empty[1].any() and not empty[2].any() and torch.isnan(empty[4]).all()
 
 
-@pytest.mark.parametrize("S", [1, 6])
-@pytest.mark.parametrize("sharp", [1.0, 300.0])
-def test_the_context_alone_skips_what_cannot_be_seen(S: int, sharp: float) -> None:
-    inputs = AttentionCase(S=S, B=2, T=400, L=1, D=16, sharp=sharp).inputs(torch.float32)
+@pytest.mark.parametrize(
+    ("S", "sharp", "dtype"),
+    [(1, 1.0, torch.float32), (6, 1.0, torch.float32), (1, 300.0, torch.float32), (6, 300.0, torch.float32)]
+    + [(6, 300.0, torch.bfloat16), (6, 300.0, torch.float16)],
+    ids=str,
+)
+def test_the_context_alone_skips_what_cannot_be_seen(S: int, sharp: float, dtype: torch.dtype) -> None:
+    inputs = AttentionCase(S=S, B=2, T=400, L=1, D=16, sharp=sharp).inputs(dtype)
     expected = reference.spatio_temporal_attention(*(x.double() for x in inputs[:8]), inputs[8])
     if sharp > 1:  # frames outside the window may hold anything: they are not read
         far = (torch.arange(400) - expected.mean).abs() > 10 * expected.std + 128
         assert far.any()
         inputs[0][far], inputs[2][far] = torch.nan, torch.nan
     context = attention.spatio_temporal_context(*inputs, 1.0)
-    torch.testing.assert_close(context.double(), expected.context, rtol=2e-5, atol=2e-5)
+    tolerance = max(2e-5, torch.finfo(dtype).eps)
+    torch.testing.assert_close(context.double(), expected.context, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_what_is_skipped_is_below_the_resolution(dtype: torch.dtype) -> None:
+    """Frames are left out a block at a time: those within reach of the mean are read, the blocks beyond are not."""
+    inputs = AttentionCase(S=1, B=1, T=1000, L=1, D=16, sharp=300.0).inputs(dtype)
+    inputs[1].zero_()
+    inputs[1][0, 500] = 1.0
+    inputs[3].zero_()
+    inputs[5].fill_(30.0)  # all attention on frame 500: the window is as narrow as it gets
+    assert torch.finfo(dtype).eps / 20 < math.exp(-(attention.reach(dtype) ** 2) / 2) < torch.finfo(dtype).eps / 10
+    expected = attention.spatio_temporal_context(*inputs, 1.0)
+    block = 128  # of the interpreter's configuration; frame 500 lies in the fourth
+    for first, changed in ((0, False), (3 * block, True), (4 * block, False)):
+        poisoned = [x.clone() for x in inputs]
+        poisoned[0][:, first : first + block] = torch.nan
+        found = attention.spatio_temporal_context(*poisoned, 1.0)
+        assert bool(found.isnan().all()) == changed and (changed or torch.equal(found, expected))
 
 
 def test_moments_keep_their_digits_far_into_a_long_motion() -> None:
@@ -289,6 +315,30 @@ def test_a_compiled_model() -> None:
     with use_backend("triton"):
         compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(motion, lengths, tokens).logits, model(motion, lengths, tokens).logits)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=str)  # torch has no LSTM in float16 on a processor
+def test_a_compiled_training_step(dtype: torch.dtype | None) -> None:
+    """Forward, losses and backward in one graph: no break, and fakes that tell the truth about every op."""
+    torch.manual_seed(1)
+    model = Captioner(CaptionerConfig(vocab_size=7, joints=21, part_dim=6, attention_dim=5, hidden_size=4)).eval()
+    motion, lengths, tokens = torch.randn(2, 5, 21, 3), torch.tensor([5, 2]), torch.randint(2, 7, (2, 4))
+    gate_target, spatial_target = torch.randint(-1, 2, (2, 3)).float(), torch.randint(-1, 2, (2, 3, 6)).float()
+
+    def step() -> Tensor:
+        out = model.run_guided(motion, lengths, tokens, Draws(None, None), gate_target, spatial_target)
+        return guided_loss(out, tokens, lengths, gate_target, spatial_target).total
+
+    found = []
+    with use_backend("triton"), torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+        for run in (step, torch.compile(step, fullgraph=True, backend="aot_eager")):
+            model.zero_grad()
+            total = run()
+            total.backward()
+            found.append([total.detach().float(), *(p.grad for p in model.parameters())])
+    tolerance = 1e-5 if dtype is None else 0.05
+    for ours, expected in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(ours, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("S", [1, 6])
