@@ -7,6 +7,7 @@ share one scale: some are 0 by cancellation of terms as large as the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -62,6 +63,16 @@ class _Op(NamedTuple):
     inputs: Sequence[str]
 
 
+def _few(cases: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Cases that show what folding a loss into an op changes; what the op itself does, its own rows show."""
+    return {name: case for name, case in cases.items() if name.endswith(names)}
+
+
+def _targets(like: Tensor, *shape: int) -> Tensor:
+    """1, 0 and -1 (not supervised) in turn, where ``like`` is."""
+    return torch.arange(math.prod(shape), device=like.device).view(shape) % 3 - 1
+
+
 OPS: dict[str, _Op] = {
     "spatio_temporal_attention": _Op(
         ATTENTION_CASES,
@@ -73,6 +84,18 @@ OPS: dict[str, _Op] = {
         GATE_CASES,
         lambda module, case: module.gated_decoder_step,
         reference.GateOutput._fields,
+        _GATE_INPUTS,
+    ),
+    "guided_attention": _Op(
+        _few(ATTENTION_CASES, "plain", "one-frame", "scaled", "no-words", "strided"),
+        lambda module, case: lambda *x: module.guided_attention(*x, _targets(x[0], case.B, case.L, case.P), case.scale),
+        ("context", "loss"),
+        _ATTENTION_INPUTS,
+    ),
+    "guided_decoder_step": _Op(
+        _few(GATE_CASES, "plain", "odd", "no-words", "strided"),
+        lambda module, case: lambda *x: module.guided_decoder_step(*x, _targets(x[0], case.B, case.L)),
+        (*reference.GateOutput._fields, "loss"),
         _GATE_INPUTS,
     ),
     "part_encoder": _Op(

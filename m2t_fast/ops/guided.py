@@ -128,14 +128,16 @@ def _backward(
     if fused(NAME, parts, backend):
         run = implementation(NAME, backend, parts, "_backward")
         return run((grad_context, grad_loss), *inputs, lengths, spatial_target, scale)
-    run = implementation("spatio_temporal_attention", backend, parts)
-    _, _, spatial, mean, std = run(*inputs, lengths, scale)
+    # 1 / alpha meets alpha again in the softmax's gradient: a short format would have rounded it in between.
+    exact = [wide(x) for x in inputs]
+    run = implementation("spatio_temporal_attention", backend, exact[0])
+    _, _, spatial, mean, std = run(*exact, lengths, scale)
     grad_spatial = None
     if grad_loss is not None:
-        gradient = spatial_terms_gradient(wide(spatial), spatial_target, lengths)
-        grad_spatial = (gradient * grad_loss[:, :, None, None]).to(spatial.dtype)
-    run = implementation("spatio_temporal_attention", backend, parts, "_backward")
-    return run((grad_context, None, grad_spatial, None, None), *inputs, lengths, mean, std, scale)
+        grad_spatial = spatial_terms_gradient(spatial, spatial_target, lengths) * grad_loss[:, :, None, None]
+    grads = (None if grad_context is None else wide(grad_context), None, grad_spatial, None, None)
+    run = implementation("spatio_temporal_attention", backend, exact[0], "_backward")
+    return tuple(x.to(parts.dtype) for x in run(grads, *exact, lengths, mean, std, scale))
 
 
 @_backward.register_fake

@@ -78,7 +78,7 @@ def test_the_interpreter_is_asked_for_by_name_and_never_picked() -> None:
 # In the interpreter a shorter format is rounded outside the kernels: two cases show all there is to see.
 POLICY = [
     (op, case, dtype)
-    for op in ("spatio_temporal_attention", "gated_decoder_step")
+    for op in ("spatio_temporal_attention", "gated_decoder_step", "guided_attention", "guided_decoder_step")
     for case in validation.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16, torch.float16)
     if dtype == torch.float32 or case in ("part-plain", "frame-odd", "odd")
