@@ -105,6 +105,9 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
             frames, offsets, index, *statistics = GatherCase(J=22, standardise=standardise).inputs(dtype)
             mean, std = statistics or (None, None)
             gather.gather_motions(frames, offsets, index, 100, mean, std)
+        target = torch.ones(1, 40)
+        outputs = gate.guided_decoder_step(*inputs, target)
+        gate.guided_decoder_step_backward(outputs, *inputs, target, *outputs[:3])
         label = "ceiling"
         repeat_tanh[(1,)](torch.empty(1024), 512, BLOCK=1024, APPROXIMATE=dtype != torch.float32)
     return found
@@ -145,7 +148,7 @@ def _resources(cubin: bytes) -> tuple[int, int]:
 def compiled(
     capabilities: Sequence[int] = tuple(SHARED_MEMORY),
     tables: Sequence[str] | None = None,
-    dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16),
+    dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16, torch.float16),
 ) -> Iterator[Compiled]:
     """Every different launch of every table (None: all that are listed), dtype and target."""
     for table in tables if tables is not None else [name for name in devices.tables() if name != "interpreter"]:

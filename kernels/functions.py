@@ -1,4 +1,4 @@
-"""The functions that the kernels share: tanh, scores, the softmaxes, running moments, the spatial loss.
+"""The functions that the kernels share: tanh, scores, the softmaxes, running moments, the two guided losses.
 
 Kernels are compiled for the sizes of a model (P, S, H, D) and not for those of a batch (B, T, L), which change often:
 ``do_not_specialize`` keeps Triton from compiling again where one of them is 1 or a multiple of 16.
@@ -116,6 +116,24 @@ def part_loss(  # type: ignore[no-untyped-def]
     counted = (wanted >= 0.0) & (logarithm > LOG_MIN)
     loss = tl.where(wanted >= 0.0, -tl.where(logarithm > LOG_MIN, logarithm, LOG_MIN), 0.0)
     return loss, counted, wanted > 0.0, others
+
+
+@triton.jit
+def gate_loss(logit, goal):  # type: ignore[no-untyped-def]
+    """Eq. 12 from logits: the binary cross entropy with a goal in [0, 1], 0 where it is negative (not supervised)."""
+    e = tl.exp(-tl.abs(logit))
+    # log(1 + e); the quotient takes back what rounding 1 + e did, so that a small e keeps its digits.
+    u = 1.0 + e
+    log1p = tl.where(u == 1.0, e, tl.log(u) * (e / tl.where(u == 1.0, 1.0, u - 1.0)))
+    each = (1.0 - goal) * logit - tl.minimum(logit, 0.0) + log1p
+    return tl.where(goal >= 0.0, each, 0.0)
+
+
+@triton.jit
+def gate_loss_slope(logit, goal):  # type: ignore[no-untyped-def]
+    """Derivative of ``gate_loss``, sigmoid(logit) - goal without its cancellation."""
+    slope = (1.0 - goal) / (1.0 + tl.exp(-logit)) - goal / (1.0 + tl.exp(logit))
+    return tl.where(goal >= 0.0, slope, 0.0)
 
 
 @triton.jit

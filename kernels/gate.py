@@ -5,17 +5,20 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from m2t_fast.kernels.functions import tanh
+from m2t_fast.kernels.functions import gate_loss, gate_loss_slope, tanh
 
 
 @triton.jit(do_not_specialize=["N"])
 def gate_forward(  # type: ignore[no-untyped-def]
     hidden, word, mixed_word, hidden_weight, word_weight, gate_bias, motion_product, motion_bias, language_product,
-    language_bias, mixture_input, gate, gate_logit, force_gate, N,
+    language_bias, target, mixture_input, gate, gate_logit, loss, force_gate, N,
     C: tl.constexpr, E: tl.constexpr, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
     FORCED: tl.constexpr, APPROXIMATE: tl.constexpr,
 ):  # fmt: skip
-    """Program (words of the batch): gate, its logit, and mixture_input (N, E + D + C) = [word; adaptive; hidden]."""
+    """Program (words of the batch): gate, its logit, and mixture_input (N, E + D + C) = [word; adaptive; hidden].
+
+    With target (N,), 1, 0 or -1 (not supervised) in float32, also every word's adaptive loss (N,) float32; else None.
+    """
     n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_ok = n < N
     mixture_row = (n * (E + D + C))[:, None]
@@ -40,6 +43,8 @@ def gate_forward(  # type: ignore[no-untyped-def]
         beta = 1.0 / (1.0 + tl.exp(-logit))
     tl.store(gate + n, beta.to(gate.dtype.element_ty), mask=n_ok)
     tl.store(gate_logit + n, logit.to(gate_logit.dtype.element_ty), mask=n_ok)
+    if target is not None:
+        tl.store(loss + n, gate_loss(logit, tl.load(target + n, mask=n_ok, other=-1.0)), mask=n_ok)
     for first in range(0, D, BLOCK_C):
         d = first + tl.arange(0, BLOCK_C)
         fits = n_ok[:, None] & (d < D)
@@ -55,14 +60,15 @@ def gate_forward(  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=["N"])
 def gate_backward(  # type: ignore[no-untyped-def]
     hidden, mixed_word, hidden_weight, word_weight, motion_product, motion_bias, language_product, language_bias,
-    gate, d_mixture_input, d_gate, d_gate_logit,
+    gate, gate_logit, target, d_mixture_input, d_gate, d_gate_logit, d_loss,
     mixture_input, d_motion, d_language, d_hidden, d_word, d_mixed_word, d_logit, N,
     C: tl.constexpr, E: tl.constexpr, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
     FORCED: tl.constexpr, APPROXIMATE: tl.constexpr,
 ):  # fmt: skip
     """Program (words of the batch): the mixture's input again, and the gradients before torch's products.
 
-    d_gate and d_gate_logit are None where the output was not used. A forced gate is a constant.
+    d_gate, d_gate_logit and d_loss are None where the output was not used; gate_logit and target are read for d_loss
+    (N,) float32 alone. A forced gate is a constant.
     """
     n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_ok = n < N
@@ -88,6 +94,10 @@ def gate_backward(  # type: ignore[no-untyped-def]
     total = tl.zeros([BLOCK_N], tl.float32)
     if d_gate_logit is not None:
         total += tl.load(d_gate_logit + n, mask=n_ok, other=0.0).to(tl.float32)
+    if d_loss is not None:
+        own = tl.load(gate_logit + n, mask=n_ok, other=0.0).to(tl.float32)
+        slope = gate_loss_slope(own, tl.load(target + n, mask=n_ok, other=-1.0))
+        total += slope * tl.load(d_loss + n, mask=n_ok, other=0.0)
     if not FORCED:
         if d_gate is not None:
             d_beta += tl.load(d_gate + n, mask=n_ok, other=0.0).to(tl.float32)

@@ -14,6 +14,7 @@ from unittest import mock
 import torch
 
 from m2t_fast.kernels import devices
+from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 
 CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
     "attention_forward": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
@@ -40,23 +41,26 @@ def candidates(kernel: str, kind: str) -> Iterator[dict[str, int]]:
         yield {**default, **dict(zip(axes, values, strict=True))}
 
 
-def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
-    """A call that launches each kernel, at HumanML3D's sizes and part scoring."""
-    from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
+ATTENTION = AttentionCase(B=128, T=100, L=23, S=6, H=256, D=256)
+GATE = GateCase(B=128, L=23, H=256, C=256, E=128, D=256)
+GATHER = GatherCase(B=128, T=100, J=22, motions=2_000, longest=100, standardise=False)
+"""HumanML3D's sizes and part scoring."""
+
+
+def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], Any]]:
+    """A call that launches each kernel."""
     from m2t_fast.ops.triton import attention as attention_launchers
     from m2t_fast.ops.triton import draws, gather
     from m2t_fast.ops.triton import gate as gate_launchers
 
     attention: Any = attention_launchers  # their arguments come as lists here
     gate: Any = gate_launchers
-    case = AttentionCase(B=128, T=100, L=23, S=6, H=256, D=256)
-    inputs = [x.cuda() for x in case.inputs(dtype)]
+    inputs = [x.to(device) for x in ATTENTION.inputs(dtype)]
     outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
-    step = [x.cuda() for x in GateCase(B=128, L=23, H=256, C=256, E=128, D=256).inputs(dtype)]
+    step = [x.to(device) for x in GATE.inputs(dtype)]
     made = gate.gated_decoder_step(*step, force_gate=None)
 
-    stored = GatherCase(B=128, T=100, J=22, motions=2_000, longest=100, standardise=False)
-    frames, offsets, index = (x.cuda() for x in stored.inputs(dtype))
+    frames, offsets, index = (x.to(device) for x in GATHER.inputs(dtype))
 
     def attention_forward() -> None:
         attention.spatio_temporal_attention(*inputs, scale=1.0)
@@ -70,13 +74,13 @@ def calls(dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     def gate_backward() -> None:
         gate.gated_decoder_step_backward(made, *step, *made[:2], force_gate=None)
 
-    state = torch.zeros(2, dtype=torch.int64, device="cuda")
+    state = torch.zeros(2, dtype=torch.int64, device=device)
 
     def random_draws() -> None:
         draws.random_draws(state, None, 128, 23, 128, 1 << 31, 1 << 31, 2.0, dtype)
 
     def gather_motions() -> None:
-        gather.gather_motions(frames, offsets, index, stored.T, None, None)
+        gather.gather_motions(frames, offsets, index, GATHER.T, None, None)
 
     return {
         "attention_forward": attention_forward,

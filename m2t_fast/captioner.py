@@ -48,8 +48,8 @@ class GuidedOutput(NamedTuple):
     """Scalar: eq. 11 against the tokens of the forward pass."""
     gate: Tensor
     """(B, L)."""
-    gate_logit: Tensor
-    """(B, L)."""
+    adaptive_terms: Tensor
+    """(B, L): eq. 12's term of every word, 0 where it is not supervised."""
     spatial_sums: Tensor
     """(B, L): eq. 13's terms of every word, summed over its frames and parts."""
 
@@ -130,10 +130,11 @@ class Captioner(nn.Module):
         lengths: Tensor,
         tokens: Tensor,
         draws: Draws,
+        gate_target: Tensor,
         spatial_target: Tensor,
         relative: bool = False,
     ) -> GuidedOutput:
-        """:meth:`run` with the spatial loss against (B, L, P) targets folded into the attention.
+        """:meth:`run` with the losses folded in: adaptive, against (B, L), and spatial, against (B, L, P) targets.
 
         Neither logits nor the weights of frames and parts are kept, so a backend with a kernel for it writes neither.
         """
@@ -143,9 +144,9 @@ class Captioner(nn.Module):
         context, spatial_sums = self.attention.guided(
             memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden, spatial_target
         )
-        step = self.step(context, hidden, top, word, second, None)
-        language = linear_language_loss(step.features, self.output.weight, self.output.bias, tokens[:, 1:])
-        return GuidedOutput(language, step.gate, step.gate_logit, spatial_sums)
+        features, gate, _, adaptive_terms = self.step.guided(context, hidden, top, word, second, gate_target)
+        language = linear_language_loss(features, self.output.weight, self.output.bias, tokens[:, 1:])
+        return GuidedOutput(language, gate, adaptive_terms, spatial_sums)
 
     def draw(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor
 from m2t_fast.config import PAD
 from m2t_fast.ops.checks import check_shape, wide
 from m2t_fast.ops.loss import spatial_loss
-from m2t_fast.reference.loss import spatial_terms_count
+from m2t_fast.reference.loss import adaptive_terms, spatial_terms_count
 
 __all__ = [
     "GuidedLoss",
@@ -68,12 +68,12 @@ def adaptive_loss(gate: Tensor, target: Tensor, gate_logit: Tensor | None = None
     supervised.
     """
     supervised = target >= 0
-    goal = wide(target.clamp(min=0).to(gate.dtype))
     if gate_logit is not None:
-        each = F.binary_cross_entropy_with_logits(wide(gate_logit), goal, reduction="none")
+        terms = adaptive_terms(wide(gate_logit), target)
     else:
-        each = F.binary_cross_entropy(wide(gate), goal, reduction="none")
-    return torch.where(supervised, each, 0).sum() / supervised.sum().clamp(min=1)
+        each = F.binary_cross_entropy(wide(gate), wide(target.clamp(min=0).to(gate.dtype)), reduction="none")
+        terms = torch.where(supervised, each, 0)
+    return terms.sum() / supervised.sum().clamp(min=1)
 
 
 def supervised_counts(tokens: Tensor, lengths: Tensor, gate_target: Tensor, spatial_target: Tensor) -> Tensor:
@@ -124,9 +124,10 @@ def guided_loss(
         check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, "P"), {})
         language = out.language
         spatial = sums.sum() / spatial_terms_count(spatial_target, lengths).clamp(min=1)
+        adaptive = out.adaptive_terms.sum() / (gate_target >= 0).sum().clamp(min=1)
     else:
         check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
         language = language_loss(out.logits, tokens[:, 1:])
         spatial = spatial_loss(wide(out.spatial), spatial_target, lengths)
-    adaptive = adaptive_loss(out.gate, gate_target, getattr(out, "gate_logit", None))
+        adaptive = adaptive_loss(out.gate, gate_target, getattr(out, "gate_logit", None))
     return GuidedLoss(language + lambda_spat * spatial + lambda_adapt * adaptive, language, spatial, adaptive)

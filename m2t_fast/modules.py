@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.ops import attention, encoder, gate, guided, keys
+from m2t_fast.ops import attention, encoder, gate, guided, guided_step, keys
 from m2t_fast.ops import lstm as recurrent
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
@@ -176,12 +176,16 @@ class GatedDecoderStep(nn.Module):
         force_gate: float | None,
     ) -> GateOutput:
         """See :func:`m2t_fast.ops.gated_decoder_step`."""
-        return gate.gated_decoder_step(
-            context,
-            hidden,
-            top,
-            word,
-            mixed_word,
+        return gate.gated_decoder_step(context, hidden, top, word, mixed_word, *self._weights(), force_gate)
+
+    def guided(
+        self, context: Tensor, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor, gate_target: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """With the adaptive loss of every word; see :func:`m2t_fast.ops.guided_decoder_step`."""
+        return guided_step.guided_decoder_step(context, hidden, top, word, mixed_word, *self._weights(), gate_target)
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return (
             self.gate_hidden.weight[0],
             self.gate_word.weight[0],
             (self.gate_hidden.bias + self.gate_word.bias)[0],
@@ -191,5 +195,4 @@ class GatedDecoderStep(nn.Module):
             self.language.bias,
             self.mixture.weight,
             self.mixture.bias,
-            force_gate,
         )

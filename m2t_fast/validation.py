@@ -7,6 +7,7 @@ share one scale: some are 0 by cancellation of terms as large as the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ from m2t_fast import ops, reference
 from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, GATHER_CASES, KEYS_CASES, LOSS_CASES
 from m2t_fast.ops.registry import available_backends, use_backend
 
-FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3}
+FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
 """Absolute tolerance as a share of the output's largest value."""
+DTYPES = (torch.float64, torch.float32, torch.bfloat16)
+"""What :func:`validate` compares unless told otherwise; float16 is for autocast on GPUs, whose tests take it in."""
 FACTOR, GRADIENT_FACTOR = 2.0, 3.0
 DRAWS = 6
 """Random inputs a case; the largest error over them counts on both sides: in one draw either may be small by luck."""
@@ -61,6 +64,16 @@ class _Op(NamedTuple):
     """What the op has gradients of; none for data."""
 
 
+def _few(cases: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Cases that show what folding a loss into an op changes; what the op itself does, its own rows show."""
+    return {name: case for name, case in cases.items() if name.endswith(names)}
+
+
+def _targets(like: Tensor, *shape: int) -> Tensor:
+    """1, 0 and -1 (not supervised) in turn, where ``like`` is."""
+    return torch.arange(math.prod(shape), device=like.device).view(shape) % 3 - 1
+
+
 OPS: dict[str, _Op] = {
     "spatio_temporal_attention": _Op(
         ATTENTION_CASES,
@@ -72,6 +85,18 @@ OPS: dict[str, _Op] = {
         GATE_CASES,
         lambda module, case: module.gated_decoder_step,
         reference.GateOutput._fields,
+        _GATE_INPUTS,
+    ),
+    "guided_attention": _Op(
+        _few(ATTENTION_CASES, "plain", "one-frame", "scaled", "no-words", "strided"),
+        lambda module, case: lambda *x: module.guided_attention(*x, _targets(x[0], case.B, case.L, case.P), case.scale),
+        ("context", "loss"),
+        _ATTENTION_INPUTS,
+    ),
+    "guided_decoder_step": _Op(
+        _few(GATE_CASES, "plain", "odd", "no-words", "strided"),
+        lambda module, case: lambda *x: module.guided_decoder_step(*x, _targets(x[0], case.B, case.L)),
+        (*reference.GateOutput._fields, "loss"),
         _GATE_INPUTS,
     ),
     "part_encoder": _Op(
@@ -102,7 +127,7 @@ OPS: dict[str, _Op] = {
 
 
 def validate(
-    backends: Sequence[str] | None = None, dtypes: Sequence[torch.dtype] = tuple(FLOOR), device: str = "cpu"
+    backends: Sequence[str] | None = None, dtypes: Sequence[torch.dtype] = DTYPES, device: str = "cpu"
 ) -> Iterator[Row]:
     """A row for every op, case, backend (None: all that can run here) and dtype."""
     for name, op in OPS.items():

@@ -7,6 +7,7 @@ from m2t_fast.ops.encoder import part_encoder
 from m2t_fast.ops.gate import GateOutput, gated_decoder_step
 from m2t_fast.ops.gather import gather_motions
 from m2t_fast.ops.guided import guided_attention
+from m2t_fast.ops.guided_step import guided_decoder_step
 from m2t_fast.ops.keys import attention_keys
 from m2t_fast.ops.loss import spatial_loss
 from m2t_fast.ops.registry import available_backends, use_backend
@@ -22,6 +23,7 @@ __all__ = [
     "gated_decoder_step",
     "gather_motions",
     "guided_attention",
+    "guided_decoder_step",
     "part_encoder",
     "random_draws",
     "sample_words",

@@ -14,11 +14,12 @@ NAME = "guided_attention"
 
 def is_fused(parts: Tensor) -> bool:
     """Whether the backend in use has a kernel for this op; elsewhere it is the attention followed by the loss."""
-    return _is_fused(parts, chosen_backend())
+    return fused(NAME, parts, chosen_backend())
 
 
-def _is_fused(parts: Tensor, backend: str) -> bool:
-    return parts.dtype != torch.float64 and resolve(NAME, backend, parts.device.type) != "reference"
+def fused(op: str, tensor: Tensor, backend: str) -> bool:
+    """Whether the backend has a kernel for a guided ``op`` on such tensors."""
+    return tensor.dtype != torch.float64 and resolve(op, backend, tensor.device.type) != "reference"
 
 
 def guided_attention(
@@ -82,7 +83,7 @@ def _forward(
         parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight,
         spatial_bias,
     )  # fmt: skip
-    if _is_fused(parts, backend):
+    if fused(NAME, parts, backend):
         return implementation(NAME, backend, parts)(*inputs, lengths, spatial_target, scale)
     run = implementation("spatio_temporal_attention", backend, parts)
     context, _, spatial, _, _ = run(*inputs, lengths, scale)
@@ -95,8 +96,7 @@ def _(
     lengths, spatial_target, scale, backend,
 ):  # fmt: skip
     batch, words, _ = temporal_query.shape
-    wide = torch.promote_types(parts.dtype, torch.float32)
-    return parts.new_empty(batch, words, parts.shape[3]), parts.new_empty(batch, words, dtype=wide)
+    return parts.new_empty(batch, words, parts.shape[3]), wide(parts.new_empty(batch, words))
 
 
 @torch.library.custom_op("m2t_fast::guided_attention_backward", mutates_args=())
@@ -120,17 +120,19 @@ def _backward(
         parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight,
         spatial_bias,
     )  # fmt: skip
-    if _is_fused(parts, backend):
+    if fused(NAME, parts, backend):
         run = implementation(NAME, backend, parts, "_backward")
         return run((grad_context, grad_loss), *inputs, lengths, spatial_target, scale)
-    run = implementation("spatio_temporal_attention", backend, parts)
-    _, _, spatial, mean, std = run(*inputs, lengths, scale)
+    # 1 / alpha meets alpha again in the softmax's gradient: a short format would have rounded it in between.
+    exact = [wide(x) for x in inputs]
+    run = implementation("spatio_temporal_attention", backend, exact[0])
+    _, _, spatial, mean, std = run(*exact, lengths, scale)
     grad_spatial = None
     if grad_loss is not None:
-        gradient = spatial_terms_gradient(wide(spatial), spatial_target, lengths)
-        grad_spatial = (gradient * grad_loss[:, :, None, None]).to(spatial.dtype)
-    run = implementation("spatio_temporal_attention", backend, parts, "_backward")
-    return run((grad_context, None, grad_spatial, None, None), *inputs, lengths, mean, std, scale)
+        grad_spatial = spatial_terms_gradient(spatial, spatial_target, lengths) * grad_loss[:, :, None, None]
+    grads = (None if grad_context is None else wide(grad_context), None, grad_spatial, None, None)
+    run = implementation("spatio_temporal_attention", backend, exact[0], "_backward")
+    return tuple(x.to(parts.dtype) for x in run(grads, *exact, lengths, mean, std, scale))
 
 
 @_backward.register_fake

@@ -5,7 +5,7 @@ from m2t_fast.reference.draws import DrawsOutput, random_draws
 from m2t_fast.reference.encoder import part_encoder
 from m2t_fast.reference.gate import GateOutput, gated_decoder_step
 from m2t_fast.reference.gather import gather_motions
-from m2t_fast.reference.guided import guided_attention
+from m2t_fast.reference.guided import guided_attention, guided_decoder_step
 from m2t_fast.reference.loss import spatial_loss
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "gated_decoder_step",
     "gather_motions",
     "guided_attention",
+    "guided_decoder_step",
     "part_encoder",
     "random_draws",
     "spatial_loss",

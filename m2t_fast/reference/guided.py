@@ -1,4 +1,4 @@
-"""Attention with its spatial loss in plain PyTorch (eq. 2-6, 8 and 13)."""
+"""Attention and gated step, each with its guided loss, in plain PyTorch (eq. 2-9, 12 and 13)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from m2t_fast.reference.attention import spatio_temporal_attention
-from m2t_fast.reference.loss import spatial_terms
+from m2t_fast.reference.gate import gated_decoder_step
+from m2t_fast.reference.loss import adaptive_terms, spatial_terms
 
 
 def guided_attention(
@@ -44,3 +45,48 @@ def guided_attention(
     )
     wide = out.spatial.to(torch.promote_types(out.spatial.dtype, torch.float32))
     return out.context, spatial_terms(wide, spatial_target, lengths).sum(dim=(2, 3))
+
+
+def guided_decoder_step(
+    context: Tensor,
+    hidden: Tensor,
+    top: Tensor,
+    word: Tensor,
+    mixed_word: Tensor,
+    gate_hidden_weight: Tensor,
+    gate_word_weight: Tensor,
+    gate_bias: Tensor,
+    context_weight: Tensor,
+    context_bias: Tensor,
+    language_weight: Tensor,
+    language_bias: Tensor,
+    mixture_weight: Tensor,
+    mixture_bias: Tensor,
+    gate_target: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gated step of a guided training step, with the adaptive loss of every word.
+
+    Args:
+        gate_target: (...): 1 motion word, 0 other word, -1 unsupervised. The others as in ``gated_decoder_step``.
+
+    Returns:
+        features, gate and gate logit as there, and (...) in float32 at least :func:`adaptive_terms` of the logit.
+    """
+    out = gated_decoder_step(
+        context,
+        hidden,
+        top,
+        word,
+        mixed_word,
+        gate_hidden_weight,
+        gate_word_weight,
+        gate_bias,
+        context_weight,
+        context_bias,
+        language_weight,
+        language_bias,
+        mixture_weight,
+        mixture_bias,
+    )
+    wide = out.gate_logit.to(torch.promote_types(out.gate_logit.dtype, torch.float32))
+    return *out, adaptive_terms(wide, gate_target)

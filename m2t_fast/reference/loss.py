@@ -1,14 +1,33 @@
-"""The spatial attention loss in plain PyTorch (eq. 13)."""
+"""The guided losses of gate and spatial attention in plain PyTorch (eq. 12 and 13)."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from m2t_fast.config import LOG_MIN
 from m2t_fast.reference.encoder import valid_frames
+
+
+def adaptive_terms(gate_logit: Tensor, target: Tensor) -> Tensor:
+    """The terms of eq. 12, shaped as both: binary cross entropy of the gate with 1, 0 or -1 (unsupervised, term 0).
+
+    From the gate's logit, exact where the gate rounds to 0 or 1.
+    """
+    goal = target.clamp(min=0).to(gate_logit.dtype)
+    each = F.binary_cross_entropy_with_logits(gate_logit, goal, reduction="none")
+    return torch.where(target >= 0, each, 0)
+
+
+def adaptive_terms_gradient(gate_logit: Tensor, target: Tensor) -> Tensor:
+    """Gradient of the sum of :func:`adaptive_terms` with respect to ``gate_logit``."""
+    goal = target.clamp(min=0).to(gate_logit.dtype)
+    # sigmoid(logit) - goal, without its cancellation.
+    slope = (1 - goal) * torch.sigmoid(gate_logit) - goal * torch.sigmoid(-gate_logit)
+    return torch.where(target >= 0, slope, 0)
 
 
 def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:

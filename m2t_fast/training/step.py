@@ -28,12 +28,15 @@ def guided_losses(
 
     Args:
         relative: the motions are as a ``ResidentSplit`` gives them.
-        fused: the attention's backend folds the spatial loss into it. Nobody reads the attention here: it need not be
+        fused: the backend folds the losses into attention and gate. Nobody reads the attention here: it need not be
             written.
     """
     inputs = (batch.motion, batch.lengths, batch.tokens, draws)
     out: CaptionerOutput | GuidedOutput
-    out = model.run_guided(*inputs, batch.spatial_target, relative) if fused else model.run(*inputs, relative)
+    if fused:
+        out = model.run_guided(*inputs, batch.gate_target, batch.spatial_target, relative)
+    else:
+        out = model.run(*inputs, relative)
     targets = (batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
     return guided_loss(out, *targets, settings.lambda_spat, settings.lambda_adapt)
 

@@ -114,10 +114,9 @@ def test_the_model_reads_the_same(dataset: MotionDataset, backend: str, scoring:
         draws = model.draw(4, absolute.gate_target.shape[1], 0.5, torch.Generator().manual_seed(1))
         for batch, flag in ((absolute, False), (relative, True)):
             model.zero_grad()
-            out = model.run(batch.motion, batch.lengths, batch.tokens, draws, relative=flag)
-            guided = model.run_guided(
-                batch.motion, batch.lengths, batch.tokens, draws, batch.spatial_target, relative=flag
-            )
+            inputs = batch.motion, batch.lengths, batch.tokens, draws
+            out = model.run(*inputs, relative=flag)
+            guided = model.run_guided(*inputs, batch.gate_target, batch.spatial_target, relative=flag)
             loss = guided_loss(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
             loss.total.backward()
             found.append([out.logits, *guided, *loss, *(p.grad for p in model.parameters())])

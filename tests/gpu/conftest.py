@@ -17,7 +17,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = why_unavailable("triton")
     if reason is None and not torch.cuda.is_available():
         reason = "no CUDA device"
-    if reason is not None:
-        for item in items:
-            if "gpu" in item.path.parent.name:
-                item.add_marker(pytest.mark.skip(reason=f"backend triton on a GPU: {reason}"))
+    ours = [item for item in items if item.path.parent.name == "gpu"]
+    for item in ours:
+        # cuDNN's LSTM says so where it finds weights in several pieces, as under autocast.
+        item.add_marker(pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous"))
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=f"backend triton on a GPU: {reason}"))

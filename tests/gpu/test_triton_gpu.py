@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,18 +10,25 @@ import torch
 from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
+from m2t_fast.captioner import Draws
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops import attention
 from m2t_fast.ops.cases import AttentionCase, GateCase
 from m2t_fast.random import Counter
 
-# Every new width is compiled: bfloat16 in the cases that show what it does.
+# Every new width is compiled: the shorter formats in the cases that show what they do.
 POLICY = [
     (op, case, dtype)
-    for op in ("spatio_temporal_attention", "gated_decoder_step", "gather_motions")
+    for op in (
+        "spatio_temporal_attention",
+        "gated_decoder_step",
+        "guided_attention",
+        "guided_decoder_step",
+        "gather_motions",
+    )
     for case in validation.OPS[op].cases
-    for dtype in (torch.float32, torch.bfloat16)
-    if dtype == torch.float32 or case in ("part-plain", "frame-odd", "part-long-sharp", "odd")
+    for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    if dtype == torch.float32 or case in ("part-plain", "frame-plain", "frame-odd", "part-long-sharp", "odd")
 ]
 MEDIUM = dict(B=8, T=97, L=21, H=128, D=128)
 
@@ -45,6 +53,11 @@ def results(function: Callable, inputs: list[Tensor]) -> list[Tensor]:
     return [*(o.detach() for o in outputs), *torch.autograd.grad(total, wanted)]
 
 
+def goals(*shape: int) -> Tensor:
+    """Targets of 1, 0 and -1 in turn."""
+    return (torch.arange(math.prod(shape), device="cuda").view(shape) % 3 - 1).float()
+
+
 def equal(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
@@ -55,16 +68,23 @@ def test_policy(op: str, case: str, dtype: torch.dtype) -> None:
     assert row.passed, row
 
 
-@pytest.mark.parametrize("S", [1, 6])
-@pytest.mark.parametrize("op", ["attention", "guided", "gate"])
-def test_a_thousand_runs_give_equal_bits_from_poisoned_memory(op: str, S: int) -> None:
-    case = AttentionCase(S=S, **MEDIUM)
-    functions = {
-        "attention": (lambda *x: attention.unchecked(*x, 1.0), on_gpu(case)),
-        "guided": (lambda *x: ops.guided_attention(*x, torch.ones(8, 21, 6, device="cuda")), on_gpu(case)),
-        "gate": (ops.gated_decoder_step, on_gpu(GateCase(B=8, L=21, H=128, C=128, E=64, D=128))),
-    }
-    function, inputs = functions[op]
+REPEATED = {
+    "attention, frame": (AttentionCase(S=1, **MEDIUM), lambda *x: attention.unchecked(*x, 1.0)),
+    "attention, part": (AttentionCase(S=6, **MEDIUM), lambda *x: attention.unchecked(*x, 1.0)),
+    "guided attention, frame": (AttentionCase(S=1, **MEDIUM), lambda *x: ops.guided_attention(*x, goals(8, 21, 6))),
+    "guided attention, part": (AttentionCase(S=6, **MEDIUM), lambda *x: ops.guided_attention(*x, goals(8, 21, 6))),
+    "gate": (GateCase(B=8, L=21, H=128, C=128, E=64, D=128), ops.gated_decoder_step),
+    "guided gate": (
+        GateCase(B=8, L=21, H=128, C=128, E=64, D=128),
+        lambda *x: ops.guided_decoder_step(*x, goals(8, 21)),
+    ),
+}
+
+
+@pytest.mark.parametrize("op", REPEATED)
+def test_a_thousand_runs_give_equal_bits_from_poisoned_memory(op: str) -> None:
+    case, function = REPEATED[op]
+    inputs = on_gpu(case)
     expected = results(function, inputs)
     assert all(x.isfinite().all() for x in expected)
     before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
@@ -136,11 +156,79 @@ def test_a_captured_graph() -> None:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         found = results(ops.spatio_temporal_attention, inputs)
-    for x in found:
-        x.zero_()
-    graph.replay()
-    torch.cuda.synchronize()
-    assert equal(found, expected)
+    for _ in range(3):
+        for x in found:
+            x.zero_()
+        graph.replay()
+        torch.cuda.synchronize()
+        assert equal(found, expected)
+
+
+@pytest.mark.parametrize("scoring", ["part", "frame"])
+def test_a_captured_training_step(scoring: str) -> None:
+    """Forward with folded losses, backward, clipping and AdamW in one graph: four steps of it are four plain steps."""
+    torch.manual_seed(0)
+    model = Captioner(CaptionerConfig.kit(vocab_size=30, scoring=scoring, dropout=0.0)).cuda()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, capturable=True)
+    motion, lengths = torch.randn(4, 30, 21, 3, device="cuda"), torch.tensor([30, 9, 1, 20], device="cuda")
+    tokens = torch.randint(2, 30, (4, 8), device="cuda")
+    gate_target, spatial_target = goals(4, 7), goals(4, 7, 6)
+
+    def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        out = model.run_guided(motion, lengths, tokens, Draws(None, None), gate_target, spatial_target)
+        loss = guided_loss(out, tokens, lengths, gate_target, spatial_target).total
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.detach()
+
+    begin = [p.detach().clone() for p in model.parameters()]
+
+    def start_again() -> None:
+        with torch.no_grad():
+            for parameter, value in zip(model.parameters(), begin, strict=True):
+                parameter.copy_(value)
+            for state in optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
+
+    # Away from the default stream, as capture wants it; this also compiles the kernels.
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+        start_again()
+        losses = [float(step()) for _ in range(4)]
+        weights = [p.detach().clone() for p in model.parameters()]
+        start_again()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.cuda.graph(graph):
+        loss = step()
+    start_again()
+    found = []
+    for _ in range(4):
+        graph.replay()
+        found.append(float(loss))
+    assert found == pytest.approx(losses, rel=1e-5) and losses[3] < losses[0]
+    for parameter, expected in zip(model.parameters(), weights, strict=True):
+        torch.testing.assert_close(parameter.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_the_ops_take_the_dtype_of_autocast(dtype: torch.dtype) -> None:
+    inputs, step = on_gpu(AttentionCase(S=6, **MEDIUM)), on_gpu(GateCase())
+    short = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
+    with torch.autocast("cuda", dtype=dtype):
+        found = results(ops.spatio_temporal_attention, inputs)
+        context, loss = ops.guided_attention(*inputs, goals(8, 21, 6))
+        features, *_, terms = ops.guided_decoder_step(*step, goals(2, 5))
+    expected = results(ops.spatio_temporal_attention, short)
+    assert all(x.dtype == dtype for x in found[:5]) and equal(found[:5], expected[:5])
+    assert all(x.dtype == torch.float32 for x in found[5:])  # the gradients' is the inputs'
+    assert context.dtype == features.dtype == dtype and loss.dtype == terms.dtype == torch.float32
 
 
 @pytest.mark.parametrize("seed", [3, 2**64 - 5])
@@ -180,10 +268,18 @@ def test_a_compiled_training_step_under_autocast(scoring: str, dtype: torch.dtyp
     tokens = torch.randint(2, 30, (4, 8), device="cuda")
     gate_target, spatial_target = torch.ones(4, 7, device="cuda"), torch.ones(4, 7, 6, device="cuda")
     found = []
-    for function, enabled in ((model, False), (torch.compile(model, fullgraph=True), True)):
+
+    def guided() -> tuple[Tensor, ...]:
+        return model.run_guided(motion, lengths, tokens, Draws(None, None), gate_target, spatial_target)
+
+    def plain() -> tuple[Tensor, ...]:
+        return model(motion, lengths, tokens)
+
+    run = guided if scoring == "part" else plain
+    for function, enabled in ((run, False), (torch.compile(run, fullgraph=True), True)):
         model.zero_grad()
         with torch.autocast("cuda", dtype=dtype, enabled=enabled):
-            out = function(motion, lengths, tokens)
+            out = function()
         loss = guided_loss(out, tokens, lengths, gate_target, spatial_target).total
         loss.backward()
         found.append((float(loss), [p.grad for p in model.parameters()]))

@@ -1,4 +1,4 @@
-"""The attention with its spatial loss: the same as attention, then loss, on every backend and in training."""
+"""Attention and gated step with their losses: the same as op, then loss, on every backend and in training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend
-from m2t_fast.losses import guided_loss
-from m2t_fast.ops.cases import AttentionCase
+from m2t_fast.losses import adaptive_loss, guided_loss
+from m2t_fast.ops.cases import AttentionCase, GateCase
 
 
 def results(function, inputs, target):
@@ -33,6 +33,41 @@ def test_values_and_gradients(S, spread, backend):
         torch.testing.assert_close(a, e, rtol=1e-9, atol=1e-10)
 
 
+def gate_results(function, inputs, target, outputs=range(4)):
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    out = function(*leaves, target)
+    sum((out[i].square() * torch.arange(1, out[i].shape[1] + 1).view(-1, *[1] * (out[i].dim() - 2))).sum()
+        for i in outputs).backward()  # fmt: skip
+    return [*(x.detach() for x in out), *(torch.zeros_like(x) if x.grad is None else x.grad for x in leaves)]
+
+
+@pytest.mark.parametrize("outputs", [range(4), [3], [0, 3], [0], [1, 2]], ids=str)
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_the_gated_step_with_its_loss(spread, outputs, backend):
+    inputs = GateCase(B=3).inputs()
+    inputs[5] *= spread  # 100: gates that round to 0 and 1
+    expected = gate_results(reference.guided_decoder_step, inputs, targets(3, 5), outputs)
+    with use_backend(backend):
+        actual = gate_results(ops.guided_decoder_step, inputs, targets(3, 5), outputs)
+    for a, e in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, e, rtol=1e-9, atol=1e-10)
+
+
+def test_the_adaptive_terms_are_those_of_the_loss():
+    gate = reference.gated_decoder_step(*GateCase(B=3).inputs())
+    *_, terms = reference.guided_decoder_step(*GateCase(B=3).inputs(), targets(3, 5))
+    supervised = targets(3, 5) >= 0
+    assert not terms[~supervised].any() and terms[supervised].all()
+    mean = terms.sum() / supervised.sum()
+    torch.testing.assert_close(mean, adaptive_loss(gate.gate, targets(3, 5), gate.gate_logit), rtol=1e-12, atol=0)
+    torch.testing.assert_close(mean, adaptive_loss(gate.gate, targets(3, 5)), rtol=1e-9, atol=0)
+
+
+def test_opcheck_of_the_gated_step(backend):
+    inputs = [x.requires_grad_() for x in GateCase().inputs()]
+    torch.library.opcheck(torch.ops.m2t_fast.guided_decoder_step, (*inputs, targets(2, 5), backend))
+
+
 def test_opcheck(backend):
     inputs = [x.requires_grad_() for x in AttentionCase(S=6).inputs()[:8]]
     lengths = AttentionCase(S=6).inputs()[8]
@@ -42,6 +77,8 @@ def test_opcheck(backend):
 def test_a_wrong_target_is_refused_by_name():
     with pytest.raises(ValueError, match=r"spatial_target has shape \(2, 5\), expected \(2, 5, 6\)"):
         ops.guided_attention(*AttentionCase().inputs(), targets(2, 5))
+    with pytest.raises(ValueError, match=r"gate_target has shape \(2, 6\), expected \(2, 5\)"):
+        ops.guided_decoder_step(*GateCase().inputs(), targets(2, 6))
 
 
 @pytest.mark.parametrize("scoring", ["part", "frame"])
@@ -55,7 +92,7 @@ def test_a_guided_step_has_the_losses_and_gradients_of_a_plain_one(scoring):
     found = []
     for out in (
         model.run(motion, lengths, tokens, draws),
-        model.run_guided(motion, lengths, tokens, draws, target),
+        model.run_guided(motion, lengths, tokens, draws, gate_target, target),
     ):
         model.zero_grad()
         loss = guided_loss(out, tokens, lengths, gate_target, target)

@@ -27,12 +27,18 @@ def why_not() -> str | None:
 @pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 @pytest.mark.parametrize(
     ("file", "chosen"),
-    [("triton/interpreted_kernels.py", ""), ("ops/test_autocast.py", "triton"), ("ops/test_draws.py", "triton")],
-    ids=["kernels", "autocast", "draws"],
+    [
+        ("triton/interpreted_kernels.py", ""),
+        ("ops/test_autocast.py", "triton"),
+        ("ops/test_draws.py", "triton"),
+        ("triton/interpreted_benchmarks.py", ""),
+    ],
+    ids=["kernels", "autocast", "draws", "benchmarks"],
 )
 def test_in_the_interpreter(file: str, chosen: str) -> None:
     path = Path(__file__).parents[1] / file
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    paths = [str(Path(__file__).parents[2] / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
     command = [
         sys.executable,
         "-W",

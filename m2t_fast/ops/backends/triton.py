@@ -41,12 +41,15 @@ if why_unavailable() is None:  # elsewhere the kernels cannot even be imported
     random_draws = _or_reference(draws.random_draws, reference.random_draws)
     gather_motions = _or_reference(gather.gather_motions, reference.gather_motions)
     guided_attention, guided_attention_backward = attention.guided_attention, attention.guided_attention_backward
+    guided_decoder_step, guided_decoder_step_backward = gate.guided_decoder_step, gate.guided_decoder_step_backward
     __all__ += [
         "gated_decoder_step",
         "gated_decoder_step_backward",
         "gather_motions",
         "guided_attention",
         "guided_attention_backward",
+        "guided_decoder_step",
+        "guided_decoder_step_backward",
         "random_draws",
         "spatio_temporal_attention",
         "spatio_temporal_attention_backward",

@@ -11,7 +11,7 @@ from torch import Tensor
 from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.kernels.attention import attention_forward
 from m2t_fast.kernels.attention_backward import key_gradient, query_gradient, score_tiles, word_gradient
-from m2t_fast.ops.triton.launch import approximate, configuration, on_device, power_of_2, ready, stored
+from m2t_fast.ops.triton.launch import approximate, configuration, float_target, on_device, power_of_2, ready, stored
 
 LARGEST_BLOCK_H = 256
 """Features of a part that one program sums; a longer part is shared by several, which score the frames each."""
@@ -149,7 +149,7 @@ def _forward(
         attention_forward[grid](
             *(ready(x) for x in inputs),
             lengths.contiguous(),
-            _float_target(target),
+            float_target(target),
             *outputs,
             loss,
             frames,
@@ -198,7 +198,7 @@ def _backward(
             spatial,
             bias,
             lengths,
-            None if d_loss is None else _float_target(target),
+            None if d_loss is None else float_target(target),
             d_weights,
             *others,
             None if d_loss is None else d_loss.float().contiguous(),
@@ -217,18 +217,14 @@ def _backward(
             LOG_MIN=LOG_MIN,
             **blocks,
         )
-        d_parts = torch.zeros_like(parts)
-        if weights is not None and d_context is not None:
+        if weights is None or d_context is None:
+            d_parts = torch.zeros_like(parts)
+        else:
             d_parts = torch.bmm(weights.transpose(1, 2), d_context).view(parts.shape)
         ours = _score_gradient(temporal_keys, temporal_query, temporal_weight[None], lengths, d_temporal)
         theirs = _score_gradient(spatial_keys, spatial_query, spatial_weight, lengths, d_spatial)
     gradients = (d_parts, ours[0], theirs[0], ours[1], theirs[1], ours[2][0], theirs[2], d_bias.sum(0))
     return tuple(x.to(dtype) for x in gradients)
-
-
-def _float_target(target: Tensor | None) -> Tensor | None:
-    """Targets as the kernels compare them: 1, 0 or -1 in float32."""
-    return None if target is None else target.float().contiguous()
 
 
 def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor | None]:

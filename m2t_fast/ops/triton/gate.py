@@ -1,4 +1,4 @@
-"""Launches ``gated_decoder_step`` and its gradient: the products are torch's, what lies between them is one kernel."""
+"""Launches the gated decoder step and its gradient: the products are torch's, what lies between them is one kernel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.kernels.gate import bias_tanh, gate_backward, gate_forward, tanh_gradient
-from m2t_fast.ops.triton.launch import approximate, configuration, on_device, power_of_2, ready
+from m2t_fast.ops.triton.launch import approximate, configuration, float_target, on_device, power_of_2, ready
 
 
 def gated_decoder_step(
@@ -28,7 +28,41 @@ def gated_decoder_step(
     mixture_bias: Tensor,
     force_gate: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, gate and gate logit of ``ops.gated_decoder_step``: torch's products, and what lies between them."""
+    """Features, gate and gate logit of ``ops.gated_decoder_step``."""
+    inputs = [context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias]
+    weights = [context_weight, context_bias, language_weight, language_bias, mixture_weight, mixture_bias]
+    return _forward([*inputs, *weights], force_gate)
+
+
+def guided_decoder_step(
+    context: Tensor,
+    hidden: Tensor,
+    top: Tensor,
+    word: Tensor,
+    mixed_word: Tensor,
+    gate_hidden_weight: Tensor,
+    gate_word_weight: Tensor,
+    gate_bias: Tensor,
+    context_weight: Tensor,
+    context_bias: Tensor,
+    language_weight: Tensor,
+    language_bias: Tensor,
+    mixture_weight: Tensor,
+    mixture_bias: Tensor,
+    gate_target: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features, gate, gate logit and adaptive loss of ``ops.guided_decoder_step``."""
+    inputs = [context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias]
+    weights = [context_weight, context_bias, language_weight, language_bias, mixture_weight, mixture_bias]
+    loss = context.new_empty(context.shape[:2], dtype=torch.float32)
+    return *_forward([*inputs, *weights], None, gate_target, loss), loss
+
+
+def _forward(
+    tensors: list[Tensor], force_gate: float | None, target: Tensor | None = None, loss: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias, *weights = tensors
+    context_weight, context_bias, language_weight, language_bias, mixture_weight, mixture_bias = weights
     lead, dtype = context.shape[:-1], context.dtype
     context, top, context_weight, language_weight, mixture_weight, mixture_bias = (
         ready(x) for x in (context, top, context_weight, language_weight, mixture_weight, mixture_bias)
@@ -47,9 +81,11 @@ def gated_decoder_step(
             ready(context_bias),
             language,
             ready(language_bias),
+            float_target(target),
             mixture_input,
             gate,
             logit,
+            loss,
             0.0 if force_gate is None else force_gate,
             len(motion),
             FORCED=force_gate is not None,
@@ -91,6 +127,49 @@ def gated_decoder_step_backward(
     force_gate: float | None,
 ) -> tuple[Tensor, ...]:
     """Gradients of the fourteen inputs, from the gradients of features, gate and gate logit (None: not used)."""
+    inputs = [context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias]
+    weights = [context_weight, context_bias, language_weight, language_bias, mixture_weight, mixture_bias]
+    return _backward((*grads, None), [*inputs, *weights], features, gate, None, None, force_gate)
+
+
+def guided_decoder_step_backward(
+    grads: tuple[Tensor | None, ...],
+    context: Tensor,
+    hidden: Tensor,
+    top: Tensor,
+    word: Tensor,
+    mixed_word: Tensor,
+    gate_hidden_weight: Tensor,
+    gate_word_weight: Tensor,
+    gate_bias: Tensor,
+    context_weight: Tensor,
+    context_bias: Tensor,
+    language_weight: Tensor,
+    language_bias: Tensor,
+    mixture_weight: Tensor,
+    mixture_bias: Tensor,
+    gate_target: Tensor,
+    features: Tensor,
+    gate: Tensor,
+    gate_logit: Tensor,
+) -> tuple[Tensor, ...]:
+    """Gradients of the fourteen float inputs, from those of the four outputs (None: not used)."""
+    inputs = [context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias]
+    weights = [context_weight, context_bias, language_weight, language_bias, mixture_weight, mixture_bias]
+    return _backward(grads, [*inputs, *weights], features, gate, gate_logit, gate_target, None)
+
+
+def _backward(
+    grads: tuple[Tensor | None, ...],
+    tensors: list[Tensor],
+    features: Tensor,
+    gate: Tensor,
+    gate_logit: Tensor | None,
+    target: Tensor | None,
+    force_gate: float | None,
+) -> tuple[Tensor, ...]:
+    context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, _, *weights = tensors
+    context_weight, context_bias, language_weight, language_bias, mixture_weight, _ = weights
     shape, dtype = context.shape, context.dtype
     context, hidden, top, word, mixed_word, context_weight, language_weight, mixture_weight, features, gate = (
         ready(x)
@@ -107,10 +186,15 @@ def gated_decoder_step_backward(
             gate,
         )
     )
-    d_features, d_gate, d_gate_logit = (x if x is None else ready(x) for x in grads)
+    d_features, d_gate, d_gate_logit = (x if x is None else ready(x) for x in grads[:3])
+    d_loss = grads[3]
+    if d_loss is None or gate_logit is None:
+        logit = goal = d_loss = None
+    else:
+        logit, goal, d_loss = ready(gate_logit), float_target(target), d_loss.float().contiguous()
     rows, top_rows, features = context.flatten(0, 1), top.flatten(0, 1), features.flatten(0, 1)
     motion, language = rows @ context_weight.T, top_rows @ language_weight.T
-    d_mixture = torch.zeros_like(features)
+    d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
     d_motion, d_language = torch.empty_like(motion), torch.empty_like(language)
     d_hidden, d_word, d_mixed_word, d_logit = (torch.empty_like(x) for x in (hidden, word, mixed_word, gate))
     with on_device(context):
@@ -133,9 +217,12 @@ def gated_decoder_step_backward(
                 language,
                 ready(language_bias),
                 gate,
+                logit,
+                goal,
                 d_mixture_input,
                 d_gate,
                 d_gate_logit,
+                d_loss,
                 mixture_input,
                 d_motion,
                 d_language,

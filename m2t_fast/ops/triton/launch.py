@@ -71,6 +71,11 @@ def ready(tensor: Tensor) -> Tensor:
     return tensor.to(stored(tensor)).contiguous()
 
 
+def float_target(target: Tensor | None) -> Tensor | None:
+    """Targets as the kernels compare them: 1, 0 or -1 in float32."""
+    return None if target is None else target.float().contiguous()
+
+
 def stored(tensor: Tensor) -> torch.dtype:
     """The dtype in which a kernel reads and writes: the tensor's own, in the interpreter float32.
 
