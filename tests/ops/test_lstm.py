@@ -1,4 +1,4 @@
-"""cuDNN's LSTM as an op, with torch's LSTM on the CPU standing in for cuDNN: gradients, TF32, calls as torch has them."""
+"""cuDNN's LSTM as an op, with torch's on the CPU in its place: gradients, TF32, calls as torch has them."""
 
 from __future__ import annotations
 
