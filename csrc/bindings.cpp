@@ -16,6 +16,9 @@
 #include "cpu/gate.h"
 #include "cpu/pack_ragged.h"
 #include "cpu/spatial_loss.h"
+#if defined(M2T_CUDA_TARGETS)
+#include "cuda/bindings.h"
+#endif
 
 namespace py = pybind11;
 
@@ -40,6 +43,10 @@ py::dict build_info() {
     info["compiler"] = m2t::compiler_version();
     info["openmp"] = m2t::built_with_openmp();
     info["cpu"] = m2t::cpu_features();
+#if defined(M2T_CUDA_TARGETS)
+    info["cuda"] = M2T_CUDA_RELEASE;
+    info["cuda_targets"] = M2T_CUDA_TARGETS;
+#endif
     return info;
 }
 
@@ -58,4 +65,8 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     m2t::bind_encoder(module);
     m2t::bind_gate(module);
     m2t::bind_spatial_loss(module);
+#if defined(M2T_CUDA_TARGETS)
+    py::module_ cuda = module.def_submodule("cuda", "Kernels for CUDA devices; addresses are the device's.");
+    m2t::cuda::bind_all(cuda);
+#endif
 }
