@@ -135,25 +135,25 @@ def find_cuda() -> tuple[str, tuple[str, str, Path] | None]:
     return f"{nvcc} comes without libcudart_static.a", None
 
 
-# Several files at a time: as many as there are processors, or as this variable says.
-ParallelCompile("M2T_FAST_BUILD_JOBS", default=0).install()
-
-setup(
-    packages=[
-        *find_packages(include=["m2t_fast", "m2t_fast.*"]),
-        "m2t_fast.kernels",
-        *(f"m2t_fast.kernels.{package}" for package in find_packages("kernels")),
-    ],
-    package_dir={"m2t_fast.kernels": "kernels"},
-    package_data={"": ["py.typed", "*.json", "*.txt", "*.html", "*.css", "*.js"]},
-    ext_modules=[
-        Pybind11Extension(
-            "m2t_fast._native",
-            sources=["csrc/bindings.cpp", *files("common/*.cpp"), *files("cpu/*.cpp")],
-            depends=files("**/*.h"),
-            include_dirs=["csrc"],
-            cxx_std=17,
-        )
-    ],
-    cmdclass={"build_ext": BuildNative},
-)
+if __name__ == "__main__":
+    # Several files at a time: as many as there are processors, or as this variable says.
+    ParallelCompile("M2T_FAST_BUILD_JOBS", default=0).install()
+    setup(
+        packages=[
+            *find_packages(include=["m2t_fast", "m2t_fast.*"]),
+            "m2t_fast.kernels",
+            *(f"m2t_fast.kernels.{package}" for package in find_packages("kernels")),
+        ],
+        package_dir={"m2t_fast.kernels": "kernels"},
+        package_data={"": ["py.typed", "*.json", "*.txt", "*.html", "*.css", "*.js"]},
+        ext_modules=[
+            Pybind11Extension(
+                "m2t_fast._native",
+                sources=["csrc/bindings.cpp", *files("common/*.cpp"), *files("cpu/*.cpp")],
+                depends=files("**/*.h"),
+                include_dirs=["csrc"],
+                cxx_std=17,
+            )
+        ],
+        cmdclass={"build_ext": BuildNative},
+    )
