@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
-BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h)
+BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h)
 
 .PHONY: demo test lint sanitize bench gpu docs clean
 .SUFFIXES:

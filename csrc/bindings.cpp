@@ -18,6 +18,9 @@
 #include "cpu/gather.h"
 #include "cpu/pack_ragged.h"
 #include "cpu/spatial_loss.h"
+#if defined(M2T_CUDA_TARGETS)
+#include "cuda/bindings.h"
+#endif
 
 namespace py = pybind11;
 
@@ -42,6 +45,10 @@ py::dict build_info() {
     info["compiler"] = m2t::compiler_version();
     info["openmp"] = m2t::built_with_openmp();
     info["cpu"] = m2t::cpu_features();
+#if defined(M2T_CUDA_TARGETS)
+    info["cuda"] = M2T_CUDA_RELEASE;
+    info["cuda_targets"] = M2T_CUDA_TARGETS;
+#endif
     return info;
 }
 
@@ -62,4 +69,8 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     m2t::bind_gate(module);
     m2t::bind_gather(module);
     m2t::bind_spatial_loss(module);
+#if defined(M2T_CUDA_TARGETS)
+    py::module_ cuda = module.def_submodule("cuda", "Kernels for CUDA devices; addresses are the device's.");
+    m2t::cuda::bind_all(cuda);
+#endif
 }

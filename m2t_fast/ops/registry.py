@@ -25,8 +25,8 @@ DEVICE_TYPES: dict[str, tuple[str, ...]] = {
     "cuda": ("cuda",),
 }
 FASTEST_FIRST: tuple[str, ...] = ("triton", "cuda", "cpu", "reference")
-INTERPRETED = ("triton", "cpu")
-"""Triton's interpreter: a test of the kernels, asked for by name (with TRITON_INTERPRET=1) and never picked."""
+INTERPRETED = (("triton", "cpu"), ("cuda", "cpu"))
+"""Triton's interpreter and the emulated CUDA device: tests of the kernels, asked for by name and never picked."""
 VARIABLE = "M2T_FAST_BACKEND"
 
 # A plain global, not a context variable: torch.compile guards on it and recompiles when it changes.
@@ -106,7 +106,7 @@ def resolve(op: str, choice: str, device_type: str) -> str:
     """
     _require(choice, "backend")
     if choice == "auto":
-        names = (n for n in FASTEST_FIRST if device_type in DEVICE_TYPES[n] and (n, device_type) != INTERPRETED)
+        names = (n for n in FASTEST_FIRST if device_type in DEVICE_TYPES[n] and (n, device_type) not in INTERPRETED)
         candidates = (n for n in names if why_unavailable(n) is None)
         return next((name for name in candidates if hasattr(_module(name), op)), "reference")
     if device_type not in DEVICE_TYPES[choice]:

@@ -1,0 +1,175 @@
+// What every kernel of this folder is written with: launches, blocks and clusters of threads, and two storage formats.
+//
+// Compiled by nvcc it is CUDA. Compiled as plain C++ (tests/cuda/emulation) the same sources run on the processor, so a
+// kernel uses nothing of CUDA but what is named here and in the list below:
+//   threadIdx.x, blockIdx.x|y|z, blockDim.x, gridDim.x|y|z; blocks have one dimension, whole warps;
+//   __syncthreads(), __syncwarp(); __shfl_sync, __shfl_xor_sync, __shfl_down_sync and __ballot_sync with a full mask;
+//   dynamic shared memory alone, through shared_memory<T>(): one allocation a block, 16-byte aligned;
+//   expf, logf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "cuda/place.h"
+
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+#define M2T_KERNEL __global__
+#define M2T_DEVICE __device__ __forceinline__
+#define M2T_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#else
+#include "emulation.h"
+#define M2T_KERNEL
+#define M2T_DEVICE inline
+#define M2T_BOUNDS(threads, blocks)
+#define __restrict__ __restrict
+#endif
+
+namespace m2t::cuda {
+
+constexpr unsigned kWarp = 32;
+constexpr unsigned kFullMask = 0xffffffffu;
+
+#if defined(__CUDACC__)
+
+using bfloat16 = __nv_bfloat16;
+
+inline void check(cudaError_t status, const char* call) {
+    if (status != cudaSuccess) {
+        cudaGetLastError();  // the next call must not report it again
+        throw std::runtime_error(std::string(call) + ": " + cudaGetErrorString(status));
+    }
+}
+
+// Launches kernel(arguments...); throws std::runtime_error with CUDA's own words where that fails.
+template <typename... Parameters>
+void launch(void (*kernel)(Parameters...), const Shape& shape, const Place& place,
+            typename Given<Parameters>::type... arguments) {
+    check(cudaSetDevice(place.device), "cudaSetDevice");
+    if (shape.shared_bytes > 48 * 1024) {
+        check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shape.shared_bytes)),
+              "cudaFuncSetAttribute");
+    }
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z);
+    config.blockDim = dim3(shape.threads);
+    config.dynamicSmemBytes = shape.shared_bytes;
+    config.stream = reinterpret_cast<cudaStream_t>(place.stream);
+    cudaLaunchAttribute attribute = {};
+    if (shape.cluster > 1) {
+        if (shape.cluster > 8) {
+            check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                       cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
+                  "cudaFuncSetAttribute");
+        }
+        attribute.id = cudaLaunchAttributeClusterDimension;
+        attribute.val.clusterDim.x = shape.cluster;
+        attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+        config.attrs = &attribute;
+        config.numAttrs = 1;
+    }
+    check(cudaLaunchKernelEx(&config, kernel, arguments...), "cudaLaunchKernelEx");
+}
+
+inline DeviceLimits limits_of(int device) {
+    DeviceLimits limits = {};
+    int major = 0, minor = 0;
+    const auto read = [device](int& value, cudaDeviceAttr attribute) {
+        check(cudaDeviceGetAttribute(&value, attribute, device), "cudaDeviceGetAttribute");
+    };
+    read(limits.multiprocessors, cudaDevAttrMultiProcessorCount);
+    read(limits.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin);
+    read(major, cudaDevAttrComputeCapabilityMajor);
+    read(minor, cudaDevAttrComputeCapabilityMinor);
+    limits.capability = 10 * major + minor;
+    return limits;
+}
+
+template <typename T>
+__device__ __forceinline__ T* shared_memory() {
+    extern __shared__ __align__(16) unsigned char m2t_shared_memory[];
+    return reinterpret_cast<T*>(m2t_shared_memory);
+}
+
+// Waits for all blocks of the cluster, and makes what they wrote to global memory before visible to all after.
+__device__ __forceinline__ void cluster_sync() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#else
+    __syncthreads();  // clusters of one block
+#endif
+}
+
+__device__ __forceinline__ unsigned cluster_size() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    unsigned n;
+    asm volatile("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(n));
+    return n;
+#else
+    return 1;
+#endif
+}
+
+__device__ __forceinline__ unsigned cluster_rank() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    unsigned n;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(n));
+    return n;
+#else
+    return 0;
+#endif
+}
+
+#endif
+
+M2T_DEVICE float to_float(float x) { return x; }
+
+template <typename T>
+M2T_DEVICE T from_float(float x);
+
+template <>
+M2T_DEVICE float from_float<float>(float x) {
+    return x;
+}
+
+#if defined(__CUDACC__)
+M2T_DEVICE float to_float(bfloat16 x) { return __bfloat162float(x); }
+
+template <>
+M2T_DEVICE bfloat16 from_float<bfloat16>(float x) {
+    return __float2bfloat16_rn(x);
+}
+#else
+M2T_DEVICE float to_float(bfloat16 x) { return x.value(); }
+
+template <>
+M2T_DEVICE bfloat16 from_float<bfloat16>(float x) {
+    return bfloat16(x);
+}
+#endif
+
+// Accurate to the last bits of float32: float32 means float32.
+M2T_DEVICE float exact_tanh(float x) { return tanhf(x); }
+
+M2T_DEVICE float sigmoid(float x) {
+    const float e = expf(-fabsf(x));
+    return (x >= 0.0f ? 1.0f : e) / (1.0f + e);
+}
+
+// The sum and the largest over a warp, in every lane; the order is the same in every run.
+M2T_DEVICE float warp_sum(float x) {
+    for (unsigned step = kWarp / 2; step > 0; step /= 2) x += __shfl_xor_sync(kFullMask, x, step);
+    return x;
+}
+
+M2T_DEVICE float warp_max(float x) {
+    for (unsigned step = kWarp / 2; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(kFullMask, x, step));
+    return x;
+}
+
+}  // namespace m2t::cuda

@@ -1,0 +1,77 @@
+"""How every CUDA kernel is called: dtype, addresses, the tensor's device and torch's current stream.
+
+The kernels take contiguous tensors as addresses and sizes, in float32 or bfloat16, and compute in float32; float16 is
+widened, and float64 runs on ``reference``. Shapes were checked by the ops, and lengths are clamped by the kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from m2t_fast import native
+
+emulated: ModuleType | None = None
+"""The kernels compiled as plain C++, on CPU tensors: set by their tests, and never otherwise."""
+
+
+def why_unavailable() -> str | None:
+    """Why the kernels cannot run here, or None if they can."""
+    if emulated is not None:
+        return None
+    if not native.available():
+        return native.why_unavailable()
+    if not hasattr(native._native, "cuda"):
+        return "m2t_fast._native was built without CUDA: install m2t_fast again with nvcc on the PATH, or CUDA_HOME set"
+    if not torch.cuda.is_available() or torch.version.cuda is None:
+        return "torch finds no CUDA device"
+    best = max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count()))
+    if best < (8, 0):
+        return f"the kernels need compute capability 8.0, the best device here has {best[0]}.{best[1]}"
+    return None
+
+
+def ready(tensor: Tensor) -> Tensor:
+    """The tensor as a kernel takes it: contiguous, in a dtype that it reads."""
+    return tensor.to(stored(tensor.dtype)).contiguous()
+
+
+def stored(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which a kernel reads and writes tensors of ``dtype``."""
+    return torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
+
+
+def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
+    """Where the tensors lie, 0 for None.
+
+    The caller holds them until it has launched; after that torch's allocator gives their memory only to later work of
+    the same stream.
+    """
+    return [0 if x is None else x.data_ptr() for x in tensors]
+
+
+def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], **arguments: Any) -> Any:
+    """Launches ``kernel`` for tensors of the dtype and on the device of ``like``, in torch's current stream there.
+
+    Args:
+        op, sizes: what an error names: the op and its sizes by letter.
+        arguments: of the function of the extension, without device and stream.
+
+    Raises:
+        RuntimeError: CUDA refused the launch, or an earlier kernel has failed; the message names op and sizes.
+    """
+    module = emulated if emulated is not None else native._native.cuda
+    suffix = "bfloat16" if like.dtype == torch.bfloat16 else "float32"
+    device, stream = 0, 0
+    if like.is_cuda:
+        device = like.device.index
+        stream = torch.cuda.current_stream(like.device).cuda_stream
+    try:
+        return getattr(module, f"{kernel}_{suffix}")(**arguments, device=device, stream=stream)
+    except RuntimeError as error:
+        given = ", ".join(f"{letter}={size}" for letter, size in sizes.items())
+        raise RuntimeError(f"{op} on {like.device} in {suffix} ({given}): {error}") from None

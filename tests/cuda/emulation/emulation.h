@@ -1,0 +1,132 @@
+// CUDA's thread model on a processor, for tests: the kernels of csrc/cuda run as plain C++.
+//
+// A block's threads are fibers on one system thread. A fiber runs until it waits at a barrier or a shuffle, then the
+// next one runs; the order can be changed, so that a missing barrier shows as another result. The blocks of a cluster
+// run side by side, clusters one after the other. Shared memory starts as NaN and is followed by a guard.
+// Caught, as std::runtime_error: threads that wait for one another for ever, warps whose lanes wait at different
+// places, writes behind shared memory, launches beyond a device's limits.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#include "cuda/place.h"
+
+namespace m2t::cuda {
+
+// bfloat16 in memory, rounded to nearest, ties to even.
+struct bfloat16 {
+    std::uint16_t bits;
+    bfloat16() = default;
+    explicit bfloat16(float x) {
+        std::uint32_t word;
+        std::memcpy(&word, &x, 4);
+        bits = std::isnan(x) ? 0x7fff : static_cast<std::uint16_t>((word + 0x7fff + ((word >> 16) & 1)) >> 16);
+    }
+    float value() const {
+        const std::uint32_t word = static_cast<std::uint32_t>(bits) << 16;
+        float x;
+        std::memcpy(&x, &word, 4);
+        return x;
+    }
+};
+
+namespace emulation {
+
+struct Index {
+    unsigned x, y, z;
+};
+
+// What the running fiber sees.
+struct Thread {
+    Index thread, block;
+    unsigned cluster_rank;
+};
+
+enum class Order { forward, backward, shuffled };
+
+extern Thread* current;                          // the running fiber's
+extern Index block_size, grid_size;              // of the running launch
+extern unsigned cluster_size;
+extern DeviceLimits limits;                      // of the device that is emulated
+extern Order order;                              // in which the threads of a block take turns
+extern std::uint64_t launches, switches;         // counted since the program started
+
+void* shared_memory();
+void block_barrier();
+void cluster_barrier();
+// Every lane gives `bytes` bytes; returns those of all lanes, valid until the lane's next exchange.
+const unsigned char* warp_exchange(const void* value, std::size_t bytes, unsigned mask);
+// Runs `body` once for every thread of the launch.
+void run(const Index& blocks, unsigned threads, std::size_t shared_bytes, unsigned cluster,
+         const std::function<void()>& body);
+
+template <typename T>
+T lane_value(T value, unsigned mask, unsigned lane) {
+    T result;
+    std::memcpy(&result, warp_exchange(&value, sizeof(T), mask) + lane * sizeof(T), sizeof(T));
+    return result;
+}
+
+}  // namespace emulation
+
+#define threadIdx (::m2t::cuda::emulation::current->thread)
+#define blockIdx (::m2t::cuda::emulation::current->block)
+#define blockDim (::m2t::cuda::emulation::block_size)
+#define gridDim (::m2t::cuda::emulation::grid_size)
+
+inline void __syncthreads() { emulation::block_barrier(); }
+
+template <typename T>
+T __shfl_sync(unsigned mask, T value, unsigned lane) {
+    return emulation::lane_value(value, mask, lane % 32);
+}
+
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, unsigned lanes) {
+    return emulation::lane_value(value, mask, (threadIdx.x % 32) ^ lanes);
+}
+
+// A lane near the end, whose partner does not exist, keeps its own value.
+template <typename T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta) {
+    const unsigned lane = threadIdx.x % 32;
+    return emulation::lane_value(value, mask, lane + delta < 32 ? lane + delta : lane);
+}
+
+inline unsigned __ballot_sync(unsigned mask, bool vote) {
+    const unsigned char given = vote;
+    const unsigned char* votes = emulation::warp_exchange(&given, 1, mask);
+    unsigned result = 0;
+    for (unsigned lane = 0; lane < 32; ++lane) result |= static_cast<unsigned>(votes[lane] != 0) << lane;
+    return result;
+}
+
+inline void __syncwarp(unsigned mask = 0xffffffffu) {
+    const unsigned char nothing = 0;
+    emulation::warp_exchange(&nothing, 1, mask);
+}
+
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+
+template <typename T>
+T* shared_memory() {
+    return static_cast<T*>(emulation::shared_memory());
+}
+
+inline void cluster_sync() { emulation::cluster_barrier(); }
+inline unsigned cluster_size() { return emulation::cluster_size; }
+inline unsigned cluster_rank() { return emulation::current->cluster_rank; }
+inline DeviceLimits limits_of(int) { return emulation::limits; }
+
+template <typename... Parameters>
+void launch(void (*kernel)(Parameters...), const Shape& shape, const Place&,
+            typename Given<Parameters>::type... arguments) {
+    emulation::run({shape.blocks_x, shape.blocks_y, shape.blocks_z}, shape.threads, shape.shared_bytes, shape.cluster,
+                   [&] { kernel(arguments...); });
+}
+
+}  // namespace m2t::cuda

@@ -1,0 +1,54 @@
+// Kernels with mistakes that the emulated device must catch, and one without.
+#include "faults.h"
+
+#include "cuda/device.h"
+
+namespace m2t::cuda {
+namespace {
+
+// Each thread hands its number to its opposite: right with the barrier, dependent on the order without.
+template <bool kBarrier>
+void reverse(float* out) {
+    auto* values = shared_memory<float>();
+    values[threadIdx.x] = static_cast<float>(threadIdx.x);
+    if (kBarrier) __syncthreads();
+    out[blockIdx.x * blockDim.x + threadIdx.x] = warp_sum(values[blockDim.x - 1 - threadIdx.x]);
+}
+
+void half_a_warp(float*) {
+    if (threadIdx.x < 16) __syncwarp();
+}
+
+void deadlock(float*) {
+    if (threadIdx.x < 32) {
+        __syncthreads();
+    } else {
+        cluster_sync();
+    }
+}
+
+void overrun(float*) { shared_memory<float>()[blockDim.x] = 1.0f; }
+
+// Each block leaves its number for the next of its cluster to read.
+void around(float* out) {
+    if (threadIdx.x == 0) out[blockIdx.x] = static_cast<float>(blockIdx.x);
+    cluster_sync();
+    const unsigned first = blockIdx.x - cluster_rank();
+    const float next = out[first + (cluster_rank() + 1) % cluster_size()];
+    cluster_sync();
+    if (threadIdx.x == 0) out[blockIdx.x] = next;
+}
+
+}  // namespace
+
+void run_trial(const std::string& name, float* out, unsigned blocks, unsigned threads, unsigned cluster) {
+    const auto kernel = name == "reverse"       ? reverse<true>
+                        : name == "race"        ? reverse<false>
+                        : name == "half-a-warp" ? half_a_warp
+                        : name == "deadlock"    ? deadlock
+                        : name == "overrun"     ? overrun
+                                                : around;
+    launch(kernel, {blocks, 1, 1, threads, threads * sizeof(float), cluster}, {0, 0}, out);
+}
+
+}  // namespace m2t::cuda
