@@ -47,8 +47,8 @@ def gated_decoder_step(
     gate, logit = context.new_empty(lead), context.new_empty(lead)
     if len(context) <= FEW_ROWS:
         features = context.new_empty(*lead, len(mixture_bias))
-        between = context.new_empty(2, len(context), len(context_weight))
-        outputs = addresses((*between, features, gate, logit))
+        activated = context.new_empty(2, len(context), len(context_weight))
+        outputs = addresses((*activated, features, gate, logit))
         run(OP, "gate_step", context, sizes, sizes=numbers, inputs=addresses(inputs), force_gate=force, outputs=outputs)
         return features.to(dtype), gate.to(dtype), logit.to(dtype)
 
@@ -66,7 +66,9 @@ def gated_decoder_step(
     )
     features = mixture_input @ mixture_weight.T
     rows, columns = features.shape
-    run(OP, "bias_tanh", context, sizes, x=features.data_ptr(), bias=mixture_bias.data_ptr(), rows=rows, columns=columns)
+    run(
+        OP, "bias_tanh", context, sizes, x=features.data_ptr(), bias=mixture_bias.data_ptr(), rows=rows, columns=columns
+    )
     return features.view(*lead, columns).to(dtype), gate.to(dtype), logit.to(dtype)
 
 
@@ -108,10 +110,9 @@ def gated_decoder_step_backward(
     d_mixture = features
     if few:
         # Both tanh of eq. 9 are made again, and stand where many rows have their products and biases.
-        products = context.new_empty(2, len(context), len(context_weight))
-        outputs = [*addresses(products), 0, 0, 0]
-        run(OP, "gate_step", context, sizes, sizes=numbers, inputs=addresses(inputs), force_gate=force, outputs=outputs)
-        motion, language = products
+        motion, language = context.new_empty(2, len(context), len(context_weight))
+        made = addresses((motion, language, None, None, None))
+        run(OP, "gate_step", context, sizes, sizes=numbers, inputs=addresses(inputs), force_gate=force, outputs=made)
         biases: tuple[Tensor | None, Tensor | None] = None, None
         mixture = Rows(d_features, features)
         (d_mixture_input,) = rows_products(OP, sizes, context, [(mixture, mixture_weight, None)])
@@ -123,7 +124,7 @@ def gated_decoder_step_backward(
             run(OP, "tanh_gradient", context, sizes, **pointers, count=features.numel())
         d_mixture_input = d_mixture @ mixture_weight
 
-    between = [hidden, word, mixed_word, *inputs[5:8], motion, biases[0], language, biases[1]]
+    between: list[Tensor | None] = [hidden, word, mixed_word, *inputs[5:8], motion, biases[0], language, biases[1]]
     mixture_input = torch.empty_like(d_mixture_input)
     d_motion, d_language = torch.empty_like(motion), torch.empty_like(language)
     d_hidden, d_word, d_mixed_word = (torch.empty_like(x) for x in inputs[1:5] if x is not inputs[2])
