@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.ops import attention, encoder, gate, guided, guided_step, keys
-from m2t_fast.ops import lstm as recurrent
+from m2t_fast.ops import cudnn_lstm as recurrent
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
 

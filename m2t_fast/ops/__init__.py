@@ -10,6 +10,7 @@ from m2t_fast.ops.guided import guided_attention
 from m2t_fast.ops.guided_step import guided_decoder_step
 from m2t_fast.ops.keys import attention_keys
 from m2t_fast.ops.loss import spatial_loss
+from m2t_fast.ops.lstm import LstmState, lstm_cells
 from m2t_fast.ops.registry import available_backends, use_backend
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "DecoderWeights",
     "DrawsOutput",
     "GateOutput",
+    "LstmState",
     "SearchOutput",
     "attention_keys",
     "available_backends",
@@ -24,6 +26,7 @@ __all__ = [
     "gather_motions",
     "guided_attention",
     "guided_decoder_step",
+    "lstm_cells",
     "part_encoder",
     "random_draws",
     "sample_words",

@@ -1,140 +1,186 @@
-"""The op ``cudnn_lstm``: cuDNN's LSTM in float32, as exact as float32 products are asked to be.
-
-cuDNN's own setting allows TF32 unless told otherwise, and both passes read it when they run. A registered op can set it
-around both, also in a compiled graph or while a CUDA graph is captured.
-"""
+"""The op ``lstm_cells``, both LSTMs of the decoder by one word: its contract, registration, gradient and dispatch."""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-_LSTM_MODE = 2  # cuDNN's number of the LSTM among its recurrent layers
+from m2t_fast.ops.checks import autocast, check_same_float, check_shape
+from m2t_fast.ops.registry import chosen_backend, implementation, resolve
+from m2t_fast.reference.lstm import LstmState
+
+NAME = "lstm_cells"
+_WEIGHTS = ("input_weight", "hidden_weight", "input_bias", "hidden_bias")
 
 
-def takes(x: Tensor) -> bool:
-    """Whether this op is to run an LSTM over ``x``: float32 on a device of cuDNN's, outside autocast."""
-    cudnn = x.is_cuda and torch.version.hip is None and torch.backends.cudnn.is_acceptable(x)
-    return cudnn and x.dtype == torch.float32 and not torch.is_autocast_enabled("cuda")
+def lstm_cells(
+    word: Tensor,
+    bottom_hidden: Tensor,
+    bottom_cell: Tensor,
+    top_hidden: Tensor,
+    top_cell: Tensor,
+    bottom_input_weight: Tensor,
+    bottom_hidden_weight: Tensor,
+    bottom_input_bias: Tensor,
+    bottom_hidden_bias: Tensor,
+    top_input_weight: Tensor,
+    top_hidden_weight: Tensor,
+    top_input_bias: Tensor,
+    top_hidden_bias: Tensor,
+) -> LstmState:
+    """The decoder's LSTM states after a word: the bottom LSTM reads its embedding, the top one the bottom's state.
 
-
-@contextlib.contextmanager
-def exact() -> Iterator[None]:
-    """Inside the block cuDNN's recurrent layers use TF32 only if ``torch.set_float32_matmul_precision`` allows it."""
-    rnn: Any = torch.backends.cudnn.rnn
-    before = rnn.fp32_precision
-    if before == "ieee" or torch.backends.cuda.matmul.fp32_precision == "tf32":
-        yield
-        return
-    rnn.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        rnn.fp32_precision = before
-
-
-def cudnn_lstm(
-    x: Tensor,
-    hidden: Tensor,
-    cell: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs (L, B, C) and the last hidden and cell state (1, B, C) over x (L, B, I), differentiable in all inputs.
+    For words that come one by one; over words that are known, torch's own LSTM runs layer by layer.
 
     Args:
-        x: time first, contiguous. hidden, cell: (1, B, C), contiguous.
-        weight_ih: (4C, I); weight_hh: (4C, C); bias_ih, bias_hh: (4C,): gates in torch's order i, f, g, o.
+        word: (B, E) embedding. bottom_hidden, bottom_cell, top_hidden, top_cell: (B, C) states before.
+        bottom_input_weight: (4C, E), gates i, f, g, o as torch's. top_input_weight: (4C, C).
+        bottom_hidden_weight, top_hidden_weight: (4C, C). The four biases: (4C,).
+
+    Returns:
+        LstmState(bottom_hidden, bottom_cell, top_hidden, top_cell), each (B, C), differentiable in every input.
+        Under ``torch.autocast`` in its dtype, whatever the inputs' are.
+
+    Raises:
+        ValueError: a shape or device does not fit. TypeError: a dtype does not fit.
     """
-    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, hidden, cell, *weights))
-    output, last_hidden, last_cell, _, _ = torch.ops.m2t_fast.cudnn_lstm(x, hidden, cell, *weights, keep)
-    return output, last_hidden, last_cell
+    states = dict(bottom_hidden=bottom_hidden, bottom_cell=bottom_cell, top_hidden=top_hidden, top_cell=top_cell)
+    bottom = (bottom_input_weight, bottom_hidden_weight, bottom_input_bias, bottom_hidden_bias)
+    top = (top_input_weight, top_hidden_weight, top_input_bias, top_hidden_bias)
+    sizes: dict[str, int] = {}
+    check_shape(NAME, "word", word, ("B", "E"), sizes)
+    for name, state in states.items():
+        check_shape(NAME, name, state, ("B", "C"), sizes)
+    tensors = dict(word=word, **states)
+    for layer, columns, weights in (("bottom", "E", bottom), ("top", "C", top)):
+        shapes = ((4 * sizes["C"], columns), (4 * sizes["C"], "C"), (4 * sizes["C"],), (4 * sizes["C"],))
+        for name, weight, shape in zip(_WEIGHTS, weights, shapes, strict=True):
+            check_shape(NAME, f"{layer}_{name}", weight, shape, sizes)
+            tensors[f"{layer}_{name}"] = weight
+    tensors = dict(zip(tensors, autocast(*tensors.values()), strict=True))
+    check_same_float(NAME, **tensors)
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in tensors.values())
+    outputs = torch.ops.m2t_fast.lstm_cells(*tensors.values(), keep, chosen_backend())
+    return LstmState(*outputs[:4])
 
 
-@torch.library.custom_op("m2t_fast::cudnn_lstm", mutates_args=())
+def has_kernels(tensor: Tensor) -> bool:
+    """Whether the backend that was chosen has this op; else torch's LSTM is what runs fastest."""
+    return resolve(NAME, chosen_backend(), tensor.device.type) != "reference"
+
+
+@torch.library.custom_op("m2t_fast::lstm_cells", mutates_args=())
 def _forward(
-    x: Tensor,
-    hidden: Tensor,
-    cell: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
+    word: Tensor,
+    bottom_hidden: Tensor,
+    bottom_cell: Tensor,
+    top_hidden: Tensor,
+    top_cell: Tensor,
+    bottom_input_weight: Tensor,
+    bottom_hidden_weight: Tensor,
+    bottom_input_bias: Tensor,
+    bottom_hidden_bias: Tensor,
+    top_input_weight: Tensor,
+    top_hidden_weight: Tensor,
+    top_input_bias: Tensor,
+    top_hidden_bias: Tensor,
     keep: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The outputs, and what cuDNN keeps for its gradient: its reserve, and the weights in one piece."""
-    weights = [weight_ih.contiguous(), weight_hh.contiguous(), bias_ih.contiguous(), bias_hh.contiguous()]
-    with exact():
-        output, last_hidden, last_cell, reserve, flat = torch.ops.aten._cudnn_rnn(
-            x, weights, len(weights), None, hidden, cell, *_layer(weight_hh.shape[1], keep), None
-        )
-    return output, last_hidden, last_cell, reserve, flat
-
-
-def _layer(hidden_size: int, training: bool) -> tuple[int, int, int, int, bool, float, bool, bool, list[int]]:
-    """Mode, hidden and projection size, layers, batch first, dropout, training, both directions, packed sizes."""
-    return _LSTM_MODE, hidden_size, 0, 1, False, 0.0, training, False, []
+    """The four states and the gates (2, B, 4C) of both LSTMs, which are empty unless a gradient will follow."""
+    run = implementation(NAME, backend, word)
+    return run(
+        word,
+        bottom_hidden,
+        bottom_cell,
+        top_hidden,
+        top_cell,
+        bottom_input_weight,
+        bottom_hidden_weight,
+        bottom_input_bias,
+        bottom_hidden_bias,
+        top_input_weight,
+        top_hidden_weight,
+        top_input_bias,
+        top_hidden_bias,
+        keep,
+    )
 
 
 @_forward.register_fake
-def _(x, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, keep):
-    output = x.new_empty(*x.shape[:2], weight_hh.shape[1])
-    # The last two are as large as cuDNN says; torch's own description of its op gives none of them a size either.
-    rest = x.new_empty(0, dtype=torch.uint8), x.new_empty(0)
-    return output, torch.empty_like(hidden), torch.empty_like(cell), *rest
+def _(word, bottom_hidden, *rest):
+    keep = rest[-2]
+    batch, units = bottom_hidden.shape
+    states = (word.new_empty(batch, units) for _ in range(4))
+    return *states, word.new_empty((2, batch, 4 * units) if keep else 0)
 
 
-@torch.library.custom_op("m2t_fast::cudnn_lstm_backward", mutates_args=())
+@torch.library.custom_op("m2t_fast::lstm_cells_backward", mutates_args=())
 def _backward(
-    grad_output: Tensor | None,
-    grad_hidden: Tensor | None,
-    grad_cell: Tensor | None,
-    x: Tensor,
-    hidden: Tensor,
-    cell: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
-    output: Tensor,
-    reserve: Tensor,
-    flat: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    weights = [weight_ih.contiguous(), weight_hh.contiguous(), bias_ih.contiguous(), bias_hh.contiguous()]
-    grads = (g if g is None else g.contiguous() for g in (grad_output, grad_hidden, grad_cell))
-    with exact():
-        # cuDNN writes to its reserve, of which a second gradient would have to find the first state: it gets a copy.
-        d_x, d_hidden, d_cell, d_weights = torch.ops.aten._cudnn_rnn_backward(
-            *(x, weights, len(weights), flat, hidden, cell, output, *grads),
-            *(*_layer(weight_hh.shape[1], True), None, reserve.clone(), [True] * 4),
-        )
-    # What the backward of cuDNN's weights gives may be parts of one buffer, and an op's outputs may not share memory.
-    return d_x, d_hidden, d_cell, *(d.clone() for d in d_weights)
+    grad_bottom_hidden: Tensor | None,
+    grad_bottom_cell: Tensor | None,
+    grad_top_hidden: Tensor | None,
+    grad_top_cell: Tensor | None,
+    word: Tensor,
+    bottom_hidden: Tensor,
+    bottom_cell: Tensor,
+    top_hidden: Tensor,
+    top_cell: Tensor,
+    bottom_input_weight: Tensor,
+    bottom_hidden_weight: Tensor,
+    bottom_input_bias: Tensor,
+    bottom_hidden_bias: Tensor,
+    top_input_weight: Tensor,
+    top_hidden_weight: Tensor,
+    top_input_bias: Tensor,
+    top_hidden_bias: Tensor,
+    next_bottom_hidden: Tensor,
+    next_bottom_cell: Tensor,
+    next_top_cell: Tensor,
+    gates: Tensor,
+    backend: str,
+) -> tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
+]:  # fmt: skip
+    run = implementation(NAME, backend, word, "_backward")
+    return run(
+        (grad_bottom_hidden, grad_bottom_cell, grad_top_hidden, grad_top_cell),
+        word,
+        bottom_hidden,
+        bottom_cell,
+        top_hidden,
+        top_cell,
+        bottom_input_weight,
+        bottom_hidden_weight,
+        bottom_input_bias,
+        bottom_hidden_bias,
+        top_input_weight,
+        top_hidden_weight,
+        top_input_bias,
+        top_hidden_bias,
+        next_bottom_hidden,
+        next_bottom_cell,
+        next_top_cell,
+        gates,
+    )
 
 
 @_backward.register_fake
-def _(grad_output, grad_hidden, grad_cell, *rest):
-    return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in rest[:7])
+def _(grad_bottom_hidden, grad_bottom_cell, grad_top_hidden, grad_top_cell, *rest):
+    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in rest[:13])
 
 
 def _setup_context(ctx, inputs, output):
-    *tensors, _ = inputs
-    out, _, _, reserve, flat = output
-    ctx.save_for_backward(*tensors, out, reserve, flat)
-    ctx.set_materialize_grads(False)
+    *tensors, _, backend = inputs
+    bottom_hidden, bottom_cell, _, top_cell, gates = output
+    ctx.save_for_backward(*tensors, bottom_hidden, bottom_cell, top_cell, gates)
+    ctx.backend = backend
+    ctx.set_materialize_grads(False)  # a state nobody used costs its gradient nothing
 
 
 def _autograd_backward(ctx, *grads):
-    if all(g is None for g in grads[:3]):
-        return (None,) * 8
-    return *torch.ops.m2t_fast.cudnn_lstm_backward(*grads[:3], *ctx.saved_tensors), None
+    result = torch.ops.m2t_fast.lstm_cells_backward(*grads[:4], *ctx.saved_tensors, ctx.backend)
+    return *result, None, None
 
 
 _forward.register_autograd(_autograd_backward, setup_context=_setup_context)

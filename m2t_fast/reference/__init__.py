@@ -7,16 +7,19 @@ from m2t_fast.reference.gate import GateOutput, gated_decoder_step
 from m2t_fast.reference.gather import gather_motions
 from m2t_fast.reference.guided import guided_attention, guided_decoder_step
 from m2t_fast.reference.loss import spatial_loss
+from m2t_fast.reference.lstm import LstmState, lstm_cells
 
 __all__ = [
     "AttentionOutput",
     "DrawsOutput",
     "GateOutput",
+    "LstmState",
     "attention_keys",
     "gated_decoder_step",
     "gather_motions",
     "guided_attention",
     "guided_decoder_step",
+    "lstm_cells",
     "part_encoder",
     "random_draws",
     "spatial_loss",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast import modules
-from m2t_fast.ops import lstm
+from m2t_fast.ops import cudnn_lstm as lstm
 
 RNN = torch.backends.cudnn.rnn
 

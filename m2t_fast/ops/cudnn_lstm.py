@@ -1,0 +1,140 @@
+"""The op ``cudnn_lstm``: cuDNN's LSTM in float32, as exact as float32 products are asked to be.
+
+cuDNN's own setting allows TF32 unless told otherwise, and both passes read it when they run. A registered op can set it
+around both, also in a compiled graph or while a CUDA graph is captured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LSTM_MODE = 2  # cuDNN's number of the LSTM among its recurrent layers
+
+
+def takes(x: Tensor) -> bool:
+    """Whether this op is to run an LSTM over ``x``: float32 on a device of cuDNN's, outside autocast."""
+    cudnn = x.is_cuda and torch.version.hip is None and torch.backends.cudnn.is_acceptable(x)
+    return cudnn and x.dtype == torch.float32 and not torch.is_autocast_enabled("cuda")
+
+
+@contextlib.contextmanager
+def exact() -> Iterator[None]:
+    """Inside the block cuDNN's recurrent layers use TF32 only if ``torch.set_float32_matmul_precision`` allows it."""
+    rnn: Any = torch.backends.cudnn.rnn
+    before = rnn.fp32_precision
+    if before == "ieee" or torch.backends.cuda.matmul.fp32_precision == "tf32":
+        yield
+        return
+    rnn.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        rnn.fp32_precision = before
+
+
+def cudnn_lstm(
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs (L, B, C) and the last hidden and cell state (1, B, C) over x (L, B, I), differentiable in all inputs.
+
+    Args:
+        x: time first, contiguous. hidden, cell: (1, B, C), contiguous.
+        weight_ih: (4C, I); weight_hh: (4C, C); bias_ih, bias_hh: (4C,): gates in torch's order i, f, g, o.
+    """
+    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, hidden, cell, *weights))
+    output, last_hidden, last_cell, _, _ = torch.ops.m2t_fast.cudnn_lstm(x, hidden, cell, *weights, keep)
+    return output, last_hidden, last_cell
+
+
+@torch.library.custom_op("m2t_fast::cudnn_lstm", mutates_args=())
+def _forward(
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The outputs, and what cuDNN keeps for its gradient: its reserve, and the weights in one piece."""
+    weights = [weight_ih.contiguous(), weight_hh.contiguous(), bias_ih.contiguous(), bias_hh.contiguous()]
+    with exact():
+        output, last_hidden, last_cell, reserve, flat = torch.ops.aten._cudnn_rnn(
+            x, weights, len(weights), None, hidden, cell, *_layer(weight_hh.shape[1], keep), None
+        )
+    return output, last_hidden, last_cell, reserve, flat
+
+
+def _layer(hidden_size: int, training: bool) -> tuple[int, int, int, int, bool, float, bool, bool, list[int]]:
+    """Mode, hidden and projection size, layers, batch first, dropout, training, both directions, packed sizes."""
+    return _LSTM_MODE, hidden_size, 0, 1, False, 0.0, training, False, []
+
+
+@_forward.register_fake
+def _(x, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, keep):
+    output = x.new_empty(*x.shape[:2], weight_hh.shape[1])
+    # The last two are as large as cuDNN says; torch's own description of its op gives none of them a size either.
+    rest = x.new_empty(0, dtype=torch.uint8), x.new_empty(0)
+    return output, torch.empty_like(hidden), torch.empty_like(cell), *rest
+
+
+@torch.library.custom_op("m2t_fast::cudnn_lstm_backward", mutates_args=())
+def _backward(
+    grad_output: Tensor | None,
+    grad_hidden: Tensor | None,
+    grad_cell: Tensor | None,
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    output: Tensor,
+    reserve: Tensor,
+    flat: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    weights = [weight_ih.contiguous(), weight_hh.contiguous(), bias_ih.contiguous(), bias_hh.contiguous()]
+    grads = (g if g is None else g.contiguous() for g in (grad_output, grad_hidden, grad_cell))
+    with exact():
+        # cuDNN writes to its reserve, of which a second gradient would have to find the first state: it gets a copy.
+        d_x, d_hidden, d_cell, d_weights = torch.ops.aten._cudnn_rnn_backward(
+            *(x, weights, len(weights), flat, hidden, cell, output, *grads),
+            *(*_layer(weight_hh.shape[1], True), None, reserve.clone(), [True] * 4),
+        )
+    # What the backward of cuDNN's weights gives may be parts of one buffer, and an op's outputs may not share memory.
+    return d_x, d_hidden, d_cell, *(d.clone() for d in d_weights)
+
+
+@_backward.register_fake
+def _(grad_output, grad_hidden, grad_cell, *rest):
+    return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in rest[:7])
+
+
+def _setup_context(ctx, inputs, output):
+    *tensors, _ = inputs
+    out, _, _, reserve, flat = output
+    ctx.save_for_backward(*tensors, out, reserve, flat)
+    ctx.set_materialize_grads(False)
+
+
+def _autograd_backward(ctx, *grads):
+    if all(g is None for g in grads[:3]):
+        return (None,) * 8
+    return *torch.ops.m2t_fast.cudnn_lstm_backward(*grads[:3], *ctx.saved_tensors), None
+
+
+_forward.register_autograd(_autograd_backward, setup_context=_setup_context)
