@@ -150,7 +150,7 @@ def test_a_wrong_or_failing_way_is_not_timed(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_tuner_launches_every_kernel_in_every_call(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(tune, "ATTENTION", AttentionCase(B=1, T=5, L=2, S=6, H=8, D=8))
     monkeypatch.setattr(tune, "GATE", GateCase(B=2, L=2, H=8, C=8, E=4, D=8))
-    monkeypatch.setattr(tune, "GATHER", GatherCase(B=2, T=5))
+    monkeypatch.setattr(tune, "GATHER", GatherCase(B=2, T=5, standardise=False))
     asked = []
     original = devices.configuration
     for dtype in (torch.float32, torch.bfloat16):
@@ -165,7 +165,7 @@ def test_the_tuner_launches_every_kernel_in_every_call(monkeypatch: pytest.Monke
 def test_the_tuner_writes_a_table_that_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
     monkeypatch.setattr(tune, "ATTENTION", AttentionCase(B=1, T=2, L=1, S=6, H=4, D=4))
     monkeypatch.setattr(tune, "GATE", GateCase(B=1, L=1, H=4, C=4, E=4, D=4))
-    monkeypatch.setattr(tune, "GATHER", GatherCase(B=1, T=2))
+    monkeypatch.setattr(tune, "GATHER", GatherCase(B=1, T=2, standardise=False))
     monkeypatch.setattr(tune, "CANDIDATES", {kernel: {"num_warps": (2,)} for kernel in tune.CANDIDATES})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA Stand-in")
