@@ -1,4 +1,4 @@
-"""cuDNN's LSTM as an op, with cuDNN stood in for by torch's LSTM on the CPU: gradients, TF32, calls as torch has them."""
+"""cuDNN's LSTM as an op, torch's LSTM on the CPU standing in for cuDNN: gradients, TF32, calls as torch has them."""
 
 from __future__ import annotations
 
