@@ -58,10 +58,10 @@ class CudaRecorder:
             graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
             try:
                 step()
+                graph.capture_end()
             except BaseException:
                 self._abandon(graph)
                 raise
-            graph.capture_end()
         return graph.replay
 
     def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
