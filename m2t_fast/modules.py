@@ -59,7 +59,7 @@ def lstm(
     hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
     weights: list[Tensor] = [weight_ih, weight_hh, bias_ih, bias_hh]
     if recurrent.takes(x):
-        output, hidden, cell = recurrent.cudnn_lstm(x.transpose(0, 1).contiguous(), hidden, cell, *weights)
+        output, hidden, cell = recurrent.cudnn_lstm(x.transpose(0, 1), hidden, cell, *weights)
         return output.transpose(0, 1), (hidden[0], cell[0])
     # Other paths to cuDNN want to be told when a gradient will follow.
     training = torch.is_grad_enabled()
