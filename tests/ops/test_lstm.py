@@ -97,6 +97,16 @@ def test_the_op_is_the_layer(started, monkeypatch, cudnn):
     assert len(cudnn.precisions) == 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_one_word_is_a_layer_of_one(dtype):
+    model, x, state = layer(dtype)
+    expected, (hidden, cell) = model(x[:, :1], state)
+    found, after = modules.lstm_step(x[:, :1], state, *model.parameters())
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-2
+    for own, exact in zip((found, *after), (expected, hidden, cell), strict=True):
+        torch.testing.assert_close(own, exact, rtol=tolerance, atol=tolerance)
+
+
 def test_a_gradient_can_be_asked_for_twice_and_of_one_output(cudnn):
     model, x, state = layer()
     _, (hidden, _) = model(x, state)
