@@ -59,8 +59,8 @@ def _errors() -> tuple[type[Exception], ...]:
 
 def _why(error: BaseException) -> str:
     """One line: what was wrong in the first place."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    while (inner := getattr(error, "inner_exception", None) or error.__cause__) is not None:
+        error = inner
     return str(error).strip().partition("\n")[0]
 
 

@@ -58,12 +58,26 @@ class CudaRecorder:
             graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
             try:
                 step()
+                graph.capture_end()
             except BaseException:
-                with contextlib.suppress(RuntimeError):
-                    graph.capture_end()
+                self._abandon(graph)
                 raise
-            graph.capture_end()
         return graph.replay
+
+    def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
+        """End a capture that failed, as far as torch lets one.
+
+        Ending it raises again, before the allocator has been told; and what the allocator asks whether a stream is
+        captured keeps a bare pointer to the graph.
+        """
+        _abandoned.append(graph)
+        with contextlib.suppress(RuntimeError):
+            graph.capture_end()
+        with contextlib.suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
+
+
+_abandoned: list[torch.cuda.CUDAGraph] = []
 
 
 def recorder_for(device: torch.device) -> Recorder | None:

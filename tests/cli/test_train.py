@@ -92,6 +92,27 @@ def test_ctrl_c_says_how_to_go_on(call, data, tmp_path, monkeypatch):
     assert load_run(tmp_path / "run").model.config.joints == 22
 
 
+def test_compile_is_refused_without_a_compiler_and_may_change(call, refused, data, tmp_path, monkeypatch):
+    from m2t_fast.training import compiled, engine
+    from m2t_fast.training.step import losses_and_gradients
+
+    def failing(graph, inputs):
+        raise RuntimeError("no compiler")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "BACKEND", failing)
+        line = refused("train", "--data", data, "--output", tmp_path / "run", "--compile")
+        assert "--compile: torch.compile cannot run on cpu here: no compiler" in line
+        assert not any(tmp_path.iterdir())
+    rows = []
+    monkeypatch.setattr(compiled, "require_compiler", lambda device: None)
+    monkeypatch.setattr(engine, "CompiledGradients", lambda *what: rows.append(what[0]) or losses_and_gradients)
+    run = ("train", "--data", data, "--output", tmp_path / "run", "--batch-size", 8)
+    assert call(*run, "--epochs", 1, "--compile").code == 0 and rows == [8]
+    assert call(*run, "--epochs", 2, "--resume").code == 0 and rows == [8, 8]
+    assert call(*run, "--epochs", 3, "--resume", "--no-compile").code == 0 and rows == [8, 8]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
