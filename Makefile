@@ -62,8 +62,8 @@ gpu:
 	@$(GPU_PYTHON) -c 'import m2t_fast.kernels' 2>/dev/null || ln -sfn ../kernels m2t_fast/kernels
 	@$(GPU_PYTHON) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: torch finds no CUDA device")'
 	@$(GPU_PYTHON) -m pytest tests/gpu
-	@$(GPU_PYTHON) benchmarks/gpu.py --budget 180
-	@$(GPU_PYTHON) benchmarks/train.py --device cuda --budget 30
+	@$(GPU_PYTHON) benchmarks/gpu.py --budget 130
+	@$(GPU_PYTHON) benchmarks/train.py --device cuda --budget 20
 
 # Not the run folders: what was trained stays.
 clean:
