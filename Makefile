@@ -62,10 +62,7 @@ gpu: export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 gpu:
 	@$(GPU_PYTHON) -c 'import m2t_fast.kernels' 2>/dev/null || ln -sfn ../kernels m2t_fast/kernels
 	@$(GPU_PYTHON) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: torch finds no CUDA device")'
-	@started=$$(date +%s); failed=0; \
-	  timeout --signal=INT 300 $(GPU_PYTHON) -m pytest tests/gpu || failed=1; \
-	  $(GPU_PYTHON) benchmarks/gpu.py --budget $$((started + 450 - $$(date +%s))) || failed=1; \
-	  exit $$failed
+	@.ci/gpu $(GPU_PYTHON)
 
 # Not the run folders: what was trained stays.
 clean:

@@ -1,7 +1,7 @@
 """Seconds of an epoch and samples a second: the trainer beside step by step, plain PyTorch and torch.compile.
 
-    python benchmarks/train.py [--device cpu|cuda] [--data kit,humanml3d] [--ways loop,plain,compile]
-                               [--budget SECONDS] [--full] [--no-write]
+    python benchmarks/train.py [--device cpu|cuda] [--data kit,humanml3d] [--dtype float32,bf16]
+                               [--ways loop,plain,compile] [--budget SECONDS] [--full] [--no-write]
 
 Random data of table 4's sizes (m2t_fast/benchmarking/paper_data.py), the paper's models and settings. Of every bucket
 of the epoch's plan one batch is timed, the ways taking turns, and an epoch is the medians times the batches of each
@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from m2t_fast.benchmarking.case import BASELINES, PLAIN
 from m2t_fast.benchmarking.epochs import OURS, WAYS, Epoch
 from m2t_fast.benchmarking.paper_data import PAPER
 from m2t_fast.benchmarking.report import machine, machine_line
@@ -34,10 +35,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 
 
-def measure(name: str, device: torch.device, args: argparse.Namespace) -> dict[str, Any]:
-    """One data set, on one device."""
-    epoch = Epoch(name, device, args.scoring)
-    epoch.measure([way for way in args.ways if way != OURS], args.budget, args.rounds)
+def measure(name: str, dtype: torch.dtype, device: torch.device, args: argparse.Namespace) -> dict[str, Any]:
+    """One data set in one dtype, on one device."""
+    epoch = Epoch(name, device, args.scoring, dtype)
+    # In the second dtype a look at plain is enough, unless more is asked for.
+    ways = args.ways or ([PLAIN] if dtype == torch.bfloat16 else list(BASELINES))
+    epoch.measure([way for way in ways if way != OURS], args.budget, args.rounds)
     found = epoch.document()
     found["seconds_validation"] = epoch.measure_validation()
     found["seconds_full"] = {way: epoch.measure_full(way) for way in args.full_ways} if args.full else {}
@@ -52,11 +55,11 @@ def rows_of(found: dict[str, Any]) -> list[str]:
     for way in WAYS:
         if way not in found["ways"]:
             if way in found["notes"]:
-                lines.append(f"| {found['data']} | {way} | {found['notes'][way]} | | | | | |")
+                lines.append(f"| {found['data']} | {found['dtype']} | {way} | {found['notes'][way]} | | | | | |")
             continue
         row, full = found["ways"][way], found["seconds_full"].get(way)
-        cells = [found["data"], way, f"{row['samples_per_second']:,.0f}", _seconds(row["seconds_epoch"])]
-        cells.append("" if full is None else _seconds(full))
+        cells = [found["data"], found["dtype"], way, f"{row['samples_per_second']:,.0f}"]
+        cells += [_seconds(row["seconds_epoch"]), "" if full is None else _seconds(full)]
         cells.append(f"{row['buckets_timed']} of {len(found['buckets'])}")
         cells.append("" if way == OURS else f"{row['seconds_epoch'] / ours:.1f}x")
         total = found["epochs"] * (row["seconds_epoch"] + found["seconds_validation"])
@@ -74,11 +77,11 @@ def _seconds(value: float) -> str:
 def table(result: dict[str, Any]) -> str:
     """The Markdown table."""
     lines = [
-        machine_line(result["machine"]) + "; float32.",
+        machine_line(result["machine"]) + ".",
         "",
-        "| data | way | samples/s | epoch (extrapolated) | epoch (run whole) | buckets timed | ours is faster "
+        "| data | dtype | way | samples/s | epoch (extrapolated) | epoch (run whole) | buckets timed | ours is faster "
         "| whole run |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return "\n".join([*lines, *(line for found in result["data"] for line in rows_of(found))])
 
@@ -111,8 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data", type=_names(list(PAPER)), default=["kit", "humanml3d"])
-    parser.add_argument("--ways", type=_names(list(WAYS)), default=list(WAYS))
+    parser.add_argument("--ways", type=_names(list(WAYS)), help="all, in bf16 plain alone")
     parser.add_argument("--scoring", choices=("part", "frame"), default="part")
+    parser.add_argument("--dtype", type=_names(["float32", "bf16"]), help="float32, on a GPU also mixed precision")
     parser.add_argument("--rounds", type=options.positive_int, default=3)
     parser.add_argument("--budget", type=float, default=120.0, help="seconds for the other ways, for each data set")
     parser.add_argument("--full", action="store_true", help="run whole epochs, too")
@@ -120,7 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-write", action="store_true", help="print alone")
     args = parser.parse_args(argv)
     device = options.device(args.device)
-    data = [measure(name, device, args) for name in args.data]
+    names = args.dtype or ["float32", "bf16"][: 1 + (device.type == "cuda")]
+    dtypes = [getattr(torch, options.training_dtype(name)) for name in names]
+    data = [measure(name, dtype, device, args) for name in args.data for dtype in dtypes]
     result = {"machine": machine(device), "ways": WAYS, "data": data}
     print(table(result))
     if not args.no_write:

@@ -10,26 +10,29 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+import torch._dynamo
 from torch import Tensor
 
 from m2t_fast.benchmarking.captioners import CompiledCaptioner, StepwiseCaptioner, plain_pytorch
 from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, PLAIN
 from m2t_fast.benchmarking.measure import interleaved, quantile
 from m2t_fast.benchmarking.paper_data import PAPER, paper_split, vocabulary_of
-from m2t_fast.benchmarking.results import TOLERANCE
 from m2t_fast.benchmarking.sizes import SIZES, Size, model_of
 from m2t_fast.captioner import Captioner
-from m2t_fast.data.buckets import Bucket, choose_buckets, epoch_plan, padding
+from m2t_fast.data.buckets import BUCKETS, Bucket, choose_buckets, epoch_plan, padding
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.random import Counter
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import adamw, training_step
+from m2t_fast.training.step import adamw, losses_and_gradients, losses_in, training_step
 from m2t_fast.training.validation import Validation
 
 OURS = "ours"
 WAYS: dict[str, str] = {OURS: "the trainer's step", **BASELINES}
 """Every way to take a training step."""
+
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
+"""Most that the losses of two ways may differ, as a share; words may be other ones where two all but tie."""
 
 _SLOW = 5.0  # seconds of a step that is timed once
 _BLOCK = 0.05  # seconds of steps that are timed together, one after the other
@@ -45,21 +48,29 @@ def settings_of(name: str, batch_size: int) -> TrainingSettings:
     return preset(batch_size=batch_size, learning_rate=1e-30)
 
 
-def step_of(way: str, size: Size, split: ResidentSplit, scoring: str = "part") -> Step:
+def step_of(
+    way: str, size: Size, split: ResidentSplit, scoring: str = "part", dtype: torch.dtype = torch.float32
+) -> Step:
     """One way to take steps, from the same weights with the same random numbers as every other; their data are on the
-    device in every way."""
+    device in every way.
+
+    Args:
+        dtype: float32, or bfloat16 for mixed precision: products under torch's autocast in every way.
+    """
     settings = settings_of(size.name, size.batch)
     if way == OURS:
         model = model_of(size, scoring).to(split.device).train()
-        return Engine(model, adamw(model, settings), split, settings).take
+        return Engine(model, adamw(model, settings), split, settings, dtype=dtype).take
     kinds: dict[str, type[Captioner]] = {LOOP: StepwiseCaptioner, PLAIN: Captioner, COMPILE: CompiledCaptioner}
     model = model_of(size, scoring, kinds[way]).to(split.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     counter = Counter(settings.seed, 0, split.device)
+    gradients = functools.partial(losses_and_gradients, losses=losses_in(dtype))
 
     def take(samples: Tensor, bucket: Bucket) -> Tensor:
-        with plain_pytorch():
-            loss = training_step(model, optimizer, split.batch(samples, *bucket), settings, counter, True)
+        # Every bucket is compiled: beyond its limit torch.compile would leave them as they are.
+        with plain_pytorch(), torch._dynamo.config.patch(recompile_limit=10 * BUCKETS):
+            loss = training_step(model, optimizer, split.batch(samples, *bucket), settings, counter, True, gradients)
         counter.advance()
         return torch.stack(tuple(loss))
 
@@ -72,10 +83,13 @@ class Epoch:
     Args:
         name: of ``PAPER`` and ``SIZES``.
         scoring: "part" or "frame".
+        dtype: as of :func:`step_of`.
     """
 
-    def __init__(self, name: str, device: torch.device, scoring: str = "part"):
-        self.name, self.device, self.scoring, self.size = name, device, scoring, SIZES[name]
+    def __init__(
+        self, name: str, device: torch.device, scoring: str = "part", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.name, self.device, self.scoring, self.dtype, self.size = name, device, scoring, dtype, SIZES[name]
         self.vocabulary = vocabulary_of(self.size.config.vocab_size)
         self.dataset = paper_split(name, "train", self.size.config.joints, self.vocabulary)
         self.split = ResidentSplit(self.dataset, device)
@@ -143,13 +157,16 @@ class Epoch:
             self.notes.setdefault(way, "no time left for every bucket")
         return way in self.notes
 
+    def _step(self, way: str) -> Step:
+        return step_of(way, self.size, self.split, self.scoring, self.dtype)
+
     def _checked_step(self, way: str, on_device: Tensor, bucket: Bucket, samples: Tensor) -> Step:
         """A way to take steps, after its first."""
-        step = step_of(way, self.size, self.split, self.scoring)
+        step = self._step(way)
         found = step(on_device, self.shape(way, bucket, samples))
         if way != OURS:
-            right = step_of(OURS, self.size, self.split, self.scoring)(on_device, self.shape(OURS, bucket, samples))
-            if not bool(((found - right).abs() <= TOLERANCE * right.abs()).all()):
+            right = self._step(OURS)(on_device, self.shape(OURS, bucket, samples))
+            if not bool(((found - right).abs() <= TOLERANCE[self.dtype] * right.abs()).all()):
                 raise ArithmeticError(f"its losses are {found.tolist()}, ours {right.tolist()}")
         return step
 
@@ -166,7 +183,7 @@ class Epoch:
 
     def measure_full(self, way: str) -> float:
         """Seconds of all steps of an epoch, the second one: in the first are compilations and captures."""
-        step = step_of(way, self.size, self.split, self.scoring)
+        step = self._step(way)
         plan = [(samples.to(self.device), self.shape(way, bucket, samples)) for bucket, samples in self.plan]
         seconds = 0.0
         for _ in range(2):
@@ -204,6 +221,7 @@ class Epoch:
         return {
             "data": PAPER[self.name].title,
             "scoring": self.scoring,
+            "dtype": str(self.dtype).removeprefix("torch."),
             "samples": len(self.dataset),
             "batch_size": self.size.batch,
             "steps": len(self.plan),

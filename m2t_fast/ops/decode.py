@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from m2t_fast.config import EOS
+from m2t_fast.config import EOS, SOS
 from m2t_fast.ops.checks import autocast, check_same_float, check_shape, checked_indices
 from m2t_fast.ops.gate import check_force_gate
 from m2t_fast.ops.registry import chosen_backend, implementation
@@ -159,15 +159,23 @@ def greedy_words(
     weights: DecoderWeights,
     max_length: int = 40,
     scale: float = 1.0,
+    ends: bool = True,
 ) -> Tensor:
-    """The words (B, max_length) int64 of :func:`search` with one hypothesis, <pad> after <eos>, of checked arguments.
+    """The words (B, max_length) int64 of :func:`search` with one hypothesis, of checked arguments; up to <eos>, what
+    comes after it is not to be read.
 
-    Nothing is checked and nothing cut off, so that with a backend whose search waits for no device this does not
-    either.
+    Args:
+        ends: stop where all captions have ended, which waits for the device. Else all words are decoded, nothing waits
+            for the device, and a CUDA graph can hold it.
     """
+    if not ends:
+        first = torch.full((len(lengths), max_length + 1), SOS, dtype=torch.int64, device=parts.device)
+        none_known = torch.zeros(max_length + 1, dtype=torch.bool, device=parts.device)
+        memory = parts, temporal_keys, spatial_keys, lengths
+        return sample_words_unchecked(*memory, weights, first, none_known, None, scale)[:, 1:]
     parts, temporal_keys, spatial_keys = autocast(parts, temporal_keys, spatial_keys)
-    memory, every = (parts, temporal_keys, spatial_keys, lengths), list(autocast(*weights))
-    found = torch.ops.m2t_fast.search(*memory, every, 1, max_length, 1.0, None, scale, chosen_backend())
+    inputs = parts, temporal_keys, spatial_keys, lengths, list(autocast(*weights))
+    found = torch.ops.m2t_fast.search(*inputs, 1, max_length, 1.0, None, scale, chosen_backend())
     tokens: Tensor = found[0]
     return tokens[:, 0]
 

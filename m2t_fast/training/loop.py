@@ -26,6 +26,7 @@ from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.signals import stop_on_signals
 from m2t_fast.training.engine import Engine
+from m2t_fast.training.host_copy import HostCopy
 from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, write_run, write_tensors
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, Snapshot, digest, load_state
@@ -34,6 +35,9 @@ from m2t_fast.training.validation import Validation
 
 LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive")
 """What the fields of ``GuidedLoss`` are called in ``metrics.jsonl``."""
+
+STATE_SECONDS = 5.0
+"""Between two state files at least: where an epoch takes a second, training would do little else than write them."""
 
 
 def train(
@@ -138,10 +142,10 @@ class _Trainer:
         self.buckets = choose_buckets(split, settings.batch_size)
         # What runs any shape as fast as another need not pad to a few.
         self.fit = weight.device.type == "cpu" and not settings.compile
-        self.validated: tuple[dict[str, Any], Snapshot | None] | None = None
+        self.validated: tuple[dict[str, Any], HostCopy | None] | None = None
         self.written: Future[None] | None = None
         self.stop = threading.Event()
-        self.since = time.perf_counter()
+        self.since = self.saved = time.perf_counter()
 
     def run(self) -> None:
         validation = self.data.splits.get("val")
@@ -163,7 +167,7 @@ class _Trainer:
             while self.position.epoch < self.settings.epochs:
                 self._epoch()
             if self.validated is not None:
-                self._save_state()
+                self._save_state(now=True)
             self._wait_for_state()
 
     def _epoch(self) -> None:
@@ -225,10 +229,12 @@ class _Trainer:
         """Begin to validate the epoch whose steps are taken; its line is written when the score is there."""
         position = self.position
         # All batches taken, not yet validated: a run that goes on from here validates first.
-        snapshot = self._save_state()
+        snapshot, weights = self._save_state(), None
+        if self.processes.main:
+            weights = HostCopy(self.model.state_dict()) if snapshot is None else snapshot.weights
         line: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         line |= {name: total / steps for name, total in position.sums.items()}
-        self.validated = line, snapshot
+        self.validated = line, weights
         if self.validation is not None:
             self.validation.start()
         position.epoch, position.batch, position.sums = position.epoch + 1, 0, {}
@@ -237,13 +243,13 @@ class _Trainer:
         """Finish the epoch that is being validated, if one is: its weights, if they are the best, and its line."""
         if self.validated is None:
             return
-        (line, snapshot), self.validated = self.validated, None
+        (line, weights), self.validated = self.validated, None
         bleu, seconds = self.validation.result() if self.validation is not None else (None, 0.0)
         line |= {"val_bleu_4": bleu, "seconds_validation": round(seconds, 3)}
         best = self.position.best_bleu
         if bleu is None or best is None or bleu > best:
             self.position.best_bleu = best = bleu
-            self._save_weights(snapshot)
+            self._save_weights(weights)
         self._write_line(line)
         if self.progress:
             shown = "" if bleu is None else f"  val BLEU-4 {bleu:.1f} (best {best:.1f})"
@@ -251,15 +257,15 @@ class _Trainer:
             tqdm.write(text, file=sys.stderr)
 
     def _interrupt(self) -> None:
-        snapshot = self._save_state()
-        if self.position.best_bleu is None:  # nothing validated yet: the latest weights are the best there are
-            self._save_weights(snapshot)
+        snapshot = self._save_state(now=True)
+        if snapshot is not None and self.position.best_bleu is None:
+            self._save_weights(snapshot.weights)  # nothing validated yet: the latest are the best there are
         self._wait_for_state()
         raise KeyboardInterrupt
 
-    def _save_weights(self, snapshot: Snapshot | None) -> None:
-        if snapshot is not None:
-            write_tensors(self.folder / WEIGHTS, snapshot.weights())
+    def _save_weights(self, weights: HostCopy | None) -> None:
+        if weights is not None:
+            write_tensors(self.folder / WEIGHTS, weights.get())
 
     def _log(self, line: dict[str, Any]) -> None:
         self._settle()
@@ -271,15 +277,16 @@ class _Trainer:
         self.metrics.write((json.dumps(line) + "\n").encode())
         self.metrics.flush()
 
-    def _save_state(self) -> Snapshot | None:
-        """Write the state file in the background; the one before is there when this returns. Rank 0 alone writes, and
-        gets what is written."""
+    def _save_state(self, now: bool = False) -> Snapshot | None:
+        """Write the state file in the background, on rank 0, unless the last was begun a moment ago and it need not be
+        ``now``; what is being written, if anything. The one before is there when this returns."""
         self._settle()
         self._tick()
         self.position.metrics_bytes = self.metrics.tell()
-        self._wait_for_state()
-        if not self.processes.main:
+        if not self.processes.main or not (now or time.perf_counter() - self.saved >= STATE_SECONDS):
             return None
+        self._wait_for_state()
+        self.saved = time.perf_counter()
         snapshot = Snapshot(self.model, self.optimizer, self.position)
         self.written = self.background.submit(snapshot.write, self.folder / STATE)
         return snapshot

@@ -50,16 +50,13 @@ class Snapshot:
     """The training state as it is now; training may go on while it is written."""
 
     def __init__(self, model: Captioner, optimizer: torch.optim.Optimizer, position: Position):
-        tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        self.weights = HostCopy(model.state_dict())
+        moments = {}
         for name, parameter in model.named_parameters():
             for moment, value in optimizer.state[parameter].items():
-                tensors[f"optimizer.{name}.{moment}"] = value
-        self._tensors = HostCopy(tensors)
+                moments[f"optimizer.{name}.{moment}"] = value
+        self._moments = HostCopy(moments)
         self._position = json.dumps(asdict(position))
-
-    def weights(self) -> dict[str, Tensor]:
-        """The model's tensors, on the CPU."""
-        return _weights_of(self._tensors.get())
 
     def write(self, path: Path) -> None:
         """Write the state file atomically.
@@ -67,11 +64,8 @@ class Snapshot:
         Raises:
             UserError: the file cannot be written.
         """
-        write_tensors(path, self._tensors.get(), {"position": self._position})
-
-
-def _weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len("model.") :]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+        weights = {f"model.{name}": tensor for name, tensor in self.weights.get().items()}
+        write_tensors(path, {**weights, **self._moments.get()}, {"position": self._position})
 
 
 def load_state(
@@ -84,7 +78,7 @@ def load_state(
         UserError: the file is missing, damaged or belongs to another model.
     """
     tensors, metadata = processes.on_main(lambda: read_tensors(path))
-    fill(path, model, _weights_of(tensors))
+    fill(path, model, {name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
     try:
         position = Position(**json.loads(metadata["position"]))
     except (KeyError, TypeError, ValueError) as error:

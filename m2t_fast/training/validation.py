@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import MAX_LENGTH
@@ -15,13 +19,17 @@ from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.evaluation.token_bleu import Integers, TokenBleu, bleu_4
 from m2t_fast.ops import gather
 from m2t_fast.ops.decode import greedy_words
+from m2t_fast.training import graphs
 from m2t_fast.training.host_copy import HostCopy
+
+_LARGER = 4  # times as many motions in a batch as in one of training: no gradient, so less memory
 
 
 class Validation:
     """BLEU-4 of greedy captions of a split, epoch after epoch: :meth:`start`, then :meth:`result`.
 
-    The motions lie on the model's device, packed, and are batched by length.
+    The motions lie on the model's device, packed, and are batched by length. On CUDA the decoding of each batch is a
+    captured graph from the second epoch on, and nothing waits for it.
 
     Args:
         background: runs the scoring, one thing at a time.
@@ -42,12 +50,18 @@ class Validation:
         self._frames = dataset.frames.to(weight.device, weight.dtype)
         self._offsets = dataset.frame_offsets.to(weight.device)
         self._motions = processes.share(torch.argsort(dataset.motion_lengths, stable=True))
-        # Of each batch: motions, their lengths, and the longest of these.
+        # What graphs write, outside their pool.
+        self._tokens = torch.empty(len(self._motions), MAX_LENGTH, dtype=torch.int64, device=weight.device)
+        # Of each batch: motions, their lengths, the longest of these, and where its captions go. A GPU takes them in
+        # few large ones: its time is that of the words, one after the other.
+        size = batch_size * (_LARGER if weight.is_cuda else 1)
         self._batches = [
-            (index.to(weight.device), lengths.to(weight.device), int(lengths.max()))
-            for index in self._motions.split(batch_size)
+            (index.to(weight.device), lengths.to(weight.device), int(lengths.max()), tokens)
+            for index, tokens in zip(self._motions.split(size), self._tokens.split(size), strict=True)
             if len(lengths := dataset.motion_lengths[index])
         ]
+        self._recorder = graphs.recorder_for(weight.device)
+        self._graphs: list[Callable[[], None]] = []
         self._references = TokenBleu(dataset.references, vocabulary)
         self._counted: Future[tuple[Integers, float]] | None = None
 
@@ -58,13 +72,33 @@ class Validation:
         On a GPU this queues work and does not wait for it, as far as the backend's search does not.
         """
         started = time.perf_counter()
-        model, words = self._model, [self._motions.new_empty(0, MAX_LENGTH).to(self._offsets.device)]
-        for index, lengths, longest in self._batches:
-            motion = gather.unchecked(self._frames, self._offsets, index, longest)
-            memory = model.encode(motion, lengths, relative=True)
-            words.append(greedy_words(*memory, model.decoder_weights(), MAX_LENGTH, model.attention.scale))
-        tokens = HostCopy({"tokens": torch.cat(words)})
-        self._counted = self._background.submit(self._count, tokens, started)
+        if self._graphs:
+            for replay in self._graphs:
+                replay()
+        else:
+            for batch in self._batches:
+                self._caption(batch)
+        self._counted = self._background.submit(self._count, HostCopy({"tokens": self._tokens}), started)
+        if self._recorder is not None and not self._graphs:
+            self._capture(self._recorder)
+
+    def _caption(self, batch: tuple[Tensor, Tensor, int, Tensor]) -> None:
+        index, lengths, longest, tokens = batch
+        model = self._model
+        motion = gather.unchecked(self._frames, self._offsets, index, longest)
+        memory = model.encode(motion, lengths, relative=True)
+        weights, scale = model.decoder_weights(), model.attention.scale
+        tokens.copy_(greedy_words(*memory, weights, MAX_LENGTH, scale, ends=not self._tokens.is_cuda))
+
+    def _capture(self, recorder: graphs.Recorder) -> None:
+        """Record the decoding of all batches, or leave it as it is where that fails."""
+        try:
+            for batch in self._batches:
+                self._graphs.append(recorder.capture(partial(self._caption, batch)))
+        except RuntimeError as error:
+            self._recorder, self._graphs = None, []
+            reason = str(error).strip().partition("\n")[0]
+            warnings.warn(f"no CUDA graph of validation: {reason}; it goes on without, slower", stacklevel=2)
 
     def _count(self, tokens: HostCopy, started: float) -> tuple[Integers, float]:
         counts = self._references.counts(tokens.get()["tokens"].numpy(), self._motions.numpy())

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.dataset import Prepared, load_data
+from m2t_fast.training import loop
+
+
+@pytest.fixture(scope="session", autouse=True)
+def states_are_written_as_often_as_they_are_asked_for() -> Iterator[None]:
+    """Not at most every few seconds, which is longer than these runs take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "STATE_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,7 @@ from m2t_fast.data.dataset import load_data
 from m2t_fast.distributed import job, launched
 from m2t_fast.errors import JobError
 from m2t_fast.evaluation.token_bleu import TokenBleu
-from m2t_fast.training import run_folder, validation
-from m2t_fast.training.loop import train
+from m2t_fast.training import loop, run_folder, validation
 from m2t_fast.training.settings import TrainingSettings
 
 data = load_data("synthetic", synthetic_count={"train": 24, "val": 4, "test": 2}, joints=21)
@@ -71,13 +70,14 @@ def main() -> int:
     settings = TrainingSettings(log_interval=2, checkpoint_interval=3, **changes)
     dtype = torch.float64 if "--double" in sys.argv else torch.float32
     processes, folder = launched(), Path(sys.argv[1])
+    loop.STATE_SECONDS = float(os.environ.get("STATE_SECONDS", "0"))
     phase, number, rank = os.environ.get("PAUSE", "no:0:-1").split(":")
     if int(rank) == processes.rank:
         pauses(folder, phase, int(number))
     try:
         with job(processes):
             resume = "--resume" in sys.argv
-            train(data, config, settings, folder, dtype=dtype, resume=resume, progress=False, processes=processes)
+            loop.train(data, config, settings, folder, dtype=dtype, resume=resume, progress=False, processes=processes)
     except KeyboardInterrupt:
         return 130
     except JobError as error:

@@ -28,7 +28,7 @@ EPOCHS = 3
 class Job:
     """Processes that train in one folder, by rank; see forked.py."""
 
-    def __init__(self, server: subprocess.Popen[str], folder: Path, size: int, resume: bool = False, pause: str = ""):
+    def __init__(self, server: subprocess.Popen[str], folder: Path, size: int, resume: bool = False, **more: Any):
         self.server, self.folder, self.size = server, folder, size
         for name in ("paused", "go"):
             folder.with_name(f"{folder.name}.{name}").unlink(missing_ok=True)
@@ -36,7 +36,7 @@ class Job:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         shared = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "EPOCHS": EPOCHS}
-        shared |= {"PAUSE": pause} if pause else {}
+        shared |= more
         self.ids = []
         for rank in range(size):
             environment = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
@@ -119,13 +119,24 @@ def resume(server: subprocess.Popen[str], folder: Path, size: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_alone_to_the_bit(number, phase, server, undisturbed, tmp_path):
     folder = tmp_path / "run"
-    job = Job(server, folder, 1, pause=f"{phase}:{NUMBER[phase]}:0")
+    job = Job(server, folder, 1, PAUSE=f"{phase}:{NUMBER[phase]}:0")
     job.wait_for_pause()
     job.signal(0, number)
     assert job.finish() == [(-number if number == signal.SIGKILL else 130, "")]
     assert load_run(folder).model.config.joints == 21
     assert 0 < len(lines(folder)) < len(lines(undisturbed))
     resume(server, folder, 1)
+    assert_same(folder, undisturbed, 0.0)
+
+
+def test_killed_where_states_are_written_rarely(server, undisturbed, tmp_path):
+    """No file but the first: everything is done again."""
+    folder = tmp_path / "run"
+    job = Job(server, folder, 1, PAUSE="scoring:2:0", STATE_SECONDS=1000)
+    job.wait_for_pause()
+    job.signal(0, signal.SIGKILL)
+    assert job.finish() == [(-signal.SIGKILL, "")] and lines(folder)
+    assert Job(server, folder, 1, resume=True, STATE_SECONDS=1000).finish() == [(0, "")]
     assert_same(folder, undisturbed, 0.0)
 
 
@@ -142,7 +153,7 @@ def test_alone_to_the_bit(number, phase, server, undisturbed, tmp_path):
 )
 def test_one_of_two_processes_killed(phase, paused, killed, again, server, undisturbed, tmp_path):
     folder = tmp_path / "run"
-    job = Job(server, folder, 2, pause=f"{phase}:{NUMBER[phase]}:{paused}")
+    job = Job(server, folder, 2, PAUSE=f"{phase}:{NUMBER[phase]}:{paused}")
     job.wait_for_pause()
     job.signal(killed, signal.SIGKILL)
     ends = job.finish()
@@ -156,7 +167,7 @@ def test_one_of_two_processes_killed(phase, paused, killed, again, server, undis
 @pytest.mark.parametrize(("phase", "number"), [("decoding", signal.SIGTERM), ("scoring", signal.SIGINT)])
 def test_one_of_two_processes_stopped(phase, number, server, undisturbed, tmp_path):
     folder = tmp_path / "run"
-    job = Job(server, folder, 2, pause=f"{phase}:1:1")
+    job = Job(server, folder, 2, PAUSE=f"{phase}:1:1")
     job.wait_for_pause()
     job.signal(1, number)
     assert job.finish() == [(130, "")] * 2

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from m2t_fast import Captioner, metrics
+from m2t_fast import Captioner, metrics, use_backend
+from m2t_fast.config import EOS
 from m2t_fast.distributed import Processes
 from m2t_fast.evaluation import caption_motions
 from m2t_fast.evaluation.token_bleu import TokenBleu, bleu_4
+from m2t_fast.ops.decode import greedy_words
+from m2t_fast.training import graphs
 from m2t_fast.training.host_copy import HostCopy
 from m2t_fast.training.validation import Validation
 
@@ -68,6 +72,63 @@ def test_shares_add_up(size, data, model, monkeypatch):
     *shares, whole = sums
     assert torch.equal(sum(shares), whole) and int(whole[0]) > 0
     assert bleu_4(whole.tolist()) <= 100
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_words_decoded_to_the_last_are_those_that_end(backend, config):
+    """Near ties aside, of which this model has none."""
+    torch.manual_seed(1)
+    model = Captioner(config)
+    with torch.no_grad(), use_backend(backend):
+        for parameter in (model.output.weight, model.step.context.weight, model.encoder.weight1):
+            parameter.mul_(20.0)
+        model.step.gate_hidden.bias.fill_(4.0)
+        memory = model.encode(4 * torch.randn(16, 12, 21, 3), torch.arange(16) % 12 + 1)
+        weights = model.decoder_weights()
+        said = int(greedy_words(*memory, weights, 10, ends=False)[0, 4])
+        for tensor in (model.output.weight, model.output.bias):  # what motion 0 says fifth becomes <eos>
+            tensor[[EOS, said]] = tensor[[said, EOS]]
+        ended, all_words = (greedy_words(*memory, weights, 10, ends=ends) for ends in (True, False))
+    assert ended.shape == all_words.shape == (16, 10) and 0 < int((ended == EOS).any(1).sum()) < 16
+    inside = (ended == EOS).cumsum(1) <= (ended == EOS)
+    assert torch.equal(ended[inside], all_words[inside])
+
+
+class Recorder:
+    """Does again what it recorded; the second recording fails if it is told so."""
+
+    def __init__(self, fails: bool = False):
+        self.fails, self.recorded, self.replayed = fails, 0, 0
+
+    def capture(self, step):
+        self.recorded += 1
+        if self.fails and self.recorded == 2:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+        def replay():
+            self.replayed += 1
+            step()
+
+        return replay
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_decoding_is_recorded_once_and_replayed(fails, data, model, monkeypatch):
+    recorder = Recorder(fails)
+    monkeypatch.setattr(graphs, "recorder_for", lambda device: recorder)
+    dataset, scores = data["train"], []
+    with ThreadPoolExecutor(1) as background, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        validation = Validation(model, dataset, data.vocabulary, 10, background)
+        for _ in range(3):
+            validation.start()
+            scores.append(validation.result()[0])
+    batches = -(-dataset.motions // 10)
+    assert len(set(scores)) == 1 and batches > 2
+    assert (recorder.recorded, recorder.replayed) == ((2, 0) if fails else (batches, 2 * batches))
+    assert [str(warning.message) for warning in said] == [
+        "no CUDA graph of validation: operation not permitted when stream is capturing; it goes on without, slower"
+    ] * fails
 
 
 def test_an_error_in_the_scoring_is_raised_by_the_result(data, model, monkeypatch):
