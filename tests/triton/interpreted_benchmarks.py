@@ -70,7 +70,7 @@ def test_every_section_measures_writes_and_prints(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA Stand-in")
     original = gpu.run
     monkeypatch.setattr(gpu, "run", lambda sections, budget, device, *rest: original(sections, budget, "cpu", *rest))
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--budget", "60"])
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--budget", "3600"])
     assert gpu.main() == 0, capsys.readouterr().err
     results = json.loads((stand_in / "results" / "nvidia_stand_in.json").read_text())
     assert set(results["sections"]) == {section.name for section in gpu.SECTIONS}
@@ -143,7 +143,7 @@ def test_a_wrong_or_failing_way_is_not_timed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(gpu_attention, "word_by_word", wrong)
     monkeypatch.setattr(torch, "compile", lambda function, **options: fails)
     section = next(section for section in gpu.SECTIONS if section.name == "attention")
-    for row in gpu.run((section,), 60.0, "cpu", "here", write=False)["sections"]["attention"]["rows"]:
+    for row in gpu.run((section,), 3600.0, "cpu", "here", write=False)["sections"]["attention"]["rows"]:
         assert row["notes"] == {"torch.compile": "out of memory", "word by word": "differs"}
 
 
@@ -170,7 +170,7 @@ def test_the_tuner_writes_a_table_that_is_read_again(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("triton.testing.do_bench", lambda call, **options: once(call)[0])
     calls = tune.calls
     monkeypatch.setattr(tune, "calls", lambda dtype: calls(dtype, "cpu"))
-    path = tmp_path / "made" / "table.json"
+    path = tmp_path / "table.json"
     monkeypatch.setattr(sys, "argv", ["tune", "--output", str(path)])
     assert tune.main() == 0, capsys.readouterr()
     assert not capsys.readouterr().err
