@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -153,6 +155,24 @@ def test_what_the_tensors_hold_changes_no_launch(runtime: Runtime) -> None:
         every_launcher(*([x if fill is None else torch.full_like(x, fill) for x in some] for some in inputs))
         seen.append([(made.kernel, made.grid) for made in runtime.launches])
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_no_gpu_is_asked_anything_at_import() -> None:
+    modules = [f"m2t_fast.ops.triton.{name}" for name in ("attention", "gate", "launch")]
+    modules += [f"m2t_fast.kernels.{name}" for name in ("ahead", "ceilings", "devices", "tune")]
+    script = f"""
+import importlib, torch
+from triton.runtime import driver
+def refuse(*arguments, **options):
+    raise AssertionError("asked at import")
+for name in ("is_available", "device_count", "get_device_name", "get_device_capability", "_lazy_init"):
+    setattr(torch.cuda, name, refuse)
+type(driver).active = property(refuse)
+for name in ["m2t_fast", *{modules!r}]:
+    importlib.import_module(name)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 class NothingFromTheHost(TorchDispatchMode):
