@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m2t_fast.config import PAD
-from m2t_fast.ops.checks import check_shape
+from m2t_fast.ops.checks import check_shape, wide
 from m2t_fast.ops.loss import spatial_loss
 from m2t_fast.reference.loss import adaptive_terms, spatial_terms_count
 
@@ -69,7 +69,7 @@ def adaptive_loss(gate: Tensor, target: Tensor, gate_logit: Tensor | None = None
     """
     supervised = target >= 0
     if gate_logit is not None:
-        terms = adaptive_terms(gate_logit, target)
+        terms = adaptive_terms(wide(gate_logit), target)
     else:
         each = F.binary_cross_entropy(gate, target.clamp(min=0).to(gate.dtype), reduction="none")
         terms = torch.where(supervised, each, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import autocast, check_shape
+from m2t_fast.ops.checks import autocast, check_shape, wide
 from m2t_fast.ops.registry import chosen_backend, implementation, resolve
 from m2t_fast.reference.loss import spatial_terms, spatial_terms_gradient
 
@@ -62,11 +62,6 @@ def guided_attention(
         spatial_bias,
     )
     return torch.ops.m2t_fast.guided_attention(*tensors, lengths, spatial_target, scale, chosen_backend())
-
-
-def wide(x: Tensor) -> Tensor:
-    """The tensor in float32 at least, as losses are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @torch.library.custom_op("m2t_fast::guided_attention", mutates_args=())

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.captioner import Captioner, CaptionerOutput, Draws, GuidedOutput
+from m2t_fast.captioner import Captioner, Draws
 from m2t_fast.data.batches import Batch, batch_of
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.distributed import Processes
 from m2t_fast.losses import GuidedLoss, guided_loss, supervised_counts
-from m2t_fast.ops.guided import is_fused
 from m2t_fast.training.settings import TrainingSettings
 
 
@@ -55,12 +54,7 @@ def shared_step(
     if batch is not None:
         batch = batch.to(weight.device)
         used = _rows_of(draws, rows.to(weight.device), batch.gate_target.shape[1])
-        inputs = (batch.motion.to(weight.dtype), batch.lengths, batch.tokens, used)
-        out: CaptionerOutput | GuidedOutput
-        if is_fused(inputs[0]):
-            out = model.run_guided(*inputs, batch.gate_target, batch.spatial_target)
-        else:
-            out = model.run(*inputs)
+        out = model.run(batch.motion.to(weight.dtype), batch.lengths, batch.tokens, used)
         means = guided_loss(out, *_supervision(batch), settings.lambda_spat, settings.lambda_adapt)[1:]
         terms = [mean * share for mean, share in zip(means, shares, strict=True)]
         _total(terms, settings).backward()
