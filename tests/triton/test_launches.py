@@ -146,6 +146,35 @@ def test_other_numbers_of_motions_frames_and_words_compile_nothing_again(runtime
     assert len(runtime.compiled) == known
 
 
+def test_a_folded_loss_costs_no_launch(runtime: Runtime) -> None:
+    inputs, step = of_cases(AttentionCase(S=6), GateCase(), torch.float32)
+    run: Any = attention
+    gated: Any = gate
+    target, gate_target = torch.ones(2, 5, 6), torch.ones(2, 5)
+
+    def launched(forward: Any, backward: Any) -> list[str]:
+        runtime.launches.clear()
+        backward(forward())
+        return [made.kernel for made in runtime.launches]
+
+    apart = launched(
+        lambda: run.spatio_temporal_attention(*inputs, scale=1.0),
+        lambda out: run.spatio_temporal_attention_backward(out, *inputs, *out[3:], scale=1.0),
+    )
+    assert apart == launched(
+        lambda: run.guided_attention(*inputs, target, scale=1.0),
+        lambda out: run.guided_attention_backward(out, *inputs, target, scale=1.0),
+    )
+    apart = launched(
+        lambda: gated.gated_decoder_step(*step, force_gate=None),
+        lambda out: gated.gated_decoder_step_backward(out, *step, *out[:2], force_gate=None),
+    )
+    assert apart == launched(
+        lambda: gated.guided_decoder_step(*step, gate_target),
+        lambda out: gated.guided_decoder_step_backward(out, *step, gate_target, *out[:3]),
+    )
+
+
 def test_what_the_tensors_hold_changes_no_launch(runtime: Runtime) -> None:
     """A captured graph repeats the launches of the inputs that it was captured with."""
     inputs = of_cases(AttentionCase(S=6), GateCase(), torch.float32)
