@@ -56,12 +56,10 @@ docs: $(VENV)/.installed-plot
 
 # Tests, then benchmarks, on a machine with an NVIDIA GPU, in less than 8 minutes together: the benchmarks take what the
 # tests leave, and write what they have as they go. Nothing is downloaded. Without a .venv the Python of PYTHON is used,
-# with its torch, triton and pytest, and m2t_fast straight from this checkout.
+# with its torch, triton and pytest, and m2t_fast straight from this checkout. Most of the tests' time is compiling:
+# where pytest-xdist is installed, four processes share it.
 GPU_PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON))
-gpu: export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 gpu:
-	@$(GPU_PYTHON) -c 'import m2t_fast.kernels' 2>/dev/null || ln -sfn ../kernels m2t_fast/kernels
-	@$(GPU_PYTHON) -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: torch finds no CUDA device")'
 	@.ci/gpu $(GPU_PYTHON)
 
 # Not the run folders: what was trained stays.

@@ -22,6 +22,8 @@ SIZES = {
     "large": dict(B=512, T=200, L=40, D=256, H=256),
 }
 PARTS = 6
+SLOTS = {"part": PARTS, "frame": 1}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 WAYS = ("triton", "eager", "torch.compile", "word by word")
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 
@@ -113,56 +115,47 @@ def work(inputs: list[Tensor]) -> dict[str, int]:
 
 
 def measure(part: Part) -> None:
-    """Every size, scoring mode and dtype in every way, the sizes of the aim first."""
-    rows = part.values["rows"] = []
-    for title, size in SIZES.items():
-        for dtype in (torch.float32, torch.bfloat16):
-            for mode, slots in (("part", PARTS), ("frame", 1)):
-                row: dict[str, Any] = {"sizes": title, "scoring": mode, "dtype": str(dtype).removeprefix("torch.")}
-                row |= {"forward": {}, "both": {}, "notes": {}}
-                rows.append(row)
-                try:
-                    inputs = inputs_of(size, slots, dtype, part.device)
-                    row |= work(inputs)
-                    expected = training(ours, inputs)[1]()
-                    for way in WAYS:
-                        if part.spent():
-                            row["notes"][way] = "no time left"
-                        else:
-                            _measure_way(row, way, inputs, expected, dtype)
-                except torch.OutOfMemoryError:
-                    row["notes"]["triton"] = "out of memory"
-                print(_line(row), flush=True)
-                part.save()
+    """Every size, scoring mode and dtype in every way: ours everywhere first, and the sizes of the aim first."""
+    rows: list[dict[str, Any]] = []
+    for title in SIZES:
+        for dtype in DTYPES:
+            for mode in SLOTS:
+                rows.append({"sizes": title, "scoring": mode, "dtype": dtype, "forward": {}, "both": {}, "notes": {}})
+    part.values["rows"] = rows
+    for way in WAYS:
+        for row in rows:
+            if part.spent():
+                row["notes"][way] = "no time left"
+                continue
+            try:
+                _measure_way(row, way, part.device)
+            except torch.OutOfMemoryError:
+                row["notes"][way] = "out of memory"
+            except Exception as error:  # one cell's failure must not cost the others their numbers
+                row["notes"][way] = type(error).__name__
+            torch.compiler.reset()
+            torch.cuda.empty_cache()
+            found = f"{row['both'][way][0]:.3f} ms" if way in row["both"] else row["notes"][way]
+            print(f"{row['sizes']:10} {row['scoring']:5} {row['dtype']:8} {way}: {found}", flush=True)
+            part.save()
 
 
-def _measure_way(
-    row: dict[str, Any], way: str, inputs: list[Tensor], expected: list[Tensor], dtype: torch.dtype
-) -> None:
+def _measure_way(row: dict[str, Any], way: str, device: str) -> None:
+    dtype = DTYPES[row["dtype"]]
+    inputs = inputs_of(SIZES[row["sizes"]], SLOTS[row["scoring"]], dtype, device)
+    row |= work(inputs)
     functions: dict[str, Callable] = {
         "triton": ours,
         "eager": reference.spatio_temporal_attention,
         "torch.compile": torch.compile(reference.spatio_temporal_attention, fullgraph=True, dynamic=False),
         "word by word": word_by_word,
     }
-    try:
-        forward, both = training(functions[way], inputs)
-        if close(both(), expected, dtype):
-            row["forward"][way], row["both"][way] = milliseconds(forward), milliseconds(both)
-        else:
-            row["notes"][way] = "differs"
-    except torch.OutOfMemoryError:
-        row["notes"][way] = "out of memory"
-    except Exception as error:  # one way's failure must not cost the others their numbers
-        row["notes"][way] = type(error).__name__
-    torch.compiler.reset()
-    torch.cuda.empty_cache()
-
-
-def _line(row: dict[str, Any]) -> str:
-    cells = [f"{way} {row['both'][way][0]:.3f} ms" for way in WAYS if way in row["both"]]
-    cells += [f"{way}: {why}" for way, why in row["notes"].items()]
-    return f"{row['sizes']:10} {row['scoring']:5} {row['dtype']:8} " + ", ".join(cells)
+    expected = training(ours, inputs)[1]()
+    forward, both = training(functions[way], inputs)
+    if close(both(), expected, dtype):
+        row["forward"][way], row["both"][way] = milliseconds(forward), milliseconds(both)
+    else:
+        row["notes"][way] = "differs"
 
 
 def table(results: dict[str, Any]) -> str:

@@ -14,8 +14,8 @@ import triton.language as tl
 def tanh(x, APPROXIMATE: tl.constexpr):  # type: ignore[no-untyped-def]
     """tanh of float32 numbers; NaN stays NaN.
 
-    APPROXIMATE takes the hardware's instruction (relative error 2^-11), for tensors that are stored shorter than
-    float32. Otherwise a polynomial below 1, where 1 - 2 / (exp(2x) + 1) would cancel, and that form above.
+    APPROXIMATE takes the hardware's instruction (relative error 2^-11), for tensors that are stored in bfloat16.
+    Otherwise a polynomial below 1, where 1 - 2 / (exp(2x) + 1) would cancel, and that form above.
     """
     if APPROXIMATE:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)

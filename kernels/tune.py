@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import random
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,13 @@ from unittest import mock
 
 import torch
 
+from m2t_fast.data.files import atomic_path
+from m2t_fast.errors import UserError
 from m2t_fast.kernels import devices
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 
+Table = dict[str, dict[str, dict[str, int]]]
+KINDS = {"float32": torch.float32, "short": torch.bfloat16}
 CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
     "attention_forward": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
     "score_tiles": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (8, 16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
@@ -33,11 +39,13 @@ CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def candidates(kernel: str, kind: str) -> Iterator[dict[str, int]]:
-    """The default configuration, then every combination."""
+    """The default configuration, then every combination, mixed: a search that ends early has looked everywhere."""
     default = devices.table(devices.DEFAULT)[kernel][kind]
     yield default
     axes = CANDIDATES[kernel]
-    for values in itertools.product(*axes.values()):
+    combinations = list(itertools.product(*axes.values()))
+    random.Random(0).shuffle(combinations)
+    for values in combinations:
         yield {**default, **dict(zip(axes, values, strict=True))}
 
 
@@ -92,44 +100,58 @@ def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], An
     }
 
 
-def tune(measure: Callable[[Callable[[], Any]], float]) -> dict[str, dict[str, dict[str, int]]]:
-    """The fastest configuration of every kernel and kind, one kernel after the other, the others as found so far."""
+def tune(measure: Callable[[Callable[[], Any]], float], budget: float, save: Callable[[Table], None]) -> Table:
+    """The fastest configuration of every kernel and kind, one kernel after the other, the others as found so far.
+
+    Args:
+        measure: milliseconds of a call.
+        budget: seconds for all; what a kernel leaves of its share goes to those behind it.
+        save: takes the table after every kernel, so that a search that is killed leaves what it found.
+    """
     best = devices.table(devices.DEFAULT)
-    for kind, dtype in (("float32", torch.float32), ("short", torch.bfloat16)):
-        for kernel, call in calls(dtype).items():
-            fastest = float("inf")
-            for configuration in candidates(kernel, kind):
+    until = time.monotonic() + budget
+    every = {kind: calls(dtype) for kind, dtype in KINDS.items()}
+    searches = [(kind, kernel, every[kind][kernel]) for kind in KINDS for kernel in CANDIDATES]
+    for i, (kind, kernel, call) in enumerate(searches):
+        fastest = float("inf")
+        share = time.monotonic() + (until - time.monotonic()) / (len(searches) - i)
+        for configuration in candidates(kernel, kind):
 
-                def chosen(
-                    device: str, name: str, of: str, kernel: str = kernel, configuration: dict[str, int] = configuration
-                ) -> dict[str, int]:
-                    return configuration if name == kernel else best[name][of]
+            def chosen(
+                device: str, name: str, of: str, kernel: str = kernel, configuration: dict[str, int] = configuration
+            ) -> dict[str, int]:
+                return configuration if name == kernel else best[name][of]
 
-                with mock.patch.object(devices, "configuration", chosen):
-                    try:
-                        seconds = measure(call)
-                    except Exception as error:  # too many registers or too much shared memory: Triton has many names
-                        print(f"{kernel} {kind} {configuration}: {type(error).__name__}", file=sys.stderr)
-                        continue
-                if seconds < fastest:
-                    fastest, best[kernel][kind] = seconds, dict(configuration)
-                    print(f"{kernel} {kind} {seconds:.4f} ms {configuration}", flush=True)
+            with mock.patch.object(devices, "configuration", chosen):
+                try:
+                    milliseconds = measure(call)
+                except Exception as error:  # too many registers or too much shared memory: Triton has many names
+                    print(f"{kernel} {kind} {configuration}: {type(error).__name__}", file=sys.stderr)
+                    continue
+            if milliseconds < fastest:
+                fastest, best[kernel][kind] = milliseconds, dict(configuration)
+                print(f"{kernel} {kind} {milliseconds:.4f} ms {configuration}", flush=True)
+            if time.monotonic() > share:
+                break
+        save(best)
     return best
 
 
-def write(table: dict[str, dict[str, dict[str, int]]], path: Path) -> None:
-    """One configuration a line."""
+def write(table: Table, path: Path) -> None:
+    """One configuration a line; the file is never half-written."""
     kernels = []
     for kernel, kinds in table.items():
         rows = ",\n".join(f'    "{kind}": {json.dumps(values)}' for kind, values in kinds.items())
         kernels.append(f'  "{kernel}": {{\n{rows}\n  }}')
-    path.write_text("{\n" + ",\n".join(kernels) + "\n}\n")
+    with atomic_path(path) as temporary:
+        temporary.write_text("{\n" + ",\n".join(kernels) + "\n}\n")
 
 
 def main() -> int:
     """The command; exit code 2 where there is no GPU or the table cannot be written."""
     parser = argparse.ArgumentParser(prog="python -m m2t_fast.kernels.tune", description=__doc__)
     parser.add_argument("--output", type=Path, help="default: the device's file beside the default table")
+    parser.add_argument("--budget", type=float, default=500.0, help="seconds to search for")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("m2t_fast.kernels.tune: torch finds no CUDA device", file=sys.stderr)
@@ -138,15 +160,15 @@ def main() -> int:
 
     path = arguments.output or devices.FOLDER / devices.file_name(torch.cuda.get_device_name())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        print(
-            f"m2t_fast.kernels.tune: cannot write {path}: {error.strerror}; name a file with --output", file=sys.stderr
-        )
+        write(devices.table(devices.DEFAULT), path)
+    except UserError as error:
+        print(f"m2t_fast.kernels.tune: {error}; name a file with --output", file=sys.stderr)
         return 2
-    best = tune(lambda call: float(do_bench(call, warmup=10, rep=40, return_mode="median")))
-    write(best, path)
+
+    def measure(call: Callable[[], Any]) -> float:
+        return float(do_bench(call, warmup=10, rep=40, return_mode="median"))
+
+    tune(measure, arguments.budget, lambda table: write(table, path))
     print(f"wrote {path}")
     return 0
 

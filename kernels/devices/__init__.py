@@ -1,8 +1,9 @@
 """Launch configurations: a table of block sizes and warps for each device, and one that is safe everywhere.
 
-A table maps a kernel's name to ``{"float32": {...}, "short": {...}}``; ``short`` is for bfloat16 and float16. Entries
-whose names are written in capitals are the kernel's compile-time sizes, the others Triton's own launch options. A
-device's file is named after the device, as ``python -m m2t_fast.kernels.tune`` writes it, and may leave kernels out.
+A table maps a kernel's name to ``{"float32": {...}, "short": {...}}``; ``short`` is for bfloat16, with the hardware's
+tanh, ``float32`` also for float16. Entries whose names are written in capitals are the kernel's compile-time sizes, the
+others Triton's own launch options. A device's file is named after the device, as ``python -m m2t_fast.kernels.tune``
+writes it, and may leave kernels out.
 """
 
 from __future__ import annotations

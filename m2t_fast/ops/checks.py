@@ -43,6 +43,11 @@ def check_same_float(op: str, **tensors: Tensor) -> None:
             raise ValueError(f"{op}: {name} is on {tensor.device}, expected {device} as {first}")
 
 
+def wide(x: Tensor) -> Tensor:
+    """``x``, in float32 where it is stored shorter: losses and their sums have its digits under autocast, too."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 # Asked once: inside a compiled graph torch 2.11 cannot ask.
 _AUTOCAST_DEVICES = [name for name in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(name)]
 

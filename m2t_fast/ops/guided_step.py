@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import autocast, check_shape
-from m2t_fast.ops.guided import fused, wide
+from m2t_fast.ops.checks import autocast, check_shape, wide
+from m2t_fast.ops.guided import fused
 from m2t_fast.ops.registry import chosen_backend, implementation
 from m2t_fast.reference.loss import adaptive_terms, adaptive_terms_gradient
 

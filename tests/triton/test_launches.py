@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -144,6 +146,35 @@ def test_other_numbers_of_motions_frames_and_words_compile_nothing_again(runtime
     assert len(runtime.compiled) == known
 
 
+def test_a_folded_loss_costs_no_launch(runtime: Runtime) -> None:
+    inputs, step = of_cases(AttentionCase(S=6), GateCase(), torch.float32)
+    run: Any = attention
+    gated: Any = gate
+    target, gate_target = torch.ones(2, 5, 6), torch.ones(2, 5)
+
+    def launched(forward: Any, backward: Any) -> list[str]:
+        runtime.launches.clear()
+        backward(forward())
+        return [made.kernel for made in runtime.launches]
+
+    apart = launched(
+        lambda: run.spatio_temporal_attention(*inputs, scale=1.0),
+        lambda out: run.spatio_temporal_attention_backward(out, *inputs, *out[3:], scale=1.0),
+    )
+    assert apart == launched(
+        lambda: run.guided_attention(*inputs, target, scale=1.0),
+        lambda out: run.guided_attention_backward(out, *inputs, target, scale=1.0),
+    )
+    apart = launched(
+        lambda: gated.gated_decoder_step(*step, force_gate=None),
+        lambda out: gated.gated_decoder_step_backward(out, *step, *out[:2], force_gate=None),
+    )
+    assert apart == launched(
+        lambda: gated.guided_decoder_step(*step, gate_target),
+        lambda out: gated.guided_decoder_step_backward(out, *step, gate_target, *out[:3]),
+    )
+
+
 def test_what_the_tensors_hold_changes_no_launch(runtime: Runtime) -> None:
     """A captured graph repeats the launches of the inputs that it was captured with."""
     inputs = of_cases(AttentionCase(S=6), GateCase(), torch.float32)
@@ -153,6 +184,24 @@ def test_what_the_tensors_hold_changes_no_launch(runtime: Runtime) -> None:
         every_launcher(*([x if fill is None else torch.full_like(x, fill) for x in some] for some in inputs))
         seen.append([(made.kernel, made.grid) for made in runtime.launches])
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_no_gpu_is_asked_anything_at_import() -> None:
+    modules = [f"m2t_fast.ops.triton.{name}" for name in ("attention", "gate", "launch")]
+    modules += [f"m2t_fast.kernels.{name}" for name in ("ahead", "ceilings", "devices", "tune")]
+    script = f"""
+import importlib, torch
+from triton.runtime import driver
+def refuse(*arguments, **options):
+    raise AssertionError("asked at import")
+for name in ("is_available", "device_count", "get_device_name", "get_device_capability", "_lazy_init"):
+    setattr(torch.cuda, name, refuse)
+type(driver).active = property(refuse)
+for name in ["m2t_fast", *{modules!r}]:
+    importlib.import_module(name)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 class NothingFromTheHost(TorchDispatchMode):
