@@ -66,11 +66,6 @@ def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x for x in tensors)
 
 
-def wide(x: Tensor) -> Tensor:
-    """``x``, in float32 where it is stored shorter: losses and their sums have its digits under autocast, too."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 @torch.library.custom_op("m2t_fast::checked_range", mutates_args=())
 def _checked_range(values: Tensor, low: int, high: int, name: str) -> Tensor:
     outside = (values < low) | (values > high)
