@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from gpu_attention import PARTS, SIZES, inputs_of
+from gpu_attention import DTYPES, PARTS, SIZES, SLOTS, inputs_of
 from gpu_part import Part, milliseconds, peak_bytes
 from torch import Tensor
 
@@ -79,11 +79,11 @@ def measure(part: Part) -> None:
     """Every size, dtype and scoring mode."""
     rows = part.values["rows"] = []
     for title, size in SIZES.items():
-        for dtype in (torch.float32, torch.bfloat16):
-            for mode, slots in (("part", PARTS), ("frame", 1)):
+        for name, dtype in DTYPES.items():
+            for mode, slots in SLOTS.items():
                 if part.spent():
                     return
-                row: dict[str, Any] = {"sizes": title, "scoring": mode, "dtype": str(dtype).removeprefix("torch.")}
+                row: dict[str, Any] = {"sizes": title, "scoring": mode, "dtype": name}
                 row |= {"both": {}, "bytes": {}, "notes": {}}
                 try:
                     runs = {way: training(way, size, slots, dtype, part.device) for way in WAYS}
@@ -97,7 +97,7 @@ def measure(part: Part) -> None:
                 rows.append(row)
                 cells = [f"{way} {row['both'][way][0]:.3f} ms" for way in WAYS if way in row["both"]]
                 print(
-                    f"{title:10} {mode:5} {row['dtype']:8} guided: " + ", ".join(cells or row["notes"].values()),
+                    f"{title:10} {mode:5} {name:8} guided: " + ", ".join(cells or row["notes"].values()),
                     flush=True,
                 )
                 torch.cuda.empty_cache()
