@@ -39,8 +39,8 @@ def pauses(folder: Path, phase: str, number: int) -> None:
 
     decode, counts, save = validation.greedy_words, TokenBleu.counts, safetensors.torch.save_file
 
-    def decode_and_wait(*arguments):
-        words = decode(*arguments)
+    def decode_and_wait(*arguments, **options):
+        words = decode(*arguments, **options)
         pause()
         return words
 
