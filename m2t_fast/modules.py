@@ -41,6 +41,16 @@ class PartEncoder(nn.Module):
         return encoder.unchecked(motion, lengths, *weights, self.part_joints, self.part_sizes, relative)
 
 
+def lstm_step(
+    x: Tensor, state: tuple[Tensor, Tensor], weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """:func:`lstm` of one word, x (B, 1, I): cuDNN would have the weights copied together for every one."""
+    hidden, cell = torch._VF.lstm_cell(  # type: ignore[attr-defined]
+        x[:, 0], list(state), weight_ih, weight_hh, bias_ih, bias_hh
+    )
+    return hidden[:, None], (hidden, cell)
+
+
 def lstm(
     x: Tensor,
     state: tuple[Tensor, Tensor] | None,
@@ -56,10 +66,12 @@ def lstm(
     if state is None:
         zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
         state = zeros, zeros
+    if x.shape[1] == 1 and x.device.type != "cpu":
+        return lstm_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
     hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
     weights: list[Tensor] = [weight_ih, weight_hh, bias_ih, bias_hh]
     if recurrent.takes(x):
-        output, hidden, cell = recurrent.cudnn_lstm(x.transpose(0, 1).contiguous(), hidden, cell, *weights)
+        output, hidden, cell = recurrent.cudnn_lstm(x.transpose(0, 1), hidden, cell, *weights)
         return output.transpose(0, 1), (hidden[0], cell[0])
     # Other paths to cuDNN want to be told when a gradient will follow.
     training = torch.is_grad_enabled()

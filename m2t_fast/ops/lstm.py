@@ -1,7 +1,8 @@
-"""The op ``cudnn_lstm``: cuDNN's LSTM in float32, as exact as float32 products are asked to be.
+"""The op ``cudnn_lstm``: cuDNN's LSTM, as exact in float32 as products are asked to be.
 
 cuDNN's own setting allows TF32 unless told otherwise, and both passes read it when they run. A registered op can set it
-around both, also in a compiled graph or while a CUDA graph is captured.
+around both, also in a compiled graph or while a CUDA graph is captured. Under autocast torch's own LSTM computes in
+float16, whose gradients underflow: this one stays in float32, where TF32 is then allowed.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ _LSTM_MODE = 2  # cuDNN's number of the LSTM among its recurrent layers
 
 
 def takes(x: Tensor) -> bool:
-    """Whether this op is to run an LSTM over ``x``: float32 on a device of cuDNN's, outside autocast."""
-    cudnn = x.is_cuda and torch.version.hip is None and torch.backends.cudnn.is_acceptable(x)
-    return cudnn and x.dtype == torch.float32 and not torch.is_autocast_enabled("cuda")
+    """Whether this op is to run an LSTM over ``x``: float32 or float64 on a device of cuDNN's."""
+    there = x.is_cuda and torch.version.hip is None and x.numel() > 0
+    return there and x.dtype in (torch.float32, torch.float64) and torch.backends.cudnn.is_acceptable(x)
 
 
 @contextlib.contextmanager
-def exact() -> Iterator[None]:
-    """Inside the block cuDNN's recurrent layers use TF32 only if ``torch.set_float32_matmul_precision`` allows it."""
+def precision(loose: bool) -> Iterator[None]:
+    """Inside the block cuDNN's recurrent layers use TF32 only if ``torch.set_float32_matmul_precision`` allows it.
+
+    ``loose``: as torch is set, which by default allows it.
+    """
     rnn: Any = torch.backends.cudnn.rnn
     before = rnn.fp32_precision
-    if before == "ieee" or torch.backends.cuda.matmul.fp32_precision == "tf32":
+    if loose or before == "ieee" or torch.backends.cuda.matmul.fp32_precision == "tf32":
         yield
         return
     rnn.fp32_precision = "ieee"
@@ -49,12 +53,13 @@ def cudnn_lstm(
     """Outputs (L, B, C) and the last hidden and cell state (1, B, C) over x (L, B, I), differentiable in all inputs.
 
     Args:
-        x: time first, contiguous. hidden, cell: (1, B, C), contiguous.
+        x: time first. hidden, cell: (1, B, C).
         weight_ih: (4C, I); weight_hh: (4C, C); bias_ih, bias_hh: (4C,): gates in torch's order i, f, g, o.
     """
-    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, hidden, cell, *weights))
-    output, last_hidden, last_cell, _, _ = torch.ops.m2t_fast.cudnn_lstm(x, hidden, cell, *weights, keep)
+    loose = torch.is_autocast_enabled("cuda")
+    tensors = [t.to(x.dtype).contiguous() for t in (x, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh)]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    output, last_hidden, last_cell, _, _ = torch.ops.m2t_fast.cudnn_lstm(*tensors, keep, loose)
     return output, last_hidden, last_cell
 
 
@@ -68,14 +73,24 @@ def _forward(
     bias_ih: Tensor,
     bias_hh: Tensor,
     keep: bool,
+    loose: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The outputs, and what cuDNN keeps for its gradient: its reserve, and the weights in one piece."""
-    weights = [weight_ih.contiguous(), weight_hh.contiguous(), bias_ih.contiguous(), bias_hh.contiguous()]
-    with exact():
-        output, last_hidden, last_cell, reserve, flat = torch.ops.aten._cudnn_rnn(
-            x, weights, len(weights), None, hidden, cell, *_layer(weight_hh.shape[1], keep), None
+    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
+    flat = _flat(weights)
+    with precision(loose), torch.autocast("cuda", enabled=False):
+        output, last_hidden, last_cell, reserve, _ = torch.ops.aten._cudnn_rnn(
+            x, weights, len(weights), flat, hidden, cell, *_layer(weight_hh.shape[1], keep), None
         )
     return output, last_hidden, last_cell, reserve, flat
+
+
+def _flat(weights: list[Tensor]) -> Tensor:
+    """The weights in one piece, as cuDNN reads them. It would make that of them itself, with a warning each time."""
+    inputs, hidden_size = weights[0].shape[1], weights[1].shape[1]
+    # The function makes what it is given views of its result: not the weights, nor what counts as a change of them.
+    given = [weight.data for weight in weights]
+    return torch._cudnn_rnn_flatten_weight(given, 4, inputs, _LSTM_MODE, hidden_size, 0, 1, False, False)
 
 
 def _layer(hidden_size: int, training: bool) -> tuple[int, int, int, int, bool, float, bool, bool, list[int]]:
@@ -84,7 +99,7 @@ def _layer(hidden_size: int, training: bool) -> tuple[int, int, int, int, bool, 
 
 
 @_forward.register_fake
-def _(x, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, keep):
+def _(x, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, keep, loose):
     output = x.new_empty(*x.shape[:2], weight_hh.shape[1])
     # The last two are as large as cuDNN says; torch's own description of its op gives none of them a size either.
     rest = x.new_empty(0, dtype=torch.uint8), x.new_empty(0)
@@ -106,10 +121,11 @@ def _backward(
     output: Tensor,
     reserve: Tensor,
     flat: Tensor,
+    loose: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    weights = [weight_ih.contiguous(), weight_hh.contiguous(), bias_ih.contiguous(), bias_hh.contiguous()]
+    weights = [weight_ih, weight_hh, bias_ih, bias_hh]
     grads = (g if g is None else g.contiguous() for g in (grad_output, grad_hidden, grad_cell))
-    with exact():
+    with precision(loose), torch.autocast("cuda", enabled=False):
         # cuDNN writes to its reserve, of which a second gradient would have to find the first state: it gets a copy.
         d_x, d_hidden, d_cell, d_weights = torch.ops.aten._cudnn_rnn_backward(
             *(x, weights, len(weights), flat, hidden, cell, output, *grads),
@@ -125,7 +141,7 @@ def _(grad_output, grad_hidden, grad_cell, *rest):
 
 
 def _setup_context(ctx, inputs, output):
-    *tensors, _ = inputs
+    *tensors, _, ctx.loose = inputs
     out, _, _, reserve, flat = output
     ctx.save_for_backward(*tensors, out, reserve, flat)
     ctx.set_materialize_grads(False)
@@ -133,8 +149,8 @@ def _setup_context(ctx, inputs, output):
 
 def _autograd_backward(ctx, *grads):
     if all(g is None for g in grads[:3]):
-        return (None,) * 8
-    return *torch.ops.m2t_fast.cudnn_lstm_backward(*grads[:3], *ctx.saved_tensors), None
+        return (None,) * 9
+    return *torch.ops.m2t_fast.cudnn_lstm_backward(*grads[:3], *ctx.saved_tensors, ctx.loose), None, None
 
 
 _forward.register_autograd(_autograd_backward, setup_context=_setup_context)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m2t_fast.captioner import Captioner, Draws
 from m2t_fast.data.batches import Batch
+from m2t_fast.data.buckets import BUCKETS
 from m2t_fast.errors import UserError
 from m2t_fast.losses import GuidedLoss
 from m2t_fast.training.settings import TrainingSettings
@@ -40,10 +41,12 @@ class CompiledGradients:
         relative: bool,
         shares: Tensor | None = None,
     ) -> GuidedLoss:
-        """See there. Words and frames become variables of the compiled code when they first change."""
+        """See there. A size that changes becomes a variable of the compiled code, where torch can do that."""
         if self.losses is not None and len(batch.tokens) == self.rows:
             try:
-                return losses_and_gradients(model, batch, draws, settings, relative, shares, self.losses)
+                # torch's own limit is 8: on the CPU its LSTM is compiled anew for every number of words.
+                with torch._dynamo.config.patch(recompile_limit=2 * BUCKETS):
+                    return losses_and_gradients(model, batch, draws, settings, relative, shares, self.losses)
             except _errors() as error:
                 self.losses = None
                 warnings.warn(f"--compile: {_why(error)}; training goes on without it", stacklevel=2)
