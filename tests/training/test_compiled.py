@@ -104,4 +104,8 @@ def test_a_missing_compiler_is_one_line(monkeypatch):
 def test_the_compiler_itself(config, data):
     compiled.require_compiler(torch.device("cpu"))
     ours, theirs = engines(config, data, SETTINGS, PLAIN)
-    assert_close(ours, theirs, [batch for batch in plan_of(data) if batch.bucket == plan_of(data)[0].bucket][:2])
+    plan = plan_of(data)
+    smallest = min(batch.bucket for batch in plan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert_close(ours, theirs, [batch for batch in plan if batch.bucket == smallest][:2])

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from m2t_fast.captioner import Captioner
 from m2t_fast.data.buckets import Bucket, PlannedBatch, choose_buckets, epoch_plan
 from m2t_fast.data.resident import ResidentSplit
+from m2t_fast.distributed import Processes
 from m2t_fast.training import step
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.settings import TrainingSettings
@@ -230,6 +231,18 @@ def test_no_step_waits_for_its_device(scoring, config, data, fused_anywhere):
 def test_no_fused_step_waits_for_its_device(config, data, monkeypatch, fused_anywhere):
     monkeypatch.setattr(step, "is_fused", lambda parts: True)
     test_no_step_waits_for_its_device("part", config, data, None)
+
+
+def test_no_shared_step_waits_for_its_device(config, data, monkeypatch, fused_anywhere):
+    """What a process does between the sums over the processes."""
+    monkeypatch.setattr(Processes, "sum", lambda self, values: values)
+    model = Captioner(config).to("meta").train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True, capturable=True)
+    engine = Engine(model, optimizer, ResidentSplit(data["train"], "meta"), SETTINGS, processes=Processes(1, 2))
+    with nothing_waits():
+        for rows in (4, 3, 1):  # the last leaves this process without a row
+            losses = engine.take(torch.zeros(rows, dtype=torch.int64, device="meta"), Bucket(30, 9))
+    assert losses.is_meta and losses.shape == (4,) and engine.recorder is None
 
 
 @pytest.mark.parametrize(
