@@ -143,7 +143,7 @@ class _Trainer:
         # What runs any shape as fast as another need not pad to a few.
         self.fit = weight.device.type == "cpu" and not settings.compile
         self.validated: tuple[dict[str, Any], HostCopy | None] | None = None
-        self.written: Future[None] | None = None
+        self.writing: dict[str, Future[None]] = {}
         self.stop = threading.Event()
         self.since = self.saved = time.perf_counter()
 
@@ -151,7 +151,7 @@ class _Trainer:
         validation = self.data.splits.get("val")
         with (
             stop_on_signals(self.stop),
-            ThreadPoolExecutor(2, "background") as self.background,
+            ThreadPoolExecutor(3, "background") as self.background,
             open(self.folder / METRICS, "r+b") if self.processes.main else io.BytesIO() as self.metrics,
             tqdm(disable=None if self.progress else True, unit="step", leave=False) as self.bar,
         ):
@@ -168,7 +168,7 @@ class _Trainer:
                 self._epoch()
             if self.validated is not None:
                 self._save_state(now=True)
-            self._wait_for_state()
+            self._wait_for_files()
 
     def _epoch(self) -> None:
         position, settings = self.position, self.settings
@@ -260,12 +260,14 @@ class _Trainer:
         snapshot = self._save_state(now=True)
         if snapshot is not None and self.position.best_bleu is None:
             self._save_weights(snapshot.weights)  # nothing validated yet: the latest are the best there are
-        self._wait_for_state()
+        self._wait_for_files()
         raise KeyboardInterrupt
 
     def _save_weights(self, weights: HostCopy | None) -> None:
+        """Write the best weights in the background, on rank 0, which has them."""
         if weights is not None:
-            write_tensors(self.folder / WEIGHTS, weights.get())
+            self._wait_for_files(WEIGHTS)
+            self.writing[WEIGHTS] = self.background.submit(lambda: write_tensors(self.folder / WEIGHTS, weights.get()))
 
     def _log(self, line: dict[str, Any]) -> None:
         self._settle()
@@ -279,22 +281,24 @@ class _Trainer:
 
     def _save_state(self, now: bool = False) -> Snapshot | None:
         """Write the state file in the background, on rank 0, unless the last was begun a moment ago and it need not be
-        ``now``; what is being written, if anything. The one before is there when this returns."""
+        ``now``; what is being written, if anything."""
         self._settle()
         self._tick()
         self.position.metrics_bytes = self.metrics.tell()
         if not self.processes.main or not (now or time.perf_counter() - self.saved >= STATE_SECONDS):
             return None
-        self._wait_for_state()
+        # A state that knows of the best weights must not be there before them.
+        self._wait_for_files()
         self.saved = time.perf_counter()
         snapshot = Snapshot(self.model, self.optimizer, self.position)
-        self.written = self.background.submit(snapshot.write, self.folder / STATE)
+        self.writing[STATE] = self.background.submit(snapshot.write, self.folder / STATE)
         return snapshot
 
-    def _wait_for_state(self) -> None:
-        """Wait for the state file that is being written, and raise what went wrong."""
-        if self.written is not None:
-            self.written.result()
+    def _wait_for_files(self, *names: str) -> None:
+        """Wait for these files, or for all that are being written, and raise what went wrong."""
+        for name in names or (WEIGHTS, STATE):
+            if name in self.writing:
+                self.writing.pop(name).result()
 
     def _tick(self) -> None:
         now = time.perf_counter()

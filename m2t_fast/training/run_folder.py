@@ -143,11 +143,9 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
         UserError: the file cannot be written.
     """
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    # Not save_file, which writes to a file beside the one it is given: a killed process would leave that behind.
     with atomic_path(path) as temporary:
-        try:
-            safetensors.torch.save_file(tensors, temporary, metadata)
-        except safetensors.SafetensorError as error:  # such as a full disk
-            raise UserError(f"{path}: cannot write: {error}") from error
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

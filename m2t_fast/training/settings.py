@@ -22,7 +22,8 @@ class TrainingSettings:
         seed: of weights, batches, coins and dropout.
         learning_rate, weight_decay: of AdamW. clip: largest gradient norm.
         compile: use torch.compile for the forward and backward pass.
-        log_interval: steps between lines of ``metrics.jsonl``. checkpoint_interval: steps between training states.
+        log_interval: steps between lines of ``metrics.jsonl``. checkpoint_interval: steps between training states, of
+            which fast steps leave some out (``loop.STATE_SECONDS``).
 
     Raises:
         ValueError: a value out of range; the message names it.

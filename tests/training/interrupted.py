@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import safetensors.torch
 import torch
 
 from m2t_fast.config import CaptionerConfig
@@ -37,10 +36,10 @@ def pauses(folder: Path, phase: str, number: int) -> None:
             while not folder.with_name(f"{folder.name}.go").exists():
                 time.sleep(0.002)
 
-    decode, counts, save = validation.greedy_words, TokenBleu.counts, safetensors.torch.save_file
+    decode, counts, write = validation.greedy_words, TokenBleu.counts, Path.write_bytes
 
-    def decode_and_wait(*arguments):
-        words = decode(*arguments)
+    def decode_and_wait(*arguments, **options):
+        words = decode(*arguments, **options)
         pause()
         return words
 
@@ -48,20 +47,18 @@ def pauses(folder: Path, phase: str, number: int) -> None:
         pause()
         return counts(self, *arguments)
 
-    def write_half_and_wait(tensors, path, metadata):
-        save(tensors, path, metadata)
+    def write_half_and_wait(path, content):
         if f".{ {'state': run_folder.STATE, 'weights': run_folder.WEIGHTS}[phase] }." in str(path):
-            content = path.read_bytes()
-            path.write_bytes(content[: len(content) // 2])
+            write(path, content[: len(content) // 2])
             pause()
-            path.write_bytes(content)
+        return write(path, content)
 
     if phase == "decoding":
         validation.greedy_words = decode_and_wait
     elif phase == "scoring":
         TokenBleu.counts = wait_and_count
     else:
-        safetensors.torch.save_file = write_half_and_wait
+        Path.write_bytes = write_half_and_wait
 
 
 def main() -> int:

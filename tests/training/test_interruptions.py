@@ -57,7 +57,7 @@ class Job:
         """Until one is in the midst of what it was to pause in."""
         end = time.monotonic() + 60
         while not self.folder.with_name(f"{self.folder.name}.paused").exists():
-            assert time.monotonic() < end, "no process has paused"
+            assert time.monotonic() < end, [self._said(rank).read_text() for rank in range(self.size)]
             time.sleep(0.002)
 
     def signal(self, rank: int, number: int) -> None:
