@@ -5,6 +5,7 @@
 //   threadIdx.x, blockIdx.x|y|z, blockDim.x, gridDim.x|y|z; blocks have one dimension, whole warps;
 //   __syncthreads(), __syncwarp(); __shfl_sync, __shfl_xor_sync, __shfl_down_sync and __ballot_sync with a full mask;
 //   dynamic shared memory alone, through shared_memory<T>(): one allocation a block, 16-byte aligned;
+//   M2T_UNROLL before a loop whose bounds are constants, M2T_UNROLL_BY_4 before another;
 //   expf, logf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
 #pragma once
 
@@ -20,12 +21,18 @@
 #include <cuda_runtime.h>
 #define M2T_KERNEL __global__
 #define M2T_DEVICE __device__ __forceinline__
+#define M2T_ANYWHERE __host__ __device__ __forceinline__
 #define M2T_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#define M2T_UNROLL _Pragma("unroll")
+#define M2T_UNROLL_BY_4 _Pragma("unroll 4")
 #else
 #include "emulation.h"
 #define M2T_KERNEL
 #define M2T_DEVICE inline
+#define M2T_ANYWHERE inline
 #define M2T_BOUNDS(threads, blocks)
+#define M2T_UNROLL
+#define M2T_UNROLL_BY_4
 #define __restrict__ __restrict
 #endif
 
@@ -123,6 +130,20 @@ __device__ __forceinline__ unsigned cluster_rank() {
 #else
     return 0;
 #endif
+}
+
+// 1 / x for normal numbers, to the last bit but one: the hardware's approximation, and one step of Newton's.
+__device__ __forceinline__ float reciprocal(float x) {
+    float r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return fmaf(r, fmaf(-x, r, 1.0f), r);
+}
+
+// The hardware's tanh, relative error 2^-11: for tensors that are stored shorter than float32.
+__device__ __forceinline__ float approximate_tanh(float x) {
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 #endif

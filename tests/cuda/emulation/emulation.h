@@ -111,6 +111,12 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
 }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+// The hardware's approximation is wrong by 2^-23 at most.
+inline float reciprocal(float x) {
+    const float r = 1.0f / x * (1.0f - 0x1p-23f);
+    return std::fmaf(r, std::fmaf(-x, r, 1.0f), r);
+}
+inline float approximate_tanh(float x) { return std::tanh(x); }
 
 template <typename T>
 T* shared_memory() {

@@ -1,0 +1,259 @@
+"""Launches ``spatio_temporal_attention`` and its gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from m2t_fast.config import SIGMA_MIN
+from m2t_fast.ops.cuda.launch import addresses, ready, run, stored
+
+NAME = "spatio_temporal_attention"
+LETTERS = ("B", "T", "L", "P", "S", "H", "D")
+STATS = 8
+"""32-bit numbers that the kernels keep of a word: csrc/cuda/attention.h, WordStats."""
+BLOCKS_WANTED = 2048
+"""Blocks in which a gradient's tiles of keys should run: several waves of a large device's."""
+THREADS = 128
+"""Attention dimensions of such a block."""
+
+
+def spatio_temporal_attention(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    scale: float,
+) -> tuple[Tensor, ...]:
+    """Context, window, spatial, mean and std of ``ops.spatio_temporal_attention``."""
+    batch, frames, part_count, part_dim = parts.shape
+    words = temporal_query.shape[1]
+    shapes = (
+        (batch, words, part_dim),
+        (batch, words, frames),
+        (batch, words, frames, part_count),
+        (batch, words),
+        (batch, words),
+    )
+    outputs = tuple(parts.new_empty(shape, dtype=stored(parts.dtype)) for shape in shapes)
+    inputs = (parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight)
+    _forward([*inputs, spatial_bias], lengths, outputs, scale)
+    return tuple(x.to(parts.dtype) for x in outputs)
+
+
+def spatio_temporal_context(
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    scale: float,
+) -> Tensor:
+    """The context alone, without frames whose window is far below what the dtype resolves."""
+    shape = (parts.shape[0], temporal_query.shape[1], parts.shape[3])
+    context = parts.new_empty(shape, dtype=stored(parts.dtype))
+    inputs = (parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight)
+    _forward([*inputs, spatial_bias], lengths, (context, None, None, None, None), scale)
+    return context.to(parts.dtype)
+
+
+def spatio_temporal_attention_backward(
+    grads: tuple[Tensor | None, ...],
+    parts: Tensor,
+    temporal_keys: Tensor,
+    spatial_keys: Tensor,
+    temporal_query: Tensor,
+    spatial_query: Tensor,
+    temporal_weight: Tensor,
+    spatial_weight: Tensor,
+    spatial_bias: Tensor,
+    lengths: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    scale: float,
+) -> tuple[Tensor, ...]:
+    """Gradients of the eight float inputs, from the gradients of the five outputs (None: the output was not used).
+
+    ``mean`` and ``std`` are not read: the kernels make them again, because float32 cannot hold those of a long motion.
+    """
+    dtype = parts.dtype
+    # Held by this name until all is launched: the kernels see addresses alone.
+    inputs = [
+        ready(x)
+        for x in (
+            parts,
+            temporal_keys,
+            spatial_keys,
+            temporal_query,
+            spatial_query,
+            temporal_weight,
+            spatial_weight,
+            spatial_bias,
+        )
+    ]
+    parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight, bias = inputs
+    call = _Call.of(parts, temporal_keys, temporal_query, lengths)
+    batch, words, rows = call.sizes[0], call.sizes[2], bias.shape[0]
+    if batch * words == 0:
+        return tuple(torch.zeros_like(x, dtype=dtype) for x in inputs)
+    d_context, *others = (x if x is None else ready(x) for x in grads)
+    temporal, rest = call.scores(temporal_keys, temporal_query, temporal_weight[None], exact=True)
+    spatial, _ = call.scores(spatial_keys, spatial_query, spatial_weight)
+    stats = call.moments(temporal, rest)
+    d_weights = None if d_context is None else torch.bmm(d_context, parts.flatten(1, 2).transpose(1, 2))
+    weights = None if d_weights is None else torch.empty_like(d_weights)
+    d_bias = temporal.new_zeros(batch * words, rows)
+    call.run(
+        "attention_word_gradient",
+        lengths=call.lengths.data_ptr(),
+        stats=stats.data_ptr(),
+        bias=bias.data_ptr(),
+        scale=scale,
+        smallest_variance=SIGMA_MIN**2,
+        grads=addresses((d_weights, *others)),
+        rest=addresses([rest])[0],
+        temporal=temporal.data_ptr(),
+        spatial=spatial.data_ptr(),
+        weights=addresses([weights])[0],
+        d_bias=d_bias.data_ptr(),
+    )
+    if weights is None or d_context is None:
+        d_parts = torch.zeros_like(parts)
+    else:
+        d_parts = torch.bmm(weights.transpose(1, 2), d_context).view(parts.shape)
+    ours = call.score_gradient(temporal_keys, temporal_query, temporal_weight[None], temporal)
+    theirs = call.score_gradient(spatial_keys, spatial_query, spatial_weight, spatial)
+    gradients = (d_parts, ours[0], theirs[0], ours[1], theirs[1], ours[2][0], theirs[2], d_bias.sum(0))
+    return tuple(x.to(dtype) for x in gradients)
+
+
+def _forward(inputs: list[Tensor], lengths: Tensor, outputs: tuple[Tensor | None, ...], scale: float) -> None:
+    inputs = [ready(x) for x in inputs]
+    parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight, bias = inputs
+    context, window, alpha, mean, std = addresses(outputs)
+    call = _Call.of(parts, temporal_keys, temporal_query, lengths)
+    if call.sizes[0] * call.sizes[2] == 0:
+        return
+    temporal, rest = call.scores(temporal_keys, temporal_query, temporal_weight[None], exact=True)
+    # Outside this many sigma a window is below a sixteenth of the dtype's resolution: nothing of it is computed.
+    reach = 0.0 if window else math.sqrt(-2 * math.log(torch.finfo(parts.dtype).eps / 16))
+    stats = call.moments(temporal, rest, reach=reach, mean=mean, std=std)
+    weights, _ = call.scores(spatial_keys, spatial_query, spatial_weight, stats=stats if reach else None)
+    call.run(
+        "attention_window",
+        lengths=call.lengths.data_ptr(),
+        stats=stats.data_ptr(),
+        bias=bias.data_ptr(),
+        scale=scale,
+        spatial=weights.data_ptr(),
+        out_window=window,
+        out_spatial=alpha,
+    )
+    call.run(
+        "attention_context",
+        parts=parts.data_ptr(),
+        weights=weights.data_ptr(),
+        stats=stats.data_ptr(),
+        context=context,
+    )
+
+
+class _Call(NamedTuple):
+    """The kernels for one call's sizes. Tensors that it takes are contiguous, in a stored dtype."""
+
+    like: Tensor
+    lengths: Tensor
+    sizes: tuple[int, ...]
+    """As LETTERS names them."""
+
+    @classmethod
+    def of(cls, parts: Tensor, keys: Tensor, query: Tensor, lengths: Tensor) -> _Call:
+        batch, frames, part_count, part_dim = parts.shape
+        slots, dim = keys.shape[2:]
+        return cls(parts, lengths.contiguous(), (batch, frames, query.shape[1], part_count, slots, part_dim, dim))
+
+    def run(self, kernel: str, **arguments: Any) -> None:
+        """Launches a kernel."""
+        run(NAME, kernel, self.like, dict(zip(LETTERS, self.sizes, strict=True)), shape=self.sizes, **arguments)
+
+    def scores(
+        self, keys: Tensor, query: Tensor, weight: Tensor, stats: Tensor | None = None, exact: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); padding is not written.
+
+        With ``exact``, for tensors in float32, also what is to be added to them; with ``stats`` tiles of frames that
+        no word looks at are not written.
+        """
+        batch, frames, words, _, slots, *_ = self.sizes
+        out = keys.new_empty(batch, words, frames * slots * weight.shape[0], dtype=torch.float32)
+        rest = torch.empty_like(out) if exact and keys.dtype == torch.float32 else None
+        self.run(
+            "attention_scores",
+            rows=weight.shape[0],
+            keys=keys.data_ptr(),
+            query=query.data_ptr(),
+            weight=weight.data_ptr(),
+            lengths=self.lengths.data_ptr(),
+            stats=addresses([stats])[0],
+            scores=out.data_ptr(),
+            rest=addresses([rest])[0],
+        )
+        return out, rest
+
+    def moments(
+        self, temporal: Tensor, rest: Tensor | None, reach: float = 0.0, mean: int = 0, std: int = 0
+    ) -> Tensor:
+        """What the kernels keep of every word, (B, L, STATS); means and deviations go to the addresses, if any."""
+        stats = temporal.new_empty(self.sizes[0], self.sizes[2], STATS)
+        self.run(
+            "attention_moments",
+            temporal=temporal.data_ptr(),
+            rest=addresses([rest])[0],
+            lengths=self.lengths.data_ptr(),
+            smallest_variance=SIGMA_MIN**2,
+            reach=reach,
+            stats=stats.data_ptr(),
+            mean=mean,
+            std=std,
+        )
+        return stats
+
+    def score_gradient(
+        self, keys: Tensor, query: Tensor, weight: Tensor, d_scores: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of keys, query and weight from that of the scores, as :meth:`scores` gives them."""
+        batch, frames, words, _, slots, _, dim = self.sizes
+        rows = weight.shape[0]
+        d_keys = torch.empty_like(keys)
+        blocks = batch * -(-dim // THREADS)
+        # 16 frames at least: the shares of d_query (B, tiles, L, D) stay far below words x frames x dimensions.
+        per_tile = max(8 * -(-frames * slots * blocks // (8 * BLOCKS_WANTED)), 16 * slots)
+        tiles = -(-frames * slots // per_tile)
+        d_query = d_scores.new_empty(batch, tiles, words, dim)
+        d_weight = d_scores.new_empty(batch * tiles, rows, dim)
+        self.run(
+            "attention_score_gradient",
+            rows=rows,
+            keys_per_tile=per_tile,
+            keys=keys.data_ptr(),
+            query=query.data_ptr(),
+            weight=weight.data_ptr(),
+            lengths=self.lengths.data_ptr(),
+            d_scores=d_scores.data_ptr(),
+            d_keys=d_keys.data_ptr(),
+            d_query=d_query.data_ptr(),
+            d_weight=d_weight.data_ptr(),
+        )
+        return d_keys, d_query.sum(1), d_weight.sum(0)
