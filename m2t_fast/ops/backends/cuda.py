@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from m2t_fast.ops.backends import or_reference, reference
-from m2t_fast.ops.cuda import attention
+from m2t_fast.ops.cuda import attention, gate, lstm
 from m2t_fast.ops.cuda.launch import why_unavailable
 
+gated_decoder_step = or_reference(gate.gated_decoder_step, reference.gated_decoder_step)
+gated_decoder_step_backward = or_reference(gate.gated_decoder_step_backward, reference.gated_decoder_step_backward)
+lstm_cells = or_reference(lstm.lstm_cells, reference.lstm_cells)
+lstm_cells_backward = or_reference(lstm.lstm_cells_backward, reference.lstm_cells_backward)
 spatio_temporal_attention = or_reference(attention.spatio_temporal_attention, reference.spatio_temporal_attention)
 spatio_temporal_attention_backward = or_reference(
     attention.spatio_temporal_attention_backward, reference.spatio_temporal_attention_backward
@@ -15,6 +19,10 @@ spatio_temporal_context = or_reference(
 )
 
 __all__ = [
+    "gated_decoder_step",
+    "gated_decoder_step_backward",
+    "lstm_cells",
+    "lstm_cells_backward",
     "spatio_temporal_attention",
     "spatio_temporal_attention_backward",
     "spatio_temporal_context",
