@@ -2,7 +2,7 @@
 //
 // The special-function unit makes 16 results a cycle and multiprocessor, and every way asks it for one or more. BySum
 // is right for all numbers. ByProduct makes the exponentials of keys and queries once each and asks for one reciprocal
-// a pair: its error is absolute, at most 1.5e-7, so it serves weights of moderate size alone, and numbers up to
+// a pair: its error is absolute, at most 2e-7, so it serves weights of moderate size alone, and numbers up to
 // kLargest. Approximately is one instruction, for tensors that are stored shorter than float32.
 #pragma once
 
