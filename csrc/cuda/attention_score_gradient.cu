@@ -20,7 +20,7 @@ struct KeySums {
     float key[kKeys], d_key[kKeys];
     float weight[kRows], d_weight[kRows];
 
-    // One word; g (kRows, kKeys). Returns the query's gradient.
+    // One word; g (kRows, kKeys). Returns the query's gradient. A single row's weight waits: see factor.
     template <typename How>
     M2T_DEVICE float add(float query, const float* g) {
         float d_query = 0.0f;
@@ -35,22 +35,24 @@ struct KeySums {
                 M2T_UNROLL
                 for (int i = 0; i < 4; ++i) {
                     d_weight[r] = fmaf(d.v[i], value.v[i], d_weight[r]);
-                    d_value.v[i] = fmaf(d.v[i], weight[r], d_value.v[i]);
+                    d_value.v[i] = kRows == 1 ? d.v[i] : fmaf(d.v[i], weight[r], d_value.v[i]);
                 }
             }
             M2T_UNROLL
             for (int i = 0; i < 4; ++i) {
-                const float d_sum = d_value.v[i] * fmaf(-value.v[i], value.v[i], 1.0f);
-                d_key[first + i] += d_sum;
-                d_query += d_sum;
+                const float slope = fmaf(-value.v[i], value.v[i], 1.0f);
+                d_key[first + i] = fmaf(d_value.v[i], slope, d_key[first + i]);
+                d_query = fmaf(d_value.v[i], slope, d_query);
             }
         }
-        return d_query;
+        return d_query * factor();
     }
+
+    M2T_DEVICE float factor() const { return kRows == 1 ? weight[0] : 1.0f; }
 };
 
 template <typename T, int kRows>
-M2T_KERNEL void M2T_BOUNDS(kMostThreads, 4)
+M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
     attention_score_gradient_kernel(const ScoreGradientParameters<T> in, const bool staged) {
     using Fast = std::conditional_t<kExact<T>, ByProduct, Approximately>;
     using Plain = std::conditional_t<kExact<T>, BySum, Approximately>;
@@ -111,11 +113,18 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, 4)
                 __syncthreads();
                 if (!ours) continue;
                 const int words = static_cast<int>(smaller(kWords, n.words - word));
-                for (int l = 0; l < words; ++l) {
-                    const float* g = gradients + l * kRows * kKeys;
-                    const std::int64_t at = word + l;
-                    d_query[at * step] += fast ? sums.template add<Fast>(queries[at * threads], g)
-                                               : sums.template add<Plain>(to_float(query[at * dim]), g);
+                if (fast) {
+                    float *asked = queries + word * threads, *sum = asked + n.words * threads;
+                    for (int l = 0; l < words; ++l) {
+                        sum[l * threads] += sums.template add<Fast>(asked[l * threads], gradients + l * kRows * kKeys);
+                    }
+                } else {
+                    const T* asked = query + word * dim;
+                    float* sum = d_query + word * step;
+                    for (int l = 0; l < words; ++l) {
+                        sum[l * step] +=
+                            sums.template add<Plain>(to_float(asked[l * dim]), gradients + l * kRows * kKeys);
+                    }
                 }
             }
             if (!ours) continue;
@@ -126,7 +135,8 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, 4)
         }
         M2T_UNROLL
         for (int j = 0; j < kKeys; ++j) {
-            if (ours && first + j < last) d_keys[(first + j) * dim] = from_float<T>(sums.d_key[j]);
+            const float d_key = first + j < count ? sums.d_key[j] * sums.factor() : 0.0f;
+            if (ours && first + j < last) d_keys[(first + j) * dim] = from_float<T>(d_key);
         }
     }
     if (staged && ours) {

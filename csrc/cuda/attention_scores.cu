@@ -77,18 +77,24 @@ M2T_DEVICE void add_slice(const float* key, const float* query, const float* wei
     }
 }
 
-// Copies a slice of `count` of the rows from `first` on; what is outside counts as 0. Whether a number was too large
-// for ByProduct.
+// Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one; what is outside counts as 0.
+// Whether a number was too large for ByProduct.
 template <typename How, typename T>
-M2T_DEVICE bool fill(const T* from, std::int64_t rows, std::int64_t dim, std::int64_t first, std::int64_t slice,
-                     int count, int step, float* to) {
+M2T_DEVICE bool fill(const T* from, std::int64_t left, std::int64_t dim, std::int64_t slice, int count, int step,
+                     float* to) {
+    const int column = static_cast<int>(threadIdx.x) % kDepth, first = static_cast<int>(threadIdx.x) / kDepth;
+    const int rows = slice + column < dim ? static_cast<int>(smaller(left, count)) : 0;
+    const T *at = from + first * dim + slice + column;
+    to += first * step + column;
     bool large = false;
     M2T_UNROLL_BY_4
-    for (int i = static_cast<int>(threadIdx.x); i < count * kDepth; i += kThreads) {
-        const std::int64_t row = first + i / kDepth, d = slice + i % kDepth;
-        const float x = row < rows && d < dim ? to_float(from[row * dim + d]) : 0.0f;
+    for (int row = first; row < count; row += kThreads / kDepth) {
+        // Read without a branch: several are on their way at a time.
+        const float read = to_float(*(row < rows ? at : from)), x = row < rows ? read : 0.0f;
         large |= fabsf(x) > kLargest;
-        to[i / kDepth * step + i % kDepth] = How::ready(x);
+        *to = How::ready(x);
+        at += kThreads / kDepth * dim;
+        to += kThreads / kDepth * step;
     }
     return large;
 }
@@ -111,13 +117,15 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 4) attention_scores_kernel(const ScoreParam
     const std::int64_t b = blockIdx.x / tiles / word_tiles, first_word = blockIdx.x / tiles % word_tiles * word_tile;
     const std::int64_t first = blockIdx.x % tiles * tile, dim = n.attention_dim;
     const std::int64_t count = valid_frames(in.lengths, b, n.frames) * n.slots;
+    const std::int64_t words_left = n.words - first_word;
     const WordStats* stats = in.stats == nullptr ? nullptr : in.stats + b * n.words + first_word;
-    if (first >= count || !wanted(stats, smaller(word_tile, n.words - first_word), first / n.slots,
+    if (first >= count || !wanted(stats, smaller(word_tile, words_left), first / n.slots,
                                   ceiling(first + tile, n.slots))) {
         return;
     }
-    const T* keys = in.keys + b * n.frames * n.slots * dim;
-    const T* query = in.query + b * n.words * dim;
+    const T* keys = in.keys + (b * n.frames * n.slots + first) * dim;
+    const T* query = in.query + (b * n.words + first_word) * dim;
+    const std::int64_t keys_left = count - first;
 
     float* key_slice = shared_memory<float>();
     float* query_slice = key_slice + tile * kKeyStep;
@@ -145,22 +153,22 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 4) attention_scores_kernel(const ScoreParam
         Sums<kWords, kRows, kSplit> sums(bound);
         for (std::int64_t slice = 0; slice < dim; slice += kDepth) {
             __syncthreads();
-            fill<BySum>(in.weight, smaller(row + kRows, in.rows), dim, row, slice, kRows, kDepth, weight_slice);
+            fill<BySum>(in.weight + row * dim, in.rows - row, dim, slice, kRows, kDepth, weight_slice);
             bool product = kExact<T> && most_squares <= kMostSquares;
             if (product) {
-                bool large = fill<ByProduct>(keys, count, dim, first, slice, tile, kKeyStep, key_slice);
-                large |= fill<ByProduct>(query, n.words, dim, first_word, slice, word_tile, kDepth, query_slice);
+                bool large = fill<ByProduct>(keys, keys_left, dim, slice, tile, kKeyStep, key_slice);
+                large |= fill<ByProduct>(query, words_left, dim, slice, word_tile, kDepth, query_slice);
                 const unsigned vote = __ballot_sync(kFullMask, large);
                 if (lane == 0) votes[warp] = vote;
                 __syncthreads();
                 product = (votes[0] | votes[1] | votes[2] | votes[3]) == 0;
             }
             if (!product) {
-                fill<Plain>(keys, count, dim, first, slice, tile, kKeyStep, key_slice);
-                fill<Plain>(query, n.words, dim, first_word, slice, word_tile, kDepth, query_slice);
+                fill<Plain>(keys, keys_left, dim, slice, tile, kKeyStep, key_slice);
+                fill<Plain>(query, words_left, dim, slice, word_tile, kDepth, query_slice);
                 __syncthreads();
             }
-            if (first_word + words < n.words) {
+            if (words < words_left) {
                 const float *key = key_slice + ours * kKeyStep, *asked = query_slice + words * kDepth;
                 if (kExact<T> && product) {
                     add_slice<ByProduct>(key, asked, weight_slice, sums);
@@ -216,7 +224,7 @@ void attention_scores(const ScoreParameters<T>& in, const Place& place) {
     if (in.sizes.words <= kWarps) {
         launch_rows<T, 1>(in, place);
     } else {
-        launch_rows<T, 4>(in, place);
+        launch_rows<T, 6>(in, place);
     }
 }
 

@@ -191,7 +191,7 @@ class _Call(NamedTuple):
     def scores(
         self, keys: Tensor, query: Tensor, weight: Tensor, stats: Tensor | None = None, exact: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); padding is not written.
+        """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); no padding is written.
 
         With ``exact``, for tensors in float32, also what is to be added to them; with ``stats`` tiles of frames that
         no word looks at are not written.
@@ -212,9 +212,7 @@ class _Call(NamedTuple):
         )
         return out, rest
 
-    def moments(
-        self, temporal: Tensor, rest: Tensor | None, reach: float = 0.0, mean: int = 0, std: int = 0
-    ) -> Tensor:
+    def moments(self, temporal: Tensor, rest: Tensor | None, reach: float = 0.0, mean: int = 0, std: int = 0) -> Tensor:
         """What the kernels keep of every word, (B, L, STATS); means and deviations go to the addresses, if any."""
         stats = temporal.new_empty(self.sizes[0], self.sizes[2], STATS)
         self.run(
