@@ -84,6 +84,22 @@ struct ContextParameters {
 template <typename T>
 void attention_context(const ContextParameters<T>& in, const Place& place);
 
+// Eq. 13 from the spatial scores, before attention_window: for every word the sum of the binary cross entropies over its
+// frames and supervised parts. A logarithm counts from `least_log` on.
+template <typename T>
+struct LossParameters {
+    AttentionSizes sizes;
+    const float* spatial;
+    const T* bias;
+    const std::int64_t* lengths;
+    const float* target;  // (B, L, P): 1, 0 or -1 (not supervised)
+    float least_log;
+    float* loss;  // (B, L)
+};
+
+template <typename T>
+void attention_loss(const LossParameters<T>& in, const Place& place);
+
 // From both scores and the outputs' gradients (null: not used) to the scores' gradients, in place. d_weights
 // (B, L, T, P) is the gradient of scale * window * alpha, which goes to `weights`, 0 behind a motion's length; both are
 // null where the context was not used. d_bias (B * L, P), a share for each word, is written where R > 1.
@@ -95,6 +111,8 @@ struct WordGradientParameters {
     const std::int64_t* lengths;
     float scale, smallest_variance;
     const T *d_weights, *d_window, *d_spatial, *d_mean, *d_std;
+    const float *target, *d_loss;  // of attention_loss, or null
+    float least_log;
     const float* rest;  // may be null
     float *temporal, *spatial;
     T* weights;

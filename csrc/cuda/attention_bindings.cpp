@@ -55,6 +55,16 @@ void define(py::module_& module, const std::string& suffix) {
         sizes, stats, py::arg("bias"), lengths, py::arg("scale"), py::arg("spatial"), py::arg("out_window"),
         py::arg("out_spatial"), device, stream, free);
     module.def(
+        name("attention_loss").c_str(),
+        [](const Numbers& n, Address spatial, Address bias, Address lengths_at, Address target, float least_log,
+           Address loss, int on, std::uintptr_t in) {
+            attention_loss<T>({sizes_of(n), at<const float>(spatial), at<const T>(bias),
+                               at<const std::int64_t>(lengths_at), at<const float>(target), least_log, at<float>(loss)},
+                              {on, in});
+        },
+        sizes, py::arg("spatial"), py::arg("bias"), lengths, py::arg("target"), py::arg("least_log"), py::arg("loss"),
+        device, stream, free);
+    module.def(
         name("attention_context").c_str(),
         [](const Numbers& n, Address parts, Address weights, Address stats_at, Address context, int on,
            std::uintptr_t in) {
@@ -66,17 +76,18 @@ void define(py::module_& module, const std::string& suffix) {
     module.def(
         name("attention_word_gradient").c_str(),
         [](const Numbers& n, Address stats_at, Address bias, Address lengths_at, float scale, float smallest_variance,
-           const std::array<Address, 5>& grads, Address rest, Address temporal, Address spatial, Address weights,
+           const std::array<Address, 5>& grads, Address target, Address d_loss, float least_log, Address rest,
+           Address temporal, Address spatial, Address weights,
            Address d_bias, int on, std::uintptr_t in) {
             attention_word_gradient<T>(
                 {sizes_of(n), at<const WordStats>(stats_at), at<const T>(bias), at<const std::int64_t>(lengths_at),
                  scale, smallest_variance, at<const T>(grads[0]), at<const T>(grads[1]), at<const T>(grads[2]),
-                 at<const T>(grads[3]), at<const T>(grads[4]), at<const float>(rest), at<float>(temporal),
-                 at<float>(spatial), at<T>(weights), at<float>(d_bias)},
+                 at<const T>(grads[3]), at<const T>(grads[4]), at<const float>(target), at<const float>(d_loss), least_log,
+                 at<const float>(rest), at<float>(temporal), at<float>(spatial), at<T>(weights), at<float>(d_bias)},
                 {on, in});
         },
         sizes, stats, py::arg("bias"), lengths, py::arg("scale"), py::arg("smallest_variance"), py::arg("grads"),
-        py::arg("rest"), py::arg("temporal"), py::arg("spatial"), py::arg("weights"), py::arg("d_bias"), device,
+        py::arg("target"), py::arg("d_loss"), py::arg("least_log"), py::arg("rest"), py::arg("temporal"), py::arg("spatial"), py::arg("weights"), py::arg("d_bias"), device,
         stream, free);
     module.def(
         name("attention_score_gradient").c_str(),

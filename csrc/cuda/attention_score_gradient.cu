@@ -18,7 +18,7 @@ constexpr int kRowsAtOnce = 6;         // rows of weights that share a tanh; mor
 template <int kRows>
 struct KeySums {
     float key[kKeys], d_key[kKeys];
-    float weight[kRows], d_weight[kRows];
+    float weight[kRows] = {}, d_weight[kRows];
 
     // One word; g (kRows, kKeys). Returns the query's gradient. A single row's weight waits: see factor.
     template <typename How>

@@ -52,6 +52,13 @@ M2T_DEVICE float offset(const WordStats& stats, std::int64_t t) {
     return static_cast<float>(t) - stats.anchor - stats.delta;
 }
 
+// Whether a word has a part with a goal: 1 or 0, and not -1.
+M2T_DEVICE bool supervised(const float* goals, std::int64_t parts) {
+    bool any = false;
+    for (std::int64_t p = 0; p < parts; ++p) any |= goals[p] >= 0.0f;
+    return any;
+}
+
 // Eq. 6 for one frame of a word, from its scores. A bias of one row is the same for every part and cancels.
 template <typename T>
 struct PartSoftmax {
@@ -62,11 +69,24 @@ struct PartSoftmax {
     M2T_DEVICE PartSoftmax(const float* scores_of_frame, const AttentionSizes& n, const T* bias_of_rows)
         : scores(scores_of_frame), bias(several_rows(n) ? bias_of_rows : nullptr) {
         for (std::int64_t p = 0; p < n.parts; ++p) top = fmaxf(top, score(p));
-        for (std::int64_t p = 0; p < n.parts; ++p) total += expf(score(p) - top);
+        for (std::int64_t p = 0; p < n.parts; ++p) total += exponential(p);
     }
 
     M2T_DEVICE float score(std::int64_t p) const { return scores[p] + (bias == nullptr ? 0.0f : to_float(bias[p])); }
-    M2T_DEVICE float alpha(std::int64_t p) const { return expf(score(p) - top) / total; }
+    M2T_DEVICE float exponential(std::int64_t p) const { return expf(score(p) - top); }
+    M2T_DEVICE float alpha(std::int64_t p) const { return exponential(p) / total; }
+
+    // The other parts' exponentials: log(1 - alpha) is the log of their share, exact where alpha rounds to 1.
+    M2T_DEVICE float others(std::int64_t p, std::int64_t parts) const {
+        float sum = 0.0f;
+        for (std::int64_t q = 0; q < parts; ++q) sum += q == p ? 0.0f : exponential(q);
+        return sum;
+    }
+
+    // Eq. 13's logarithm for a part that is (goal 1) or is not (goal 0) to be looked at; others: as above, of goal 0.
+    M2T_DEVICE float logarithm(std::int64_t p, float goal, float others_of_part) const {
+        return (goal > 0.0f ? score(p) - top : logf(others_of_part)) - logf(total);
+    }
 };
 
 }  // namespace m2t::cuda

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -15,7 +15,9 @@ from torch import Tensor
 from m2t_fast import ops, reference, use_backend, validation
 from m2t_fast.ops import attention
 from m2t_fast.ops.cases import AttentionCase
+from m2t_fast.ops.cuda import attention as kernels
 from m2t_fast.ops.cuda import launch
+from m2t_fast.ops.guided import is_fused
 
 NAME = "spatio_temporal_attention"
 OP = validation.OPS[NAME]
@@ -140,6 +142,34 @@ def test_padding_is_neither_read_nor_left_unwritten(device: ModuleType, S: int) 
     assert not any(found[i][outside].any() for i in (5, 6, 7))
 
 
+def test_a_clamped_sigma_carries_no_gradient(device: ModuleType) -> None:
+    found = results(AttentionCase(S=6, T=1).inputs(torch.float32), used=[1, 3, 4])
+    assert torch.equal(found[4], torch.full_like(found[4], 1e-3)) and torch.equal(found[1], torch.ones_like(found[1]))
+    assert not any(x.any() for x in found[5:])
+
+
+def test_moments_keep_their_digits_far_into_a_long_motion(device: ModuleType) -> None:
+    """Two frames share the attention at frame 1,900: the mean is between them, sigma is half a frame."""
+    inputs = AttentionCase(B=1, T=2000, L=1, S=1, D=1).inputs(torch.float32)
+    for i in (1, 3):
+        inputs[i].zero_()
+    inputs[1][0, 1900:1902] = 5.0
+    inputs[5].fill_(400.0)
+    found = results(inputs)
+    assert float(found[3]) == 1900.5 and float(found[4]) == 0.5
+
+
+def test_lengths_out_of_range_are_clamped(device: ModuleType) -> None:
+    """The op checks them; called below the op, the kernels must still stay inside their tensors."""
+    case = AttentionCase(S=6)
+    inputs = case.inputs(torch.float32)
+    full = kernels.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], case.T), 1.0)
+    wrong = kernels.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], 10**12), 1.0)
+    assert equal(list(wrong), list(full))
+    empty = kernels.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], -5), 1.0)
+    assert not empty[0].any() and not empty[1].any() and not empty[2].any() and empty[4].isnan().all()
+
+
 @pytest.mark.parametrize("place", [0, 1, 2, 3, 4, 5, 6])
 def test_nan_in_an_input_shows(device: ModuleType, place: int) -> None:
     inputs = AttentionCase().inputs(torch.float32)
@@ -164,16 +194,17 @@ def test_more_words_than_shared_memory_holds(device: ModuleType, S: int) -> None
 
 
 @pytest.mark.parametrize("L", [1, 2, 3, 9])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("S", [1, 6])
-def test_the_context_alone(device: ModuleType, S: int, dtype: torch.dtype, tolerance: float, L: int) -> None:
-    inputs = AttentionCase(S=S, B=3, T=300, L=L, D=20, sharp=20.0).inputs(dtype)
+def test_the_context_alone(device: ModuleType, S: int, dtype: torch.dtype, L: int) -> None:
+    short = dtype == torch.bfloat16
+    inputs = AttentionCase(S=S, B=3, T=300, L=L, D=20, sharp=1.0 if short else 20.0).inputs(dtype)
     inputs[0][1, :, 0] = 0.0
     with use_backend("cuda"):
         found = attention.context_alone(*inputs, 1.0)
     expected = reference.spatio_temporal_attention(*(x.double() for x in inputs[:8]), inputs[8]).context
     assert found.dtype == dtype
-    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+    assert float((found - expected).norm()) <= (2e-2 if short else 1e-5) * float(expected.norm())
 
 
 def test_frames_outside_the_window_are_not_scored(device: ModuleType) -> None:
@@ -187,6 +218,36 @@ def test_frames_outside_the_window_are_not_scored(device: ModuleType) -> None:
     with use_backend("cuda"):
         assert attention.context_alone(*inputs, 1.0).isfinite().all()
         assert ops.spatio_temporal_attention(*inputs).context.isnan().any()
+
+
+def guided_results(function: Callable, inputs: list[Tensor], target: Tensor) -> list[Tensor]:
+    """Context, spatial loss, and gradients of a weighted sum of both."""
+    leaves = [x.detach().requires_grad_() for x in inputs[:8]]
+    context, loss = function(*leaves, inputs[8], target)
+    weight = torch.linspace(-1, 2, context.numel(), dtype=torch.float64).view(context.shape).to(context)
+    total = (context * weight).sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()
+    return [context.detach(), loss.detach(), *torch.autograd.grad(total, leaves)]
+
+
+@pytest.mark.parametrize("S", [1, 6])
+@pytest.mark.parametrize(("spread", "T"), [(1.0, 150), (40.0, 11)])
+def test_the_loss_folded_into_the_attention(device: ModuleType, S: int, spread: float, T: int) -> None:
+    inputs = AttentionCase(S=S, B=3, T=T, L=4).inputs(torch.float32)
+    inputs[6] *= spread  # 40: weights that round to 0 and 1
+    target = torch.randint(-1, 2, (3, 4, 6), generator=torch.Generator().manual_seed(3))
+    target[1] = -1
+    exact = guided_results(reference.guided_attention, [*(x.double() for x in inputs[:8]), inputs[8]], target)
+    plain = guided_results(reference.guided_attention, inputs, target)
+    with use_backend("cuda"):
+        assert is_fused(inputs[0])
+        found = guided_results(ops.guided_attention, inputs, target)
+        device.set_order("shuffled")
+        assert equal(guided_results(ops.guided_attention, inputs, target), found)
+    scale = max(float(x.abs().max()) for x in exact[2:])
+    for i, (a, p, e) in enumerate(zip(found, plain, exact, strict=True)):
+        size = scale if i > 1 else float(e.abs().max())
+        allowed = (3 if i > 1 else 2) * float((p - e).abs().max()) + 1e-6 * size
+        assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
 
 
 def test_other_dtypes(device: ModuleType) -> None:

@@ -93,6 +93,30 @@ def test_a_thousand_runs_give_equal_bits_from_poisoned_memory(S: int, dtype: tor
         torch.utils.deterministic.fill_uninitialized_memory = before[1]
 
 
+def guided(inputs: list[Tensor], target: Tensor) -> list[Tensor]:
+    """Context, spatial loss, and gradients of a weighted sum of both."""
+    leaves = [x.detach().requires_grad_() for x in inputs[:8]]
+    context, loss = ops.guided_attention(*leaves, inputs[8], target)
+    total = (context.float() * torch.linspace(-1, 2, context.shape[2], device="cuda")).sum() + loss.sum()
+    return [context.detach(), loss.detach(), *torch.autograd.grad(total, leaves)]
+
+
+@DTYPES
+@BOTH
+def test_the_loss_folded_into_the_attention(S: int, dtype: torch.dtype) -> None:
+    inputs = inputs_of(AttentionCase(S=S, **MEDIUM), dtype)
+    target = torch.randint(-1, 2, (8, 21, 6), generator=torch.Generator().manual_seed(3)).cuda()
+    with use_backend("reference"):
+        exact = guided([*(x.double() for x in inputs[:8]), inputs[8]], target)
+    found = guided(inputs, target)
+    largest = max(float(x.norm()) for x in exact[2:])
+    for i, (x, y) in enumerate(zip(found, exact, strict=True)):
+        scale = float(y.norm()) if i < 2 else largest
+        assert float((x.double() - y).norm()) <= (2e-5 if dtype == torch.float32 else 3e-2) * scale, i
+    for _ in range(100):
+        assert equal(guided(inputs, target), found)
+
+
 @BOTH
 def test_padding_may_hold_anything(S: int) -> None:
     clean = inputs_of(AttentionCase(S=S, **MEDIUM))

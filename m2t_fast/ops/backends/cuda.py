@@ -17,10 +17,13 @@ spatio_temporal_attention_backward = or_reference(
 spatio_temporal_context = or_reference(
     attention.spatio_temporal_context, lambda *arguments: reference.spatio_temporal_attention(*arguments)[0]
 )
+guided_attention, guided_attention_backward = attention.guided_attention, attention.guided_attention_backward
 
 __all__ = [
     "gated_decoder_step",
     "gated_decoder_step_backward",
+    "guided_attention",
+    "guided_attention_backward",
     "lstm_cells",
     "lstm_cells_backward",
     "spatio_temporal_attention",
