@@ -15,6 +15,7 @@ from torch import Tensor
 
 from m2t_fast import reference, use_backend
 from m2t_fast.ops import attention
+from m2t_fast.ops.registry import why_unavailable
 
 SIZES = {
     "HumanML3D": dict(B=128, T=100, L=23, D=256, H=256),
@@ -24,7 +25,7 @@ SIZES = {
 PARTS = 6
 SLOTS = {"part": PARTS, "frame": 1}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-WAYS = ("triton", "eager", "torch.compile", "word by word")
+WAYS = ("triton", "cuda", "eager", "torch.compile", "word by word")
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 
 
@@ -66,6 +67,12 @@ def word_by_word(*inputs: Any) -> tuple[Tensor, ...]:
 def ours(*inputs: Tensor) -> tuple[Tensor, ...]:
     """The backend triton, without the checks that wait for the device."""
     with use_backend("triton"):
+        return attention.unchecked(*inputs, scale=1.0)
+
+
+def by_cuda(*inputs: Tensor) -> tuple[Tensor, ...]:
+    """The backend cuda, likewise."""
+    with use_backend("cuda"):
         return attention.unchecked(*inputs, scale=1.0)
 
 
@@ -124,6 +131,9 @@ def measure(part: Part) -> None:
     part.values["rows"] = rows
     for way in WAYS:
         for row in rows:
+            if way == "cuda" and why_unavailable("cuda") is not None:
+                row["notes"][way] = "not built"
+                continue
             if part.spent():
                 row["notes"][way] = "no time left"
                 continue
@@ -146,6 +156,7 @@ def _measure_way(row: dict[str, Any], way: str, device: str) -> None:
     row |= work(inputs)
     functions: dict[str, Callable] = {
         "triton": ours,
+        "cuda": by_cuda,
         "eager": reference.spatio_temporal_attention,
         "torch.compile": torch.compile(reference.spatio_temporal_attention, fullgraph=True, dynamic=False),
         "word by word": word_by_word,
@@ -162,9 +173,9 @@ def table(results: dict[str, Any]) -> str:
     """The Markdown table of forward and backward, ratios to ours beside the medians."""
     rate = results["sections"].get("ceilings", {})
     lines = [
-        "| sizes | scoring | dtype | triton ms (p20 to p80) | eager | torch.compile | word by word "
+        "| sizes | scoring | dtype | triton ms (p20 to p80) | cuda | eager | torch.compile | word by word "
         "| of the tanh ceiling | of the copy ceiling |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in results["sections"]["attention"]["rows"]:
         mine = row["both"].get("triton")

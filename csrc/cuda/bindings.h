@@ -20,6 +20,7 @@ T* at(Address address) {
 // Adds the functions of all ops, each as NAME_float32 and NAME_bfloat16.
 void bind_all(pybind11::module_& module);
 
+void bind_attention(pybind11::module_& module);
 void bind_gate(pybind11::module_& module);
 void bind_few_rows_gradients(pybind11::module_& module);
 void bind_lstm(pybind11::module_& module);

@@ -21,6 +21,7 @@
 #include <cuda_runtime.h>
 #define M2T_KERNEL __global__
 #define M2T_DEVICE __device__ __forceinline__
+#define M2T_ANYWHERE __host__ __device__ __forceinline__
 #define M2T_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define M2T_UNROLL _Pragma("unroll")
 #define M2T_UNROLL_BY_4 _Pragma("unroll 4")
@@ -28,6 +29,7 @@
 #include "emulation.h"
 #define M2T_KERNEL
 #define M2T_DEVICE inline
+#define M2T_ANYWHERE inline
 #define M2T_BOUNDS(threads, blocks)
 #define M2T_UNROLL
 #define M2T_UNROLL_BY_4
@@ -137,6 +139,20 @@ __device__ __forceinline__ unsigned cluster_rank() {
 #else
     return 0;
 #endif
+}
+
+// 1 / x for normal numbers, to the last bit but one: the hardware's approximation, and one step of Newton's.
+__device__ __forceinline__ float reciprocal(float x) {
+    float r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+    return fmaf(r, fmaf(-x, r, 1.0f), r);
+}
+
+// The hardware's tanh, relative error 2^-11: for tensors that are stored shorter than float32.
+__device__ __forceinline__ float approximate_tanh(float x) {
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 // The launch after this one may start, if it overlaps, once every block has come here.

@@ -6,6 +6,7 @@ widened, and float64 runs on ``reference``. Shapes were checked by the ops, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -67,11 +68,14 @@ def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], /, **argum
     module = emulated if emulated is not None else native._native.cuda
     suffix = "bfloat16" if like.dtype == torch.bfloat16 else "float32"
     device, stream = 0, 0
+    guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if like.is_cuda:
         device = like.device.index
         stream = torch.cuda.current_stream(like.device).cuda_stream
+        guard = torch.cuda.device(device)  # the extension makes it current; the caller's device shall be so again
     try:
-        return getattr(module, f"{kernel}_{suffix}")(**arguments, device=device, stream=stream)
+        with guard:
+            return getattr(module, f"{kernel}_{suffix}")(**arguments, device=device, stream=stream)
     except RuntimeError as error:
         given = ", ".join(f"{letter}={size}" for letter, size in sizes.items())
         raise RuntimeError(f"{op} on {like.device} in {suffix} ({given}): {error}") from None

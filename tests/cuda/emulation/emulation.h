@@ -116,6 +116,18 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
 }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+// The hardware's approximation is wrong by 2^-23 at most.
+inline float reciprocal(float x) {
+    const float r = 1.0f / x * (1.0f - 0x1p-23f);
+    return std::fmaf(r, std::fmaf(-x, r, 1.0f), r);
+}
+// Wrong by up to 2^-11 of its value, as the hardware's, in either direction.
+inline float approximate_tanh(float x) {
+    const float y = std::tanh(x);
+    std::uint32_t word;
+    std::memcpy(&word, &y, 4);
+    return y * (1.0f + 0x1p-11f * (static_cast<float>(word % 255) / 127.0f - 1.0f));
+}
 
 template <typename T>
 T* shared_memory() {

@@ -1,0 +1,107 @@
+"""The attention's CUDA kernels with the sizes of one call, and the workspaces they hand on."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from m2t_fast.config import SIGMA_MIN
+from m2t_fast.ops.cuda.launch import addresses, run
+
+NAME = "spatio_temporal_attention"
+LETTERS = ("B", "T", "L", "P", "S", "H", "D")
+STATS = 8
+"""32-bit numbers that the kernels keep of a word: csrc/cuda/attention.h, WordStats."""
+BLOCKS_WANTED = 2048
+"""Blocks in which a gradient's tiles of keys should run: several waves of a large device's."""
+THREADS = 128
+"""Attention dimensions of such a block."""
+
+
+class Call(NamedTuple):
+    """The kernels for one call's sizes. Tensors that it takes are contiguous, in a stored dtype."""
+
+    like: Tensor
+    lengths: Tensor
+    sizes: tuple[int, ...]
+    """As LETTERS names them."""
+
+    @classmethod
+    def of(cls, parts: Tensor, keys: Tensor, query: Tensor, lengths: Tensor) -> Call:
+        batch, frames, part_count, part_dim = parts.shape
+        slots, dim = keys.shape[2:]
+        return cls(parts, lengths.contiguous(), (batch, frames, query.shape[1], part_count, slots, part_dim, dim))
+
+    def run(self, kernel: str, **arguments: Any) -> None:
+        """Launches a kernel."""
+        run(NAME, kernel, self.like, dict(zip(LETTERS, self.sizes, strict=True)), shape=self.sizes, **arguments)
+
+    def scores(
+        self, keys: Tensor, query: Tensor, weight: Tensor, stats: Tensor | None = None, exact: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); no padding is written.
+
+        With ``exact``, for tensors in float32, also what is to be added to them; with ``stats`` tiles of frames that
+        no word looks at are not written.
+        """
+        batch, frames, words, _, slots, *_ = self.sizes
+        out = keys.new_empty(batch, words, frames * slots * weight.shape[0], dtype=torch.float32)
+        rest = torch.empty_like(out) if exact and keys.dtype == torch.float32 else None
+        self.run(
+            "attention_scores",
+            rows=weight.shape[0],
+            keys=keys.data_ptr(),
+            query=query.data_ptr(),
+            weight=weight.data_ptr(),
+            lengths=self.lengths.data_ptr(),
+            stats=addresses([stats])[0],
+            scores=out.data_ptr(),
+            rest=addresses([rest])[0],
+        )
+        return out, rest
+
+    def moments(self, temporal: Tensor, rest: Tensor | None, reach: float = 0.0, mean: int = 0, std: int = 0) -> Tensor:
+        """What the kernels keep of every word, (B, L, STATS); means and deviations go to the addresses, if any."""
+        stats = temporal.new_empty(self.sizes[0], self.sizes[2], STATS)
+        self.run(
+            "attention_moments",
+            temporal=temporal.data_ptr(),
+            rest=addresses([rest])[0],
+            lengths=self.lengths.data_ptr(),
+            smallest_variance=SIGMA_MIN**2,
+            reach=reach,
+            stats=stats.data_ptr(),
+            mean=mean,
+            std=std,
+        )
+        return stats
+
+    def score_gradient(
+        self, keys: Tensor, query: Tensor, weight: Tensor, d_scores: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of keys, query and weight from that of the scores, as :meth:`scores` gives them."""
+        batch, frames, words, _, slots, _, dim = self.sizes
+        rows = weight.shape[0]
+        d_keys = torch.empty_like(keys)
+        blocks = batch * -(-dim // THREADS)
+        # 16 frames at least: the shares of d_query (B, tiles, L, D) stay far below words x frames x dimensions.
+        per_tile = max(8 * -(-frames * slots * blocks // (8 * BLOCKS_WANTED)), 16 * slots)
+        tiles = -(-frames * slots // per_tile)
+        d_query = d_scores.new_empty(batch, tiles, words, dim)
+        d_weight = d_scores.new_empty(batch * tiles, rows, dim)
+        self.run(
+            "attention_score_gradient",
+            rows=rows,
+            keys_per_tile=per_tile,
+            keys=keys.data_ptr(),
+            query=query.data_ptr(),
+            weight=weight.data_ptr(),
+            lengths=self.lengths.data_ptr(),
+            d_scores=d_scores.data_ptr(),
+            d_keys=d_keys.data_ptr(),
+            d_query=d_query.data_ptr(),
+            d_weight=d_weight.data_ptr(),
+        )
+        return d_keys, d_query.sum(1), d_weight.sum(0)
