@@ -4,6 +4,7 @@
 namespace m2t::cuda {
 
 void bind_all(pybind11::module_& module) {
+    bind_decode(module);
     bind_gate(module);
 }
 

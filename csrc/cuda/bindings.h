@@ -20,6 +20,7 @@ T* at(Address address) {
 // Adds the functions of all ops, each as NAME_float32 and NAME_bfloat16.
 void bind_all(pybind11::module_& module);
 
+void bind_decode(pybind11::module_& module);
 void bind_gate(pybind11::module_& module);
 
 }  // namespace m2t::cuda

@@ -5,7 +5,8 @@
 //   threadIdx.x, blockIdx.x|y|z, blockDim.x, gridDim.x|y|z; blocks have one dimension, whole warps;
 //   __syncthreads(), __syncwarp(); __shfl_sync, __shfl_xor_sync, __shfl_down_sync and __ballot_sync with a full mask;
 //   dynamic shared memory alone, through shared_memory<T>(): one allocation a block, 16-byte aligned;
-//   expf, logf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
+//   next_number(), which gives out numbers: who gets which may change nothing but who works;
+//   expf, logf, powf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +22,13 @@
 #define M2T_KERNEL __global__
 #define M2T_DEVICE __device__ __forceinline__
 #define M2T_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#define M2T_PARAMETER const __grid_constant__  // read where it was passed, never copied
 #else
 #include "emulation.h"
 #define M2T_KERNEL
 #define M2T_DEVICE inline
 #define M2T_BOUNDS(threads, blocks)
+#define M2T_PARAMETER const
 #define __restrict__ __restrict
 #endif
 
@@ -76,6 +79,45 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Place& plac
     check(cudaLaunchKernelEx(&config, kernel, arguments...), "cudaLaunchKernelEx");
 }
 
+// How many clusters (blocks, if they are of one) of this shape the device runs at a time; 0 if it cannot run one.
+template <typename... Parameters>
+int resident_clusters(void (*kernel)(Parameters...), const Shape& shape, int device) {
+    const auto* function = reinterpret_cast<const void*>(kernel);
+    check(cudaSetDevice(device), "cudaSetDevice");
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.shared_bytes)),
+          "cudaFuncSetAttribute");
+    int count = 0, multiprocessors = 0;
+    if (shape.cluster == 1) {
+        check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&count, function, static_cast<int>(shape.threads),
+                                                            shape.shared_bytes),
+              "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+        check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
+              "cudaDeviceGetAttribute");
+        return count * multiprocessors;
+    }
+    if (shape.cluster > 8 &&
+        cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) != cudaSuccess) {
+        cudaGetLastError();
+        return 0;
+    }
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = shape.cluster;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(shape.cluster);
+    config.blockDim = dim3(shape.threads);
+    config.dynamicSmemBytes = shape.shared_bytes;
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    if (cudaOccupancyMaxActiveClusters(&count, function, &config) != cudaSuccess) {
+        cudaGetLastError();
+        return 0;
+    }
+    return count;
+}
+
 inline DeviceLimits limits_of(int device) {
     DeviceLimits limits = {};
     int major = 0, minor = 0;
@@ -104,6 +146,9 @@ __device__ __forceinline__ void cluster_sync() {
     __syncthreads();  // clusters of one block
 #endif
 }
+
+// The counter's number; the next one who asks gets the number after.
+__device__ __forceinline__ int next_number(int* counter) { return atomicAdd(counter, 1); }
 
 __device__ __forceinline__ unsigned cluster_size() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

@@ -121,12 +121,20 @@ inline void cluster_sync() { emulation::cluster_barrier(); }
 inline unsigned cluster_size() { return emulation::cluster_size; }
 inline unsigned cluster_rank() { return emulation::current->cluster_rank; }
 inline DeviceLimits limits_of(int) { return emulation::limits; }
+inline int next_number(int* counter) { return (*counter)++; }
 
 template <typename... Parameters>
 void launch(void (*kernel)(Parameters...), const Shape& shape, const Place&,
             typename Given<Parameters>::type... arguments) {
     emulation::run({shape.blocks_x, shape.blocks_y, shape.blocks_z}, shape.threads, shape.shared_bytes, shape.cluster,
                    [&] { kernel(arguments...); });
+}
+
+// As if a multiprocessor always ran two blocks.
+template <typename... Parameters>
+int resident_clusters(void (*)(Parameters...), const Shape& shape, int) {
+    const bool runs = shape.cluster == 1 || emulation::limits.capability >= 90;
+    return runs ? 2 * emulation::limits.multiprocessors / static_cast<int>(shape.cluster) : 0;
 }
 
 }  // namespace m2t::cuda

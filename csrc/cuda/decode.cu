@@ -1,0 +1,313 @@
+// Whole captions in one launch: what a team of blocks does from its first word to its last, and how it is launched.
+#include "cuda/decode.h"
+
+#include <algorithm>
+
+#include "cuda/decode_attention.h"
+#include "cuda/decode_choose.h"
+#include "cuda/decode_layers.h"
+#include "cuda/decode_pack.h"
+#include "cuda/decode_state.h"
+
+namespace m2t::cuda {
+namespace {
+
+// Bytes of scratch beyond which fewer motions are decoded at a time.
+constexpr std::int64_t kScratchBytes = std::int64_t{1} << 30;
+
+// Fills the lists with the rows of the next word.
+template <typename T>
+M2T_DEVICE void list_rows(Team<T>& t) {
+    const Decode<T>& d = t.d;
+    if (t.thread() < d.slots) {
+        t.shared().live[t.thread()] = d.s.motion[t.first_slot() + t.thread()] < 0 ? 0 : d.s.live[t.first_slot() + t.thread()];
+    }
+    __syncthreads();
+    if (t.thread() == 0) {
+        t.shared().first[0] = 0;
+        for (int slot = 0; slot < d.slots; ++slot) t.shared().first[slot + 1] = t.shared().first[slot] + t.shared().live[slot];
+    }
+    __syncthreads();
+    for (int j = t.thread(); j < d.slots * d.o.beams; j += kDecodeThreads) {
+        const int slot = j / d.o.beams, k = j % d.o.beams;
+        if (k >= t.shared().live[slot]) continue;
+        const int i = t.shared().first[slot] + k, place = t.first_slot() + slot;
+        const int motion = d.s.motion[place], step = d.s.step[place];
+        t.list(kRowList, i) = place * d.o.beams + k;
+        t.list(kMotionList, i) = motion;
+        t.list(kStepList, i) = step;
+        if (d.sample.words != nullptr) {
+            const std::int64_t word = d.sample.words[static_cast<std::int64_t>(motion) * d.o.max_length + step];
+            t.list(kWordList, i) = static_cast<int>(word < 0 ? 0 : word < d.n.vocabulary ? word : d.n.vocabulary - 1);
+            t.list(kFromList, i) = step == 0 ? -1 : place;
+        } else {
+            const std::int64_t before = (static_cast<std::int64_t>(place) * d.o.max_length + step - 1) * d.o.beams + k;
+            t.list(kWordList, i) = step == 0 ? d.o.start : d.s.words[before];
+            t.list(kFromList, i) = step == 0 ? -1 : place * d.o.beams + d.s.origins[before];
+        }
+    }
+    __syncthreads();
+    t.count = t.shared().first[d.slots];
+}
+
+// The attention of captions that were completed at the word before, by all blocks of the team.
+template <typename T>
+M2T_DEVICE void write_attention(const Team<T>& t) {
+    const Decode<T>& d = t.d;
+    const int width = d.o.max_length, frames = d.n.frames, parts = d.n.parts;
+    const int thread = t.rank * kDecodeThreads + t.thread(), threads = t.size * kDecodeThreads;
+    const T zero = from_float<T>(0.0f);
+    for (int i = 0; i < d.slots; ++i) {
+        const std::int64_t slot = t.first_slot() + i;
+        const int motion = d.s.finished[slot];
+        if (motion < 0) continue;
+        const int length = d.s.finished_length[slot], used = t.frames(motion);
+        for (int j = 0; j < width; ++j) {
+            const bool inside = j < length;
+            const std::int64_t from = (slot * width + j) * d.o.beams + (inside ? d.s.best_row[slot * width + j] : 0);
+            const std::int64_t to = static_cast<std::int64_t>(motion) * width + j;
+            for (int f = thread; f < frames; f += threads) {
+                d.out.window[to * frames + f] = inside && f < used ? d.s.record_window[from * frames + f] : zero;
+            }
+            const T* alpha = d.s.record_alpha + from * frames * parts;
+            for (std::int64_t p = thread; p < static_cast<std::int64_t>(frames) * parts; p += threads) {
+                d.out.spatial[to * frames * parts + p] =
+                    inside && p < static_cast<std::int64_t>(used) * parts ? alpha[p] : zero;
+            }
+            if (thread == 0) {
+                d.out.mean[to] = inside ? d.s.record_mean[from] : zero;
+                d.out.std[to] = inside ? d.s.record_std[from] : zero;
+                d.out.gate[to] = inside ? d.s.record_gate[from] : zero;
+            }
+        }
+    }
+}
+
+// The steps of a caption that is sampled: up to the last word that is not given.
+template <typename T>
+M2T_DEVICE void count_steps(const Team<T>& t) {
+    if (t.warp() == 0) {
+        int steps = 0;
+        for (int j = t.lane(); j < t.d.o.max_length; j += 32) steps = t.d.sample.coins[j] ? steps : j;
+        steps = static_cast<int>(warp_max(static_cast<float>(steps)));
+        if (t.lane() == 0) t.shared().steps = steps;
+    }
+    __syncthreads();
+}
+
+template <typename T>
+M2T_KERNEL void M2T_BOUNDS(kDecodeThreads, 2) decode_kernel(M2T_PARAMETER Decode<T> d) {
+    const int size = static_cast<int>(cluster_size());
+    Team<T> t = {d, static_cast<int>(blockIdx.x) / size, static_cast<int>(cluster_rank()), size, 0, 0};
+    const bool sampling = d.sample.words != nullptr;
+    if (sampling) {
+        count_steps(t);
+        if (t.shared().steps == 0) return;
+    }
+    if (t.rank == 0 && t.thread() < d.slots) {
+        const int slot = t.first_slot() + t.thread(), motion = t.thread() * d.teams + t.number;
+        Chooser<T>{t, slot, 0, 0, 0, static_cast<std::int64_t>(slot) * d.o.beams}.begin(motion < d.n.batch ? motion : -1);
+        d.s.finished[slot] = -1;
+    }
+    t.wait();
+    for (;; t.turn = 1 - t.turn) {
+        list_rows(t);
+        if (!sampling) write_attention(t);
+        if (t.count == 0) break;
+        const bool predicts = !sampling || !d.sample.coins[t.step(0) + 1];
+        for (int layer = kBottom; layer < (predicts ? kLayers : kQuery); ++layer) {
+            if (layer == kLanguage) {
+                score_rows(t);
+                open_gates(t);
+            } else if (layer == kContext) {
+                mix_rows(t);
+                t.wait();
+            }
+            run_layer(t, layer);
+            // The queries need nothing of the top LSTM.
+            if (layer != kTop || !predicts) t.wait();
+        }
+        choose(t, predicts);
+        t.wait();
+    }
+}
+
+// Gives out parts of one piece of memory; with none it only measures.
+class Parts {
+  public:
+    explicit Parts(void* memory) : memory_(static_cast<char*>(memory)) {}
+    template <typename X>
+    void take(X*& part, std::int64_t count) {
+        part = memory_ == nullptr ? nullptr : reinterpret_cast<X*>(memory_ + used_);
+        used_ += (count * static_cast<std::int64_t>(sizeof(X)) + 255) / 256 * 256;
+    }
+    std::int64_t used() const { return used_; }
+
+  private:
+    char* memory_;
+    std::int64_t used_ = 0;
+};
+
+template <typename T>
+void take_scratch(DecodeScratch<T>& s, const DecodeSizes& n, int beams, std::int64_t width, std::int64_t slots,
+                  bool sampling, Parts& parts) {
+    const std::int64_t rows = slots * beams, tiles = (n.vocabulary + kColumns - 1) / kColumns;
+    for (float** x : {&s.hidden, &s.cell, &s.top, &s.top_cell}) parts.take(*x, 2 * rows * n.hidden);
+    parts.take(s.query, rows * 2 * ((n.attention_dim + 3) / 4 * 4));
+    parts.take(s.z, rows * n.frames * n.slots);
+    parts.take(s.alpha, rows * n.frames * n.parts);
+    parts.take(s.context, rows * n.part_dim);
+    for (float** x : {&s.language, &s.adaptive}) parts.take(*x, rows * n.attention_dim);
+    parts.take(s.features, rows * n.mixture);
+    parts.take(s.logits, rows * tiles * kColumns);
+    for (float** x : {&s.tile_max, &s.tile_sum}) parts.take(*x, rows * tiles);
+    for (float** x : {&s.gate, &s.total, &s.row_max, &s.row_log, &s.best_total, &s.last_total, &s.taken_total,
+                      &s.done_score}) {
+        parts.take(*x, rows);
+    }
+    for (int** x : {&s.best_tile, &s.last_word, &s.taken_row, &s.taken_word, &s.done_length, &s.done_row, &s.done_word}) {
+        parts.take(*x, rows);
+    }
+    parts.take(s.merged_score, 3 * rows);
+    for (int** x : {&s.merged_length, &s.merged_row, &s.merged_word}) parts.take(*x, 3 * rows);
+    for (int** x : {&s.motion, &s.step, &s.live, &s.finished, &s.finished_length}) parts.take(*x, slots);
+    const std::int64_t recorded = sampling ? 0 : rows * width;
+    for (int** x : {&s.words, &s.origins}) parts.take(*x, recorded);
+    parts.take(s.best_row, slots * width);
+    parts.take(s.record_window, recorded * n.frames);
+    parts.take(s.record_alpha, recorded * n.frames * n.parts);
+    for (T** x : {&s.record_mean, &s.record_std, &s.record_gate}) parts.take(*x, recorded);
+    parts.take(s.next_motion, 1);
+}
+
+// The layers' sizes and weights, and the pieces that they are packed from.
+template <typename T>
+void take_layers(Decode<T>& d, PackPieces<T>& pack, Parts& parts) {
+    const DecodeSizes& n = d.n;
+    const DecoderWeights<T>& w = d.w;
+    const int dim = n.attention_dim, padded = (dim + 3) / 4 * 4, gates = 4 * n.hidden;
+    const int columns[kLayers] = {gates, gates, 2 * padded, dim, dim, n.mixture, n.vocabulary};
+    const int terms[kLayers] = {n.word + n.hidden, 2 * n.hidden, n.hidden,  n.hidden,
+                                n.part_dim,        n.word + dim + n.hidden, n.mixture};
+    T* packed[kLayers];
+    for (int i = 0; i < kLayers; ++i) {
+        d.layer[i].terms = (terms[i] + 3) / 4 * 4;
+        d.layer[i].columns = (columns[i] + kColumns - 1) / kColumns * kColumns;
+        parts.take(packed[i], static_cast<std::int64_t>(d.layer[i].terms) * d.layer[i].columns);
+        d.layer[i].weight = packed[i];
+    }
+    int count = 0;
+    const auto add = [&](LayerName layer, const T* from, int rows, int width, int of, int column, int term) {
+        // The excess in terms belongs to the last piece, that of the queries' quads to each.
+        const int all_rows = layer == kQuery ? padded : rows;
+        const int all_terms = term + width == terms[layer] ? d.layer[layer].terms - term : width;
+        pack.piece[count++] = {from, packed[layer], rows, width, all_rows, all_terms, of, column, term,
+                               d.layer[layer].columns};
+    };
+    add(kBottom, w.bottom_input, gates, n.word, 4, 0, 0);
+    add(kBottom, w.bottom_hidden, gates, n.hidden, 4, 0, n.word);
+    add(kTop, w.top_input, gates, n.hidden, 4, 0, 0);
+    add(kTop, w.top_hidden, gates, n.hidden, 4, 0, n.hidden);
+    add(kQuery, w.temporal_query, dim, n.hidden, 1, 0, 0);
+    add(kQuery, w.spatial_query, dim, n.hidden, 1, padded, 0);
+    add(kLanguage, w.language, dim, n.hidden, 1, 0, 0);
+    add(kContext, w.context, dim, n.part_dim, 1, 0, 0);
+    add(kMixture, w.mixture, n.mixture, terms[kMixture], 1, 0, 0);
+    add(kOutput, w.output, n.vocabulary, n.mixture, 1, 0, 0);
+}
+
+Shape shape_of(int teams, int cluster, int rows) {
+    const std::size_t bytes = sizeof(DecodeShared) + sizeof(int) * kRowLists * static_cast<std::size_t>(rows);
+    return {static_cast<unsigned>(teams) * static_cast<unsigned>(cluster), 1, 1, kDecodeThreads, bytes,
+            static_cast<unsigned>(cluster)};
+}
+
+template <typename T>
+std::int64_t bytes_of(const DecodeSizes& n, int beams, int width, std::int64_t slots, bool sampling) {
+    Parts parts(nullptr);
+    DecodeScratch<T> scratch;
+    take_scratch(scratch, n, beams, width, slots, sampling, parts);
+    return parts.used();
+}
+
+bool is_aligned(const void* p, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
+
+template <typename T>
+void run(Decode<T>& d, const DecodePlan& plan, void* scratch, const Place& place) {
+    if (d.n.batch == 0) return;
+    Parts parts(scratch);
+    PackPieces<T> pack;
+    take_layers(d, pack, parts);
+    take_scratch(d.s, d.n, d.o.beams, d.o.max_length, std::int64_t{plan.teams} * plan.slots, d.sample.words != nullptr,
+                 parts);
+    d.teams = plan.teams;
+    d.slots = plan.slots;
+    d.rows = plan.teams * plan.slots * d.o.beams;
+    const auto aligned = [&](const T* p) { return is_aligned(p, 4 * sizeof(T)); };
+    d.aligned_keys = d.n.attention_dim % 4 == 0 && aligned(d.memory.temporal_keys) && aligned(d.memory.spatial_keys) &&
+                     aligned(d.w.temporal_weight) && aligned(d.w.spatial_weight);
+    d.aligned_parts = d.n.part_dim % 4 == 0 && aligned(d.memory.parts);
+    pack.counter = d.s.next_motion;
+    pack.count = plan.teams * plan.slots;
+    const Shape packing = {64, kPieces, 1, kPackThreads, sizeof(float) * kPackTile * (kPackTile + 1)};
+    launch(decode_pack_kernel<T>, packing, place, pack);
+    launch(decode_kernel<T>, shape_of(plan.teams, plan.cluster, plan.slots * d.o.beams), place, d);
+}
+
+}  // namespace
+
+template <typename T>
+DecodePlan plan_decode(const DecodeSizes& n, int beams, int max_length, bool sampling, int device) {
+    const int most_slots = std::max(1, std::min(kMostSlots, kRows / beams));
+    const DeviceLimits limits = limits_of(device);
+    const std::int64_t per_team = std::max<std::int64_t>(1, bytes_of<T>(n, beams, max_length, most_slots, sampling));
+    const int affordable = static_cast<int>(std::clamp<std::int64_t>(kScratchBytes / per_team, 1, 1 << 20));
+    // As few teams as have a full set of rows each, then as many blocks to a team as find room.
+    const int batch = std::max(1, n.batch), full = (batch + most_slots - 1) / most_slots;
+    const int needed = std::min(full, affordable);
+    int cluster = limits.capability >= 90 ? 16 : 1, room = 0;
+    for (;; cluster /= 2) {
+        room = resident_clusters(decode_kernel<T>, shape_of(1, cluster, most_slots * beams), device);
+        if (cluster == 1 || room >= needed) break;
+    }
+    const int spread = std::max(needed, limits.multiprocessors / cluster);
+    const int teams = std::max(1, std::min({batch, room, affordable, spread}));
+    const int slots = std::min(most_slots, (batch + teams - 1) / teams);
+    Decode<T> d = {};
+    d.n = n;
+    PackPieces<T> pack = {};
+    Parts parts(nullptr);
+    take_layers(d, pack, parts);
+    return {teams, cluster, slots,
+            parts.used() + bytes_of<T>(n, beams, max_length, std::int64_t{teams} * slots, sampling)};
+}
+
+template <typename T>
+void search(const DecodeSizes& sizes, const DecodeMemory<T>& memory, const DecoderWeights<T>& weights,
+            const DecodeOptions& options, const SearchOutputs<T>& outputs, const DecodePlan& plan, void* scratch,
+            const Place& place) {
+    Decode<T> d = {};
+    d.n = sizes, d.memory = memory, d.w = weights, d.o = options, d.out = outputs;
+    run(d, plan, scratch, place);
+}
+
+template <typename T>
+void sample_words(const DecodeSizes& sizes, const DecodeMemory<T>& memory, const DecoderWeights<T>& weights,
+                  const DecodeOptions& options, const SampleInputs<T>& inputs, const DecodePlan& plan, void* scratch,
+                  const Place& place) {
+    if (options.max_length == 0) return;
+    Decode<T> d = {};
+    d.n = sizes, d.memory = memory, d.w = weights, d.o = options, d.sample = inputs;
+    run(d, plan, scratch, place);
+}
+
+#define M2T_DECODE(T)                                                                                                 \
+    template DecodePlan plan_decode<T>(const DecodeSizes&, int, int, bool, int);                                      \
+    template void search(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&, const DecodeOptions&,  \
+                         const SearchOutputs<T>&, const DecodePlan&, void*, const Place&);                            \
+    template void sample_words(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&,                  \
+                               const DecodeOptions&, const SampleInputs<T>&, const DecodePlan&, void*, const Place&);
+M2T_DECODE(float)
+M2T_DECODE(bfloat16)
+
+}  // namespace m2t::cuda
