@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast import ops, reference
-from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, KEYS_CASES, LOSS_CASES
+from m2t_fast.ops.cases import ATTENTION_CASES, ENCODER_CASES, GATE_CASES, KEYS_CASES, LOSS_CASES, LSTM_CASES
 from m2t_fast.ops.registry import available_backends, use_backend
 
 FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3}
@@ -30,6 +30,14 @@ _ATTENTION_INPUTS = (
 _GATE_INPUTS = (
     *("context", "hidden", "top", "word", "mixed_word", "gate_hidden_weight", "gate_word_weight", "gate_bias"),
     *("context_weight", "context_bias", "language_weight", "language_bias", "mixture_weight", "mixture_bias"),
+)
+_LSTM_INPUTS = (
+    *("word", "bottom_hidden", "bottom_cell", "top_hidden", "top_cell"),
+    *(
+        f"{layer}_{name}"
+        for layer in ("bottom", "top")
+        for name in ("input_weight", "hidden_weight", "input_bias", "hidden_bias")
+    ),
 )
 
 
@@ -90,6 +98,12 @@ OPS: dict[str, _Op] = {
         lambda module, case: module.spatial_loss,
         ("loss",),
         ["spatial"],
+    ),
+    "lstm_cells": _Op(
+        LSTM_CASES,
+        lambda module, case: module.lstm_cells,
+        reference.LstmState._fields,
+        _LSTM_INPUTS,
     ),
 }
 

@@ -22,5 +22,7 @@ void bind_all(pybind11::module_& module);
 
 void bind_decode(pybind11::module_& module);
 void bind_gate(pybind11::module_& module);
+void bind_few_rows_gradients(pybind11::module_& module);
+void bind_lstm(pybind11::module_& module);
 
 }  // namespace m2t::cuda

@@ -6,6 +6,7 @@
 //   __syncthreads(), __syncwarp(); __shfl_sync, __shfl_xor_sync, __shfl_down_sync and __ballot_sync with a full mask;
 //   dynamic shared memory alone, through shared_memory<T>(): one allocation a block, 16-byte aligned;
 //   next_number(), which gives out numbers: who gets which may change nothing but who works;
+//   M2T_UNROLL before a loop whose bounds are constants, M2T_UNROLL_BY_4 before another;
 //   expf, logf, powf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
 #pragma once
 
@@ -23,12 +24,16 @@
 #define M2T_DEVICE __device__ __forceinline__
 #define M2T_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define M2T_PARAMETER const __grid_constant__  // read where it was passed, never copied
+#define M2T_UNROLL _Pragma("unroll")
+#define M2T_UNROLL_BY_4 _Pragma("unroll 4")
 #else
 #include "emulation.h"
 #define M2T_KERNEL
 #define M2T_DEVICE inline
 #define M2T_BOUNDS(threads, blocks)
 #define M2T_PARAMETER const
+#define M2T_UNROLL
+#define M2T_UNROLL_BY_4
 #define __restrict__ __restrict
 #endif
 
@@ -63,18 +68,27 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Place& plac
     config.blockDim = dim3(shape.threads);
     config.dynamicSmemBytes = shape.shared_bytes;
     config.stream = reinterpret_cast<cudaStream_t>(place.stream);
-    cudaLaunchAttribute attribute = {};
+    cudaLaunchAttribute attributes[2] = {};
+    config.attrs = attributes;
     if (shape.cluster > 1) {
         if (shape.cluster > 8) {
             check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                        cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
                   "cudaFuncSetAttribute");
         }
+        cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
         attribute.id = cudaLaunchAttributeClusterDimension;
         attribute.val.clusterDim.x = shape.cluster;
         attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-        config.attrs = &attribute;
-        config.numAttrs = 1;
+    }
+    int major = 0;
+    if (shape.overlaps) {
+        check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, place.device), "cudaDeviceGetAttribute");
+    }
+    if (major >= 9) {
+        cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+        attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attribute.val.programmaticStreamSerializationAllowed = 1;
     }
     check(cudaLaunchKernelEx(&config, kernel, arguments...), "cudaLaunchKernelEx");
 }
@@ -170,6 +184,20 @@ __device__ __forceinline__ unsigned cluster_rank() {
 #endif
 }
 
+// The launch after this one may start, if it overlaps, once every block has come here.
+__device__ __forceinline__ void release_next_launch() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// Waits until the launch before has ended, for a launch that overlaps it; what that one wrote is there after.
+__device__ __forceinline__ void wait_for_last_launch() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 #endif
 
 M2T_DEVICE float to_float(float x) { return x; }
@@ -195,6 +223,26 @@ M2T_DEVICE float to_float(bfloat16 x) { return x.value(); }
 template <>
 M2T_DEVICE bfloat16 from_float<bfloat16>(float x) {
     return bfloat16(x);
+}
+#endif
+
+// Four elements at an address that is a multiple of their size.
+#if defined(__CUDACC__)
+M2T_DEVICE void load_4(const float* p, float (&x)[4]) {
+    const float4 v = *reinterpret_cast<const float4*>(p);
+    x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
+}
+
+M2T_DEVICE void load_4(const bfloat16* p, float (&x)[4]) {
+    const uint2 v = *reinterpret_cast<const uint2*>(p);  // bfloat16 is the upper half of a float32
+    x[0] = __uint_as_float(v.x << 16), x[1] = __uint_as_float(v.x & 0xffff0000u);
+    x[2] = __uint_as_float(v.y << 16), x[3] = __uint_as_float(v.y & 0xffff0000u);
+}
+#else
+template <typename T>
+void load_4(const T* p, float (&x)[4]) {
+    emulation::check_aligned(p, 4 * sizeof(T));
+    for (int i = 0; i < 4; ++i) x[i] = to_float(p[i]);
 }
 #endif
 

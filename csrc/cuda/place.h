@@ -17,6 +17,9 @@ struct Shape {
     unsigned threads;          // of a block, a multiple of 32
     std::size_t shared_bytes;  // of a block
     unsigned cluster = 1;      // blocks along x that run together and may wait for one another; above 1 from sm_90 on
+    // May start while the launch before it still runs; every thread calls wait_for_last_launch() before it reads what
+    // that launch wrote, or writes anything. From sm_90 on; elsewhere it starts when that launch has ended.
+    bool overlaps = false;
 };
 
 // What a block may use of a device: its multiprocessors, a block's shared memory, its compute capability times 10.

@@ -3,32 +3,21 @@
 
 #include "cuda/device.h"
 
-#if !defined(M2T_UNROLL)
-#if defined(__CUDACC__)
-#define M2T_UNROLL _Pragma("unroll")
-#else
-#define M2T_UNROLL
-#endif
-#endif
-
 namespace m2t::cuda {
 
 struct Quad {
     float x[4];
 };
 
+// The four values at an address that is a multiple of their size.
+template <typename T>
+M2T_DEVICE Quad aligned_quad(const T* p) {
+    Quad v;
+    load_4(p, v.x);
+    return v;
+}
+
 #if defined(__CUDACC__)
-
-M2T_DEVICE Quad aligned_quad(const float* p) {
-    const float4 v = *reinterpret_cast<const float4*>(p);
-    return {{v.x, v.y, v.z, v.w}};
-}
-
-M2T_DEVICE Quad aligned_quad(const bfloat16* p) {
-    const uint2 v = *reinterpret_cast<const uint2*>(p);  // bfloat16 is the upper half of a float32
-    return {{__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u), __uint_as_float(v.y << 16),
-             __uint_as_float(v.y & 0xffff0000u)}};
-}
 
 M2T_DEVICE void store_quad(float* p, const Quad& v) {
     *reinterpret_cast<float4*>(p) = make_float4(v.x[0], v.x[1], v.x[2], v.x[3]);
@@ -39,12 +28,8 @@ M2T_DEVICE float score_tanh(float x) { return 1.0f - __fdividef(2.0f, __expf(2.0
 
 #else
 
-template <typename T>
-Quad aligned_quad(const T* p) {
-    return {{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])}};
-}
-
 inline void store_quad(float* p, const Quad& v) {
+    emulation::check_aligned(p, sizeof(v.x));
     for (int i = 0; i < 4; ++i) p[i] = v.x[i];
 }
 

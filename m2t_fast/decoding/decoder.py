@@ -10,6 +10,7 @@ from torch.nn.functional import embedding
 
 from m2t_fast.modules import lstm
 from m2t_fast.ops import attention, gate
+from m2t_fast.ops import lstm as lstm_op
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.gate import GateOutput
@@ -61,6 +62,10 @@ class Decoder:
         """Bottom and top LSTM outputs (B, L, C) over embedded words (B, L, E)."""
         w = self.weights
         bottom, top = state if state is not None else (None, None)
+        if embedded.shape[1] == 1 and lstm_op.has_kernels(embedded):
+            zeros = (embedded.new_zeros(len(embedded), w.bottom_hidden.shape[1]),) * 2
+            after = lstm_op.unchecked(embedded[:, 0], *(bottom or zeros), *(top or zeros), *w[1:9])
+            return after.bottom_hidden[:, None], after.top_hidden[:, None], (after[:2], after[2:])
         hidden, bottom = lstm(
             embedded, bottom, w.bottom_input, w.bottom_hidden, w.bottom_input_bias, w.bottom_hidden_bias
         )

@@ -7,17 +7,20 @@ from m2t_fast.ops.gate import GateOutput, gated_decoder_step
 from m2t_fast.ops.guided import guided_attention
 from m2t_fast.ops.keys import attention_keys
 from m2t_fast.ops.loss import spatial_loss
+from m2t_fast.ops.lstm import LstmState, lstm_cells
 from m2t_fast.ops.registry import available_backends, use_backend
 
 __all__ = [
     "AttentionOutput",
     "DecoderWeights",
     "GateOutput",
+    "LstmState",
     "SearchOutput",
     "attention_keys",
     "available_backends",
     "gated_decoder_step",
     "guided_attention",
+    "lstm_cells",
     "part_encoder",
     "sample_words",
     "search",

@@ -53,6 +53,8 @@ def test_a_missing_barrier_shows(device: ModuleType) -> None:
         ("half-a-warp", {}, "wait for one another for ever"),
         ("deadlock", {}, "wait for one another for ever"),
         ("overrun", {}, "a write behind shared memory"),
+        ("odd-address", {}, "a vector is loaded from an odd address"),
+        ("early", {}, "a thread did not wait for the launch before"),
         ("reverse", {"threads": 48}, "a block has 48 threads"),
         ("reverse", {"blocks": 0}, "invalid grid"),
         ("around", {"blocks": 3, "cluster": 2}, "a cluster of 2 blocks"),

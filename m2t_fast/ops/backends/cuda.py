@@ -1,5 +1,22 @@
 """Backend ``cuda``: C++/CUDA kernels. float64 runs on ``reference``."""
 
+from m2t_fast.ops.backends import or_reference, reference
+from m2t_fast.ops.cuda import decode, gate, lstm
 from m2t_fast.ops.cuda.launch import why_unavailable
 
-__all__ = ["why_unavailable"]
+gated_decoder_step = or_reference(gate.gated_decoder_step, reference.gated_decoder_step)
+gated_decoder_step_backward = or_reference(gate.gated_decoder_step_backward, reference.gated_decoder_step_backward)
+lstm_cells = or_reference(lstm.lstm_cells, reference.lstm_cells)
+lstm_cells_backward = or_reference(lstm.lstm_cells_backward, reference.lstm_cells_backward)
+search = or_reference(decode.search, reference.search)
+sample_words = or_reference(decode.sample_words, reference.sample_words)
+
+__all__ = [
+    "gated_decoder_step",
+    "gated_decoder_step_backward",
+    "lstm_cells",
+    "lstm_cells_backward",
+    "sample_words",
+    "search",
+    "why_unavailable",
+]

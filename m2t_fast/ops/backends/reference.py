@@ -20,6 +20,7 @@ from m2t_fast.decoding.words import search as search
 from m2t_fast.ops.backends import reference_gradients
 from m2t_fast.reference.attention import additive_scores, spatial_weights, temporal_scores
 from m2t_fast.reference.encoder import root_relative, valid_frames, velocity
+from m2t_fast.reference.lstm import lstm_gates, next_state
 
 SLICE_ELEMENTS = 1 << 21
 """Elements of the largest temporary of attention; 8 MiB in float32."""
@@ -314,3 +315,21 @@ attention_keys = reference.attention_keys
 attention_keys_backward = _in_float32(reference_gradients.attention_keys_backward)
 spatial_loss = reference.spatial_loss
 spatial_loss_backward = reference_gradients.spatial_loss_backward
+
+
+def lstm_cells(*inputs: Any) -> tuple[Tensor, ...]:
+    """The next states of ``reference.lstm_cells`` and, if the last argument says to keep them, the gates (2, B, 4C)."""
+    *tensors, keep = inputs
+    word, bottom_hidden, bottom_cell, top_hidden, top_cell, *weights = tensors
+    states: list[Tensor] = []
+    kept = []
+    x = word
+    for hidden, cell, layer in ((bottom_hidden, bottom_cell, weights[:4]), (top_hidden, top_cell, weights[4:])):
+        gates = lstm_gates(x, hidden, *layer)
+        states += next_state(gates, cell)
+        x = states[-2]
+        kept.append(gates)
+    return *states, torch.stack(kept) if keep else word.new_empty(0)
+
+
+lstm_cells_backward = _in_float32(reference_gradients.lstm_cells_backward)

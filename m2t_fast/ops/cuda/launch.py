@@ -54,7 +54,7 @@ def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
     return [0 if x is None else x.data_ptr() for x in tensors]
 
 
-def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], **arguments: Any) -> Any:
+def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], /, **arguments: Any) -> Any:
     """Launches ``kernel`` for tensors of the dtype and on the device of ``like``, in torch's current stream there.
 
     Args:

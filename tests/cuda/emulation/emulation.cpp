@@ -85,12 +85,6 @@ void wait(Waiting what) {
     yield();
 }
 
-// A fiber has nobody above it to catch an exception: the scheduler throws for it.
-[[noreturn]] void stop(const char* text) {
-    error = text;
-    _longjmp(scheduler, 1);
-}
-
 void release(Waiting what, unsigned block_number) {
     for (Fiber& fiber : fibers) {
         if (fiber.waiting == what && (what == Waiting::cluster || fiber.block_number == block_number)) {
@@ -177,6 +171,16 @@ void start(std::uint64_t first, const Index& blocks, unsigned threads) {
 }
 
 }  // namespace
+
+// A fiber has nobody above it to catch an exception: the scheduler throws for it.
+void stop(const char* text) {
+    error = text;
+    _longjmp(scheduler, 1);
+}
+
+void check_aligned(const void* address, std::size_t bytes) {
+    if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0) stop("a vector is loaded from an odd address");
+}
 
 void* shared_memory() { return shared[self().block_number].data(); }
 

@@ -4,7 +4,8 @@
 // next one runs; the order can be changed, so that a missing barrier shows as another result. The blocks of a cluster
 // run side by side, clusters one after the other. Shared memory starts as NaN and is followed by a guard.
 // Caught, as std::runtime_error: threads that wait for one another for ever, warps whose lanes wait at different
-// places, writes behind shared memory, launches beyond a device's limits.
+// places, writes behind shared memory, launches beyond a device's limits, vectors loaded from odd addresses, threads of
+// an overlapping launch that never wait for the one before.
 #pragma once
 
 #include <cmath>
@@ -44,6 +45,7 @@ struct Index {
 struct Thread {
     Index thread, block;
     unsigned cluster_rank;
+    bool waited;  // for the launch before
 };
 
 enum class Order { forward, backward, shuffled };
@@ -60,6 +62,9 @@ void block_barrier();
 void cluster_barrier();
 // Every lane gives `bytes` bytes; returns those of all lanes, valid until the lane's next exchange.
 const unsigned char* warp_exchange(const void* value, std::size_t bytes, unsigned mask);
+// Ends the launch with this error.
+[[noreturn]] void stop(const char* text);
+void check_aligned(const void* address, std::size_t bytes);
 // Runs `body` once for every thread of the launch.
 void run(const Index& blocks, unsigned threads, std::size_t shared_bytes, unsigned cluster,
          const std::function<void()>& body);
@@ -120,6 +125,8 @@ T* shared_memory() {
 inline void cluster_sync() { emulation::cluster_barrier(); }
 inline unsigned cluster_size() { return emulation::cluster_size; }
 inline unsigned cluster_rank() { return emulation::current->cluster_rank; }
+inline void release_next_launch() {}
+inline void wait_for_last_launch() { emulation::current->waited = true; }
 inline DeviceLimits limits_of(int) { return emulation::limits; }
 inline int next_number(int* counter) { return (*counter)++; }
 
@@ -127,7 +134,11 @@ template <typename... Parameters>
 void launch(void (*kernel)(Parameters...), const Shape& shape, const Place&,
             typename Given<Parameters>::type... arguments) {
     emulation::run({shape.blocks_x, shape.blocks_y, shape.blocks_z}, shape.threads, shape.shared_bytes, shape.cluster,
-                   [&] { kernel(arguments...); });
+                   [&] {
+                       emulation::current->waited = !shape.overlaps;
+                       kernel(arguments...);
+                       if (!emulation::current->waited) emulation::stop("a thread did not wait for the launch before");
+                   });
 }
 
 // As if a multiprocessor always ran two blocks.

@@ -29,6 +29,13 @@ void deadlock(float*) {
 
 void overrun(float*) { shared_memory<float>()[blockDim.x] = 1.0f; }
 
+void odd_address(float* out) {
+    float x[4];
+    load_4(out + 1, x);
+}
+
+void early(float*) { release_next_launch(); }
+
 // Each block leaves its number for the next of its cluster to read.
 void around(float* out) {
     if (threadIdx.x == 0) out[blockIdx.x] = static_cast<float>(blockIdx.x);
@@ -47,8 +54,10 @@ void run_trial(const std::string& name, float* out, unsigned blocks, unsigned th
                         : name == "half-a-warp" ? half_a_warp
                         : name == "deadlock"    ? deadlock
                         : name == "overrun"     ? overrun
+                        : name == "odd-address" ? odd_address
+                        : name == "early"       ? early
                                                 : around;
-    launch(kernel, {blocks, 1, 1, threads, threads * sizeof(float), cluster}, {0, 0}, out);
+    launch(kernel, {blocks, 1, 1, threads, threads * sizeof(float), cluster, name == "early"}, {0, 0}, out);
 }
 
 }  // namespace m2t::cuda

@@ -1,0 +1,47 @@
+"""The products of a gradient of few rows, several in one launch each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from m2t_fast.ops.cuda.launch import addresses, run
+
+FEW_ROWS = 32
+"""Up to so many rows an op's products run in its own launches, which read a weight once for eight rows; for more,
+torch's products win. Chosen from the bytes and multiplications of either way, not timed."""
+
+
+class Rows(NamedTuple):
+    """Rows (N, J) of a gradient; with ``tanh`` (N, J) that of tanh(x), which stands for that of x. None is 0."""
+
+    grad: Tensor | None
+    tanh: Tensor | None = None
+
+
+def rows_products(
+    op: str, sizes: Mapping[str, int], like: Tensor, jobs: list[tuple[Rows, Tensor, Tensor | None]]
+) -> list[Tensor]:
+    """rows @ weight (J, K) + add (N, K) of every job (rows, weight, add), each (N, K)."""
+    count = len(like)
+    made = [weight.new_empty(count, weight.shape[1]) for _, weight, _ in jobs]
+    numbers = [
+        [*addresses((*rows, weight, add, out)), *weight.shape]
+        for (rows, weight, add), out in zip(jobs, made, strict=True)
+    ]
+    run(op, "rows_products", like, sizes, rows=count, jobs=numbers)
+    return made
+
+
+def outer_products(
+    op: str, sizes: Mapping[str, int], like: Tensor, jobs: list[tuple[Rows, int, Tensor]]
+) -> list[tuple[Tensor, Tensor]]:
+    """rows^T @ x (J, K), and the sums (J,) of the rows, of every job (rows, J, x (N, K))."""
+    made = [(x.new_empty(columns, x.shape[1]), x.new_empty(columns)) for _, columns, x in jobs]
+    numbers = [
+        [*addresses((*rows, x, *out)), columns, x.shape[1]] for (rows, columns, x), out in zip(jobs, made, strict=True)
+    ]
+    run(op, "outer_products", like, sizes, rows=len(like), jobs=numbers)
+    return made
