@@ -15,9 +15,9 @@ namespace {
 // Bytes of scratch beyond which fewer motions are decoded at a time.
 constexpr std::int64_t kScratchBytes = std::int64_t{1} << 30;
 
-// Fills the lists with the rows of the next word.
+// Fills the lists with the rows of the next word, and turns the states.
 template <typename T>
-M2T_DEVICE void list_rows(Team<T>& t) {
+M2T_DEVICE void list_rows(const Team<T>& t) {
     const Decode<T>& d = t.d;
     if (t.thread() < d.slots) {
         t.shared().live[t.thread()] = d.s.motion[t.first_slot() + t.thread()] < 0 ? 0 : d.s.live[t.first_slot() + t.thread()];
@@ -25,7 +25,11 @@ M2T_DEVICE void list_rows(Team<T>& t) {
     __syncthreads();
     if (t.thread() == 0) {
         t.shared().first[0] = 0;
-        for (int slot = 0; slot < d.slots; ++slot) t.shared().first[slot + 1] = t.shared().first[slot] + t.shared().live[slot];
+        for (int slot = 0; slot < d.slots; ++slot) {
+            t.shared().first[slot + 1] = t.shared().first[slot] + t.shared().live[slot];
+        }
+        t.shared().count = t.shared().first[d.slots];
+        t.shared().turn = 1 - t.shared().turn;
     }
     __syncthreads();
     for (int j = t.thread(); j < d.slots * d.o.beams; j += kDecodeThreads) {
@@ -47,15 +51,15 @@ M2T_DEVICE void list_rows(Team<T>& t) {
         }
     }
     __syncthreads();
-    t.count = t.shared().first[d.slots];
 }
 
 // The attention of captions that were completed at the word before, by all blocks of the team.
 template <typename T>
 M2T_DEVICE void write_attention(const Team<T>& t) {
     const Decode<T>& d = t.d;
+    if (d.sample.words != nullptr) return;
     const int width = d.o.max_length, frames = d.n.frames, parts = d.n.parts;
-    const int thread = t.rank * kDecodeThreads + t.thread(), threads = t.size * kDecodeThreads;
+    const int thread = t.rank() * kDecodeThreads + t.thread(), threads = t.size() * kDecodeThreads;
     const T zero = from_float<T>(0.0f);
     for (int i = 0; i < d.slots; ++i) {
         const std::int64_t slot = t.first_slot() + i;
@@ -95,40 +99,43 @@ M2T_DEVICE void count_steps(const Team<T>& t) {
     __syncthreads();
 }
 
+// The first motions of a team.
+template <typename T>
+M2T_DEVICE void begin_slots(const Team<T>& t) {
+    if (t.thread() == 0) t.shared().turn = 1;
+    if (t.rank() != 0 || t.thread() >= t.d.slots) return;
+    const int slot = t.first_slot() + t.thread(), motion = t.thread() * t.d.teams + t.number();
+    const Chooser<T> chooser = {t, slot, 0, 0, 0, static_cast<std::int64_t>(slot) * t.d.o.beams};
+    chooser.begin(motion < t.d.n.batch ? motion : -1);
+    t.d.s.finished[slot] = -1;
+}
+
 template <typename T>
 M2T_KERNEL void M2T_BOUNDS(kDecodeThreads, 2) decode_kernel(M2T_PARAMETER Decode<T> d) {
-    const int size = static_cast<int>(cluster_size());
-    Team<T> t = {d, static_cast<int>(blockIdx.x) / size, static_cast<int>(cluster_rank()), size, 0, 0};
-    const bool sampling = d.sample.words != nullptr;
-    if (sampling) {
-        count_steps(t);
-        if (t.shared().steps == 0) return;
+    if (d.sample.words != nullptr) {
+        count_steps(team_of(d));
+        if (team_of(d).shared().steps == 0) return;
     }
-    if (t.rank == 0 && t.thread() < d.slots) {
-        const int slot = t.first_slot() + t.thread(), motion = t.thread() * d.teams + t.number;
-        Chooser<T>{t, slot, 0, 0, 0, static_cast<std::int64_t>(slot) * d.o.beams}.begin(motion < d.n.batch ? motion : -1);
-        d.s.finished[slot] = -1;
-    }
-    t.wait();
-    for (;; t.turn = 1 - t.turn) {
-        list_rows(t);
-        if (!sampling) write_attention(t);
-        if (t.count == 0) break;
-        const bool predicts = !sampling || !d.sample.coins[t.step(0) + 1];
-        for (int layer = kBottom; layer < (predicts ? kLayers : kQuery); ++layer) {
+    begin_slots(team_of(d));
+    team_of(d).wait();
+    for (;;) {
+        list_rows(team_of(d));
+        write_attention(team_of(d));
+        if (team_of(d).count() == 0) break;
+        for (int layer = kBottom; layer < (team_of(d).predicts() ? kLayers : kQuery); ++layer) {
             if (layer == kLanguage) {
-                score_rows(t);
-                open_gates(t);
+                score_rows(team_of(d));
+                open_gates(team_of(d));
             } else if (layer == kContext) {
-                mix_rows(t);
-                t.wait();
+                mix_rows(team_of(d));
+                team_of(d).wait();
             }
-            run_layer(t, layer);
+            run_layer(team_of(d), layer);
             // The queries need nothing of the top LSTM.
-            if (layer != kTop || !predicts) t.wait();
+            if (layer != kTop || !team_of(d).predicts()) team_of(d).wait();
         }
-        choose(t, predicts);
-        t.wait();
+        choose(team_of(d));
+        team_of(d).wait();
     }
 }
 

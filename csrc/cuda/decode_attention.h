@@ -14,20 +14,20 @@ constexpr int kPairs = 2048;   // weights of (frame, part) pairs that shared mem
 static_assert(4 * kPairs <= kRows * kTerms, "the weights lie where a layer's input does");
 static_assert(4 * kUnit * kUnits <= kReducedRows * kColumns, "the sums lie where a layer's do");
 
-// Calls f(entry of the list, rows) for every 4, 2 or 1 rows of every motion; `f` gets their number as a constant.
-template <typename T, typename F>
-M2T_DEVICE void for_rows_of_motions(const Team<T>& t, F f) {
+// Calls run<Words>(slot, entry of the list) of a Work for every 4, 2 or 1 rows of every motion.
+template <typename Work, typename T>
+M2T_DEVICE void for_rows_of_motions(const Team<T>& t) {
     for (int slot = 0; slot < t.d.slots; ++slot) {
         const int last = t.shared().first[slot + 1];
         for (int i = t.shared().first[slot]; i < last;) {
             if (last - i >= 4) {
-                f.template run<4>(slot, i);
+                Work{team_of(t.d)}.template run<4>(slot, i);
                 i += 4;
             } else if (last - i >= 2) {
-                f.template run<2>(slot, i);
+                Work{team_of(t.d)}.template run<2>(slot, i);
                 i += 2;
             } else {
-                f.template run<1>(slot, i);
+                Work{team_of(t.d)}.template run<1>(slot, i);
                 i += 1;
             }
         }
@@ -97,7 +97,7 @@ M2T_DEVICE void score_key(const Team<T>& t, int i, std::int64_t key, int j, int 
 // All scores of some rows of a motion; the keys are shared out among the warps of the team.
 template <typename T>
 struct ScoreRows {
-    const Team<T>& t;
+    Team<T> t;
 
     template <int Words>
     M2T_DEVICE void run(int, int i) const {
@@ -105,7 +105,7 @@ struct ScoreRows {
         const int motion = t.motion(i), keys = t.frames(motion) * n.slots;
         const std::int64_t first_key = static_cast<std::int64_t>(motion) * n.frames * n.slots;
         const int rows = n.slots == n.parts ? 1 : n.parts;
-        for (int j = t.rank * kDecodeWarps + t.warp(); j < keys; j += t.size * kDecodeWarps) {
+        for (int j = t.rank() * kDecodeWarps + t.warp(); j < keys; j += t.size() * kDecodeWarps) {
             int r = 0;
             for (; r + 3 <= rows; r += 3) score_key<T, Words, 3>(t, i, first_key + j, j, r, r == 0);
             for (; r < rows; ++r) score_key<T, Words, 1>(t, i, first_key + j, j, r, r == 0);
@@ -115,14 +115,14 @@ struct ScoreRows {
 
 template <typename T>
 M2T_DEVICE void score_rows(const Team<T>& t) {
-    for_rows_of_motions(t, ScoreRows<T>{t});
+    for_rows_of_motions<ScoreRows<T>>(t);
 }
 
 // Eq. 7: a warp of the team for every row.
 template <typename T>
 M2T_DEVICE void open_gates(const Team<T>& t) {
     const Decode<T>& d = t.d;
-    for (int i = t.rank * kDecodeWarps + t.warp(); i < t.count; i += t.size * kDecodeWarps) {
+    for (int i = t.rank() * kDecodeWarps + t.warp(); i < t.count(); i += t.size() * kDecodeWarps) {
         const float* hidden = t.after(d.s.hidden) + static_cast<std::int64_t>(t.row(i)) * d.n.hidden;
         const T* word = d.w.embedding + static_cast<std::int64_t>(t.word(i)) * d.n.word;
         float sum = 0.0f;
@@ -165,15 +165,15 @@ M2T_DEVICE void window_of_row(const Team<T>& t, int row, int frames, float* stat
 // columns, and one block keeps the attention for the caption.
 template <typename T>
 struct MixRows {
-    const Team<T>& t;
+    Team<T> t;
 
     template <int Words>
     M2T_DEVICE void run(int slot, int i) const {
         const Decode<T>& d = t.d;
         const int features = d.n.part_dim, units = (features + kUnit - 1) / kUnit;
-        if (t.rank >= units) return;
+        if (t.rank() >= units) return;
         const int frames = t.frames(t.motion(i)), parts = d.n.parts;
-        const bool keeps = d.out.window != nullptr && t.rank == slot % (t.size < units ? t.size : units);
+        const bool keeps = d.out.window != nullptr && t.rank() == slot % (t.size() < units ? t.size() : units);
         __syncthreads();
         if (t.warp() < Words) window_of_row(t, t.row(i + t.warp()), frames, t.shared().stats + 4 * t.warp());
         __syncthreads();
@@ -184,7 +184,7 @@ struct MixRows {
             d.s.record_gate[at] = from_float<T>(d.s.gate[t.row(i + t.thread())]);
         }
         const int some = kPairs / parts;  // frames at a time
-        const int owned = (units - t.rank + t.size - 1) / t.size;
+        const int owned = (units - t.rank() + t.size() - 1) / t.size();
         for (int first_unit = 0; first_unit < owned; first_unit += kUnits) {
             const int count = owned - first_unit < kUnits ? owned - first_unit : kUnits;
             for (int frame = 0; frame < frames || frame == 0; frame += some) {
@@ -197,13 +197,13 @@ struct MixRows {
                 }
                 __syncthreads();
                 for (int u = 0; u < count; ++u) {
-                    mix_unit<Words>(i, t.rank + (first_unit + u) * t.size, u, frame * parts, left * parts, frame > 0);
+                    mix_unit<Words>(i, t.rank() + (first_unit + u) * t.size(), u, frame * parts, left * parts, frame > 0);
                 }
             }
             __syncthreads();
             for (int l = 0; l < Words; ++l) {
                 for (int k = t.thread(); k < count * kUnit; k += kDecodeThreads) {
-                    const int column = (t.rank + (first_unit + k / kUnit) * t.size) * kUnit + k % kUnit;
+                    const int column = (t.rank() + (first_unit + k / kUnit) * t.size()) * kUnit + k % kUnit;
                     float total = 0.0f;
                     for (int w = 0; w < kDecodeWarps; ++w) total += t.shared().sums[sum_at(w, l) + k];
                     if (column < features) {
@@ -287,7 +287,7 @@ struct MixRows {
 
 template <typename T>
 M2T_DEVICE void mix_rows(const Team<T>& t) {
-    for_rows_of_motions(t, MixRows<T>{t});
+    for_rows_of_motions<MixRows<T>>(t);
 }
 
 }  // namespace m2t::cuda

@@ -299,11 +299,11 @@ struct Chooser {
     }
 };
 
-// The end of a word, for the motions that this block decides; `predicted` is false where a sampled word needs no logits.
+// The end of a word, for the motions that this block decides.
 template <typename T>
-M2T_DEVICE void choose(const Team<T>& t, bool predicted) {
+M2T_DEVICE void choose(const Team<T>& t) {
     const Decode<T>& d = t.d;
-    for (int i = t.rank + t.size * t.warp(); i < d.slots; i += t.size * kDecodeWarps) {
+    for (int i = t.rank() + t.size() * t.warp(); i < d.slots; i += t.size() * kDecodeWarps) {
         const int slot = t.first_slot() + i;
         const std::int64_t first = static_cast<std::int64_t>(slot) * d.o.beams;
         Chooser<T> chooser = {t, slot, d.s.motion[slot], d.s.step[slot], d.s.live[slot], first};
@@ -314,7 +314,7 @@ M2T_DEVICE void choose(const Team<T>& t, bool predicted) {
             continue;
         }
         if (d.sample.words != nullptr) {
-            if (predicted) {
+            if (t.predicts()) {
                 const int word = chooser.likeliest(0);
                 const std::int64_t at = static_cast<std::int64_t>(chooser.motion) * d.o.max_length + chooser.step + 1;
                 if (t.lane() == 0) d.sample.words[at] = word;

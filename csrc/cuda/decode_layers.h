@@ -192,9 +192,9 @@ M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int
 template <typename T, int Rows>
 M2T_DEVICE void run_rows(const Team<T>& t, int layer, int first_chunk, int i) {
     const PackedLayer<T> p = t.d.layer[layer];
-    const int count = t.count - i < Rows ? t.count - i : Rows;
+    const int count = t.count() - i < Rows ? t.count() - i : Rows;
     float* sums = t.shared().sums;
-    for (int chunk = first_chunk; chunk < p.columns / kColumns; chunk += t.size) {
+    for (int chunk = first_chunk; chunk < p.columns / kColumns; chunk += t.size()) {
         const int column = chunk * kColumns + 4 * t.lane();
         Quad acc[Rows] = {};
         for (int term = 0; term < p.terms; term += kTerms) {
@@ -237,18 +237,18 @@ M2T_DEVICE void run_rows(const Team<T>& t, int layer, int first_chunk, int i) {
 // One layer of all rows. Blocks that have no columns of `top` begin with those of `query`.
 template <typename T>
 M2T_DEVICE void run_layer(const Team<T>& t, int layer) {
-    const int taken = layer == kQuery ? t.d.layer[kTop].columns / kColumns % t.size : 0;
-    const int first_chunk = (t.rank + t.size - taken) % t.size;
-    for (int i = 0; i < t.count;) {
-        const int left = t.count - i;
+    const int taken = layer == kQuery ? t.d.layer[kTop].columns / kColumns % t.size() : 0;
+    const int first_chunk = (t.rank() + t.size() - taken) % t.size();
+    for (int i = 0; i < t.count();) {
+        const int left = t.count() - i;
         if (left > kRows / 2) {
-            run_rows<T, kRows>(t, layer, first_chunk, i);
+            run_rows<T, kRows>(team_of(t.d), layer, first_chunk, i);
             i += kRows;
         } else if (left > 2) {
-            run_rows<T, kRows / 2>(t, layer, first_chunk, i);
+            run_rows<T, kRows / 2>(team_of(t.d), layer, first_chunk, i);
             i += kRows / 2;
         } else {
-            run_rows<T, 2>(t, layer, first_chunk, i);
+            run_rows<T, 2>(team_of(t.d), layer, first_chunk, i);
             i += 2;
         }
     }

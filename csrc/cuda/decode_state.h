@@ -69,6 +69,8 @@ struct DecodeShared {
     float sums[kDecodeWarps * kReducedRows * kColumns];
     float stats[4 * 4];  // of up to four rows: largest score, sum of exponentials, mean and deviation
     int live[kMostSlots], first[kMostSlots + 1];
+    int count;           // rows of the moment
+    int turn;            // which of the two states is that of the word before
     int steps;           // of a caption that is sampled
 };
 
@@ -82,15 +84,18 @@ enum ListName {
     kRowLists
 };
 
-// What every part of the kernel needs to know about where it runs.
+// Where a part of the kernel runs. Little is kept in registers, the layers' sums need them all: every part has a Team of
+// its own, whose thread is `fresh`.
 template <typename T>
 struct Team {
     const Decode<T>& d;
-    int number, rank, size;  // of the team; of the block in it; blocks
-    int count;               // rows of the moment
-    int turn;                // which of the two states is that of the word before
+    int id;
 
-    M2T_DEVICE int thread() const { return static_cast<int>(threadIdx.x); }
+    M2T_DEVICE int size() const { return static_cast<int>(cluster_size()); }  // blocks
+    M2T_DEVICE int rank() const { return static_cast<int>(cluster_rank()); }  // of the block
+    M2T_DEVICE int number() const { return static_cast<int>(blockIdx.x) / size(); }
+    M2T_DEVICE int count() const { return shared().count; }
+    M2T_DEVICE int thread() const { return id; }
     M2T_DEVICE int lane() const { return thread() % 32; }
     M2T_DEVICE int warp() const { return thread() / 32; }
     M2T_DEVICE DecodeShared& shared() const { return *shared_memory<DecodeShared>(); }
@@ -102,24 +107,31 @@ struct Team {
     M2T_DEVICE int word(int i) const { return list(kWordList, i); }
     M2T_DEVICE int motion(int i) const { return list(kMotionList, i); }
     M2T_DEVICE int step(int i) const { return list(kStepList, i); }
-    M2T_DEVICE int first_slot() const { return number * d.slots; }
+    M2T_DEVICE int first_slot() const { return number() * d.slots; }
+    // Whether this word needs logits: where sampling, the motions of a team are at the same word.
+    M2T_DEVICE bool predicts() const { return d.sample.words == nullptr || !d.sample.coins[step(0) + 1]; }
     // Waits for all blocks of the team; what they wrote before is there after.
     M2T_DEVICE void wait() const {
-        if (size == 1) {
+        if (size() == 1) {
             __syncthreads();
         } else {
             __syncwarp();
             cluster_sync();
         }
     }
-    M2T_DEVICE float* before(float* state) const { return state + static_cast<std::int64_t>(turn) * d.rows * d.n.hidden; }
+    M2T_DEVICE float* before(float* state) const { return state + static_cast<std::int64_t>(shared().turn) * d.rows * d.n.hidden; }
     M2T_DEVICE float* after(float* state) const {
-        return state + static_cast<std::int64_t>(1 - turn) * d.rows * d.n.hidden;
+        return state + static_cast<std::int64_t>(1 - shared().turn) * d.rows * d.n.hidden;
     }
     M2T_DEVICE int frames(int motion) const {
         const std::int64_t length = d.memory.lengths[motion];
         return length < 0 ? 0 : length > d.n.frames ? d.n.frames : static_cast<int>(length);
     }
 };
+
+template <typename T>
+M2T_DEVICE Team<T> team_of(const Decode<T>& d) {
+    return {d, fresh(static_cast<int>(threadIdx.x))};
+}
 
 }  // namespace m2t::cuda

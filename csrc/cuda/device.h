@@ -161,6 +161,12 @@ __device__ __forceinline__ void cluster_sync() {
 #endif
 }
 
+// x, in a way that the compiler cannot look through: what is made of it is not made ahead of time and kept in registers.
+__device__ __forceinline__ int fresh(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 // The counter's number; the next one who asks gets the number after.
 __device__ __forceinline__ int next_number(int* counter) { return atomicAdd(counter, 1); }
 

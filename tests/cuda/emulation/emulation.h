@@ -128,6 +128,7 @@ inline unsigned cluster_rank() { return emulation::current->cluster_rank; }
 inline void release_next_launch() {}
 inline void wait_for_last_launch() { emulation::current->waited = true; }
 inline DeviceLimits limits_of(int) { return emulation::limits; }
+inline int fresh(int x) { return x; }
 inline int next_number(int* counter) { return (*counter)++; }
 
 template <typename... Parameters>
