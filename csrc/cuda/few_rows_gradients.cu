@@ -75,7 +75,7 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) rows_products_kernel(RowsProducts<T> p) 
 template <typename T>
 M2T_KERNEL void M2T_BOUNDS(kThreads, 1) outer_products_kernel(OuterProducts<T> p) {
     const OuterProduct<T>& job = p.jobs[blockIdx.z];
-    const std::int64_t across = (job.columns + kWarp - 1) / kWarp;
+    const std::int64_t across = job.columns > 0 ? (job.columns + kWarp - 1) / kWarp : 1;
     const std::int64_t down = blockIdx.x / across;
     const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const std::int64_t j = (down * kWarps + warp) * kColumnsOfWarp;
@@ -123,7 +123,8 @@ void outer_products(const OuterProducts<T>& p, const Place& place) {
     std::int64_t blocks = 0;
     for (int i = 0; i < p.count; ++i) {
         const auto& job = p.jobs[i];
-        const std::int64_t n = pieces(job.columns, kWarp) * pieces(job.rows.columns, kWarps * kColumnsOfWarp);
+        const std::int64_t across = job.columns > 0 ? pieces(job.columns, kWarp) : 1;  // one for the sums of the rows
+        const std::int64_t n = across * pieces(job.rows.columns, kWarps * kColumnsOfWarp);
         blocks = n > blocks ? n : blocks;
     }
     if (blocks == 0) return;

@@ -64,7 +64,7 @@ class Decoder:
         bottom, top = state if state is not None else (None, None)
         if embedded.shape[1] == 1 and lstm_op.has_kernels(embedded):
             zeros = (embedded.new_zeros(len(embedded), w.bottom_hidden.shape[1]),) * 2
-            after = lstm_op.unchecked(embedded[:, 0], *(bottom or zeros), *(top or zeros), *w[1:9])
+            after = lstm_op.lstm_cells(embedded[:, 0], *(bottom or zeros), *(top or zeros), *w[1:9])
             return after.bottom_hidden[:, None], after.top_hidden[:, None], (after[:2], after[2:])
         hidden, bottom = lstm(
             embedded, bottom, w.bottom_input, w.bottom_hidden, w.bottom_input_bias, w.bottom_hidden_bias

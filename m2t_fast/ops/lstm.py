@@ -59,14 +59,8 @@ def lstm_cells(
             tensors[f"{layer}_{name}"] = weight
     tensors = dict(zip(tensors, autocast(*tensors.values()), strict=True))
     check_same_float(NAME, **tensors)
-    return unchecked(*tensors.values())
-
-
-def unchecked(*tensors: Tensor) -> LstmState:
-    """:func:`lstm_cells` for callers that have checked their arguments, once for many words."""
-    tensors = autocast(*tensors)
-    keep = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    outputs = torch.ops.m2t_fast.lstm_cells(*tensors, keep, chosen_backend())
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in tensors.values())
+    outputs = torch.ops.m2t_fast.lstm_cells(*tensors.values(), keep, chosen_backend())
     return LstmState(*outputs[:4])
 
 

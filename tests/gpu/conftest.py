@@ -1,4 +1,4 @@
-"""Leaves these tests out where torch finds no CUDA device or the Triton kernels cannot run, and says which."""
+"""Leaves these tests out where torch finds no CUDA device or their backend cannot run, and says which."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    reason = why_unavailable("triton")
-    if reason is None and not torch.cuda.is_available():
-        reason = "no CUDA device"
-    if reason is not None:
-        for item in items:
-            if "gpu" in item.path.parent.name:
-                item.add_marker(pytest.mark.skip(reason=f"backend triton on a GPU: {reason}"))
+    for item in items:
+        if "gpu" not in item.path.parent.name:
+            continue
+        backend = "cuda" if item.path.name.startswith("test_cuda") else "triton"
+        reason = why_unavailable(backend) or (None if torch.cuda.is_available() else "no CUDA device")
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=f"backend {backend} on a GPU: {reason}"))

@@ -7,11 +7,12 @@ import torch
 
 from m2t_fast import Captioner, CaptionerConfig, ops, use_backend
 from m2t_fast.losses import guided_loss
-from m2t_fast.ops.cases import AttentionCase, EncoderCase, GateCase
+from m2t_fast.ops.cases import AttentionCase, EncoderCase, GateCase, LstmCase
 
 CALLS = {
     "spatio_temporal_attention": (ops.spatio_temporal_attention, AttentionCase(S=6)),
     "gated_decoder_step": (ops.gated_decoder_step, GateCase()),
+    "lstm_cells": (ops.lstm_cells, LstmCase()),
     "part_encoder": (lambda *x: (ops.part_encoder(*x, parts=EncoderCase().parts),), EncoderCase()),
 }
 

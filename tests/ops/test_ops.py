@@ -17,11 +17,13 @@ from m2t_fast.ops.cases import (
     GATE_CASES,
     KEYS_CASES,
     LOSS_CASES,
+    LSTM_CASES,
     AttentionCase,
     EncoderCase,
     GateCase,
     KeysCase,
     LossCase,
+    LstmCase,
 )
 
 
@@ -178,6 +180,38 @@ def test_spatial_loss_where_weights_underflow(dtype, backend):
     assert_same(actual[1], expected[1], tolerance=1e-6)
 
 
+@pytest.mark.parametrize("case", LSTM_CASES.values(), ids=LSTM_CASES.keys())
+def test_lstm_cells(case: LstmCase, backend):
+    check_against_reference(ops.lstm_cells, reference.lstm_cells, case.inputs(), backend)
+
+
+@pytest.mark.parametrize("which", [w for n in (1, 2) for w in itertools.combinations(range(4), n)])
+def test_lstm_cells_when_some_states_are_used(which, backend):
+    check_against_reference(ops.lstm_cells, reference.lstm_cells, LstmCase().inputs(), backend, which)
+
+
+def test_lstm_cells_are_two_steps_of_torchs_lstms():
+    word, *states, a, b, c, d, e, f, g, h = LstmCase().inputs()
+    bottom, top = torch.nn.LSTMCell(4, 6).double(), torch.nn.LSTMCell(6, 6).double()
+    for cell, weights in ((bottom, (a, b, c, d)), (top, (e, f, g, h))):
+        for own, weight in zip(cell.parameters(), weights, strict=True):
+            own.data.copy_(weight)
+    first = bottom(word, (states[0], states[1]))
+    expected = (*first, *top(first[0], (states[2], states[3])))
+    assert_same(ops.lstm_cells(word, *states, a, b, c, d, e, f, g, h), expected)
+
+
+def test_lstm_cells_refuse_a_wrong_shape_by_name():
+    inputs = LstmCase().inputs()
+    names = ops.lstm_cells.__code__.co_varnames[: len(inputs)]
+    for i, name in enumerate(names[1:], start=1):
+        changed = [x[..., None].expand(*x.shape, 2) if i == j else x for j, x in enumerate(inputs)]
+        with pytest.raises(ValueError, match=f"lstm_cells: {name} has shape"):
+            ops.lstm_cells(*changed)
+    with pytest.raises(TypeError, match="top_cell has dtype torch.float32, expected torch.float64"):
+        ops.lstm_cells(*inputs[:4], inputs[4].float(), *inputs[5:])
+
+
 def test_gradcheck_of_every_op():
     small = AttentionCase(B=2, T=3, L=2, P=2, S=2, H=2, D=2)
     inputs = floats(small.inputs())
@@ -192,6 +226,7 @@ def test_gradcheck_of_every_op():
     )
     parts, lengths, *layers = floats(KeysCase(B=2, T=3, P=2, H=2, D=2).inputs())
     assert torch.autograd.gradcheck(lambda p, *w: ops.attention_keys(p, lengths, *w), [parts, *layers])
+    assert torch.autograd.gradcheck(lambda *x: tuple(ops.lstm_cells(*x)), floats(LstmCase(B=2, E=2, C=2).inputs()))
     spatial, target, lengths = floats(LossCase(B=2, L=2, T=2, P=3).inputs())
     assert torch.autograd.gradcheck(lambda s: ops.spatial_loss(s, target, lengths), [spatial])
 
@@ -219,6 +254,10 @@ def test_opcheck_of_keys(S, backend):
 
 def test_opcheck_of_the_spatial_loss(backend):
     torch.library.opcheck(torch.ops.m2t_fast.spatial_loss, (*floats(LossCase().inputs()), backend))
+
+
+def test_opcheck_of_lstm_cells(backend):
+    torch.library.opcheck(torch.ops.m2t_fast.lstm_cells, (*floats(LstmCase().inputs()), True, backend))
 
 
 def test_opcheck_of_the_range_check():

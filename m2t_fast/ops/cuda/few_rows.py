@@ -9,7 +9,7 @@ from torch import Tensor
 
 from m2t_fast.ops.cuda.launch import addresses, run
 
-FEW_ROWS = 32
+FEW_ROWS = 64
 """Up to so many rows an op's products run in its own launches, which read a weight once for eight rows; for more,
 torch's products win. Chosen from the bytes and multiplications of either way, not timed."""
 
