@@ -20,7 +20,9 @@ template <typename T>
 M2T_DEVICE void list_rows(const Team<T>& t) {
     const Decode<T>& d = t.d;
     if (t.thread() < d.slots) {
-        t.shared().live[t.thread()] = d.s.motion[t.first_slot() + t.thread()] < 0 ? 0 : d.s.live[t.first_slot() + t.thread()];
+        const int slot = t.first_slot() + t.thread(), motion = d.s.motion[slot], live = d.s.live[slot];
+        t.shared().finished[t.thread()] = d.s.finished[slot];
+        t.shared().live[t.thread()] = motion < 0 ? 0 : live;
     }
     __syncthreads();
     if (t.thread() == 0) {
@@ -63,7 +65,7 @@ M2T_DEVICE void write_attention(const Team<T>& t) {
     const T zero = from_float<T>(0.0f);
     for (int i = 0; i < d.slots; ++i) {
         const std::int64_t slot = t.first_slot() + i;
-        const int motion = d.s.finished[slot];
+        const int motion = t.shared().finished[i];
         if (motion < 0) continue;
         const int length = d.s.finished_length[slot], used = t.frames(motion);
         for (int j = 0; j < width; ++j) {
@@ -256,7 +258,7 @@ void run(Decode<T>& d, const DecodePlan& plan, void* scratch, const Place& place
     d.aligned_parts = d.n.part_dim % 4 == 0 && aligned(d.memory.parts);
     pack.counter = d.s.next_motion;
     pack.count = plan.teams * plan.slots;
-    const Shape packing = {64, kPieces, 1, kPackThreads, sizeof(float) * kPackTile * (kPackTile + 1)};
+    const Shape packing = {512, kPieces, 1, kPackThreads, sizeof(float) * kPackTile * (kPackTile + 1)};
     launch(decode_pack_kernel<T>, packing, place, pack);
     launch(decode_kernel<T>, shape_of(plan.teams, plan.cluster, plan.slots * d.o.beams), place, d);
 }

@@ -149,7 +149,7 @@ M2T_DEVICE void end_layer(const Team<T>& t, int layer, int i, int column, const 
 // sums[r] += input[r][k] * weight[k] for terms [first, last), multiples of 4, of four columns.
 template <typename T, int Rows>
 M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int first, int last, Quad (&sums)[Rows]) {
-    constexpr int ahead = Rows <= 2 ? 4 : 1;  // groups of four terms that are fetched together
+    constexpr int ahead = Rows <= 2 ? 4 : Rows <= 8 ? 2 : 1;  // groups of four terms that are fetched together
     weight += static_cast<std::int64_t>(first) * columns;
     int k = first;
     for (; k + 4 * ahead <= last; k += 4 * ahead) {

@@ -68,10 +68,11 @@ struct DecodeShared {
     float input[kRows * kTerms];
     float sums[kDecodeWarps * kReducedRows * kColumns];
     float stats[4 * 4];  // of up to four rows: largest score, sum of exponentials, mean and deviation
-    int live[kMostSlots], first[kMostSlots + 1];
-    int count;           // rows of the moment
-    int turn;            // which of the two states is that of the word before
-    int steps;           // of a caption that is sampled
+    int live[kMostSlots], first[kMostSlots + 1];  // rows of each slot, and the list's entries before them
+    int finished[kMostSlots];                     // motions whose attention waits to be copied, or -1
+    int count;  // rows of the moment
+    int turn;   // which of the two states is that of the word before
+    int steps;  // of a caption that is sampled
 };
 
 // The lists of a team's moment, one entry a row, motion by motion.
