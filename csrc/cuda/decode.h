@@ -42,7 +42,8 @@ struct DecodeOptions {
     float force_gate;     // replaces the gate, or NaN
 };
 
-// tokens (B, K, W), scores (B, K), and of the best caption window (B, W, T), spatial (B, W, T, P), mean, std, gate (B, W).
+// tokens (B, K, W), scores (B, K), and of the best caption window (B, W, T), spatial (B, W, T, P), mean, std, gate
+// (B, W).
 template <typename T>
 struct SearchOutputs {
     std::int64_t* tokens;

@@ -7,7 +7,7 @@
 
 namespace m2t::cuda {
 
-constexpr int kUnit = 16;      // columns of the context that a warp makes at a time: 8 parts' features beside one another
+constexpr int kUnit = 16;      // columns of the context that a warp makes at a time, of eight pairs
 constexpr int kUnits = 16;     // units whose sums shared memory holds
 constexpr int kPairs = 2048;   // weights of (frame, part) pairs that shared memory holds, of each of four rows
 
@@ -50,7 +50,8 @@ M2T_DEVICE void score_key(const Team<T>& t, int i, std::int64_t key, int j, int 
         Quad weight[Rows];
         M2T_UNROLL
         for (int r = 0; r < Rows; ++r) {
-            weight[r] = load_quad(d.w.spatial_weight + static_cast<std::int64_t>(first + r) * dim + k, dim - k, aligned);
+            const T* row = d.w.spatial_weight + static_cast<std::int64_t>(first + r) * dim;
+            weight[r] = load_quad(row + k, dim - k, aligned);
         }
         M2T_UNROLL
         for (int l = 0; l < Words; ++l) {
@@ -161,8 +162,8 @@ M2T_DEVICE void window_of_row(const Team<T>& t, int row, int frames, float* stat
     }
 }
 
-// The window, alpha and the context of some rows of a motion (eq. 4, 6 and 8): a block makes some units of the context's
-// columns, and one block keeps the attention for the caption.
+// The window, alpha and the context of some rows of a motion (eq. 4, 6 and 8): a block makes some units of the
+// context's columns, and one block keeps the attention for the caption.
 template <typename T>
 struct MixRows {
     Team<T> t;
@@ -197,7 +198,8 @@ struct MixRows {
                 }
                 __syncthreads();
                 for (int u = 0; u < count; ++u) {
-                    mix_unit<Words>(i, t.rank() + (first_unit + u) * t.size(), u, frame * parts, left * parts, frame > 0);
+                    const int unit = t.rank() + (first_unit + u) * t.size();
+                    mix_unit<Words>(i, unit, u, frame * parts, left * parts, frame > 0);
                 }
             }
             __syncthreads();
@@ -253,7 +255,8 @@ struct MixRows {
         Quad sum[Words] = {};
         if (column < features) {
             for (int p = t.warp() * 8 + beside; p < count; p += kDecodeWarps * 8) {
-                const Quad x = load_quad(parts + static_cast<std::int64_t>(p) * features, features - column, d.aligned_parts);
+                const T* pair = parts + static_cast<std::int64_t>(p) * features;
+                const Quad x = load_quad(pair, features - column, d.aligned_parts);
                 M2T_UNROLL
                 for (int l = 0; l < Words; ++l) {
                     const float weight = t.shared().input[l * kPairs + p];

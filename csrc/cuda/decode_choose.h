@@ -1,32 +1,12 @@
-// After a word: which hypotheses go on, which captions are complete, and which motion comes next. A warp decides a motion.
+// After a word: which hypotheses go on, which captions are complete, and which motion is next. A warp decides a motion.
 #pragma once
 
 #include <cmath>
 
 #include "cuda/decode_state.h"
+#include "cuda/ranked.h"
 
 namespace m2t::cuda {
-
-// A number, and where it stands: of equal ones the first counts as larger. NaN never does.
-struct Ranked {
-    float value;
-    int at;
-};
-
-M2T_DEVICE Ranked larger(const Ranked& a, const Ranked& b) {
-    return b.value > a.value || (b.value == a.value && b.at < a.at) ? b : a;
-}
-
-M2T_DEVICE Ranked warp_largest(Ranked x) {
-    M2T_UNROLL
-    for (unsigned step = 16; step > 0; step /= 2) {
-        const Ranked other = {__shfl_xor_sync(kFullMask, x.value, step), __shfl_xor_sync(kFullMask, x.at, step)};
-        x = larger(x, other);
-    }
-    return x;
-}
-
-constexpr int kNowhere = 0x7fffffff;
 
 template <typename T>
 struct Chooser {
@@ -117,7 +97,7 @@ struct Chooser {
         __syncwarp();
     }
 
-    // The best word of a tile of hypothesis k that was not taken yet; the tile's largest logit becomes that of the rest.
+    // The best word of a tile of hypothesis k that was not taken yet; the tile's largest logit becomes the rest's.
     M2T_DEVICE Ranked take(int k, int tile, bool take_it) const {
         const float last = s().last_total[first + k];
         const int last_word = s().last_word[first + k], place = tile * kColumns + 4 * t.lane();
@@ -187,8 +167,8 @@ struct Chooser {
         s().merged_word[3 * first + at] = word;
     }
 
-    // The best of the finished hypotheses, of the growing ones that end here, and of `grown` ones that go no further; of
-    // equal ones the first.
+    // The best of the finished hypotheses, of the growing ones that end here, and of `grown` ones that go no further;
+    // of equal ones the first.
     M2T_DEVICE void merge_done(int grown) const {
         const int all = beams() + live + grown;
         for (int k = t.lane(); k < all; k += 32) {

@@ -76,10 +76,13 @@ M2T_DEVICE void end_lstm(const Team<T>& t, bool bottom, int i, int unit, const Q
     const int size = t.d.n.hidden;
     if (unit >= size) return;
     const DecoderWeights<T>& w = t.d.w;
-    const T *first = bottom ? w.bottom_input_bias : w.top_input_bias, *second = bottom ? w.bottom_hidden_bias : w.top_hidden_bias;
+    const T* first = bottom ? w.bottom_input_bias : w.top_input_bias;
+    const T* second = bottom ? w.bottom_hidden_bias : w.top_hidden_bias;
     float gate[4];
     M2T_UNROLL
-    for (int g = 0; g < 4; ++g) gate[g] = sum.x[g] + (to_float(first[g * size + unit]) + to_float(second[g * size + unit]));
+    for (int g = 0; g < 4; ++g) {
+        gate[g] = sum.x[g] + (to_float(first[g * size + unit]) + to_float(second[g * size + unit]));
+    }
     float* cells = bottom ? t.d.s.cell : t.d.s.top_cell;
     const int from = t.from(i);
     const std::int64_t to = static_cast<std::int64_t>(t.row(i)) * size + unit;
@@ -133,9 +136,11 @@ M2T_DEVICE void end_layer(const Team<T>& t, int layer, int i, int column, const 
             const T* bias = j < padded ? d.w.temporal_query_bias : d.w.spatial_query_bias;
             s.query[row * 2 * padded + j] = sum.x[c] + (k < dim ? to_float(bias[k]) : 0.0f);
         } else if (layer == kMixture) {
-            if (j < d.n.mixture) s.features[row * d.n.mixture + j] = exact_tanh(sum.x[c] + to_float(d.w.mixture_bias[j]));
+            if (j >= d.n.mixture) continue;
+            s.features[row * d.n.mixture + j] = exact_tanh(sum.x[c] + to_float(d.w.mixture_bias[j]));
         } else if (j < dim) {
-            const float y = exact_tanh(sum.x[c] + to_float((layer == kLanguage ? d.w.language_bias : d.w.context_bias)[j]));
+            const T* bias = layer == kLanguage ? d.w.language_bias : d.w.context_bias;
+            const float y = exact_tanh(sum.x[c] + to_float(bias[j]));
             if (layer == kLanguage) {
                 s.language[row * dim + j] = y;
             } else {
@@ -187,10 +192,13 @@ M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int
     }
 }
 
-// The layer for up to Rows rows from entry i on. Every warp sums over an eighth of the terms, then the eighths are added
-// in order: how many blocks a team has does not change a bit.
+// The layer for up to Rows rows from entry i on. Every warp sums over an eighth of the terms, then the eighths are
+// added in order: how many blocks a team has does not change a bit.
 template <typename T, int Rows>
-M2T_DEVICE void run_rows(const Team<T>& t, int layer, int first_chunk, int i) {
+M2T_DEVICE void run_rows(const Team<T>& t, int layer, int i) {
+    // Blocks that have no columns of `top` begin with those of the queries.
+    const int taken = layer == kQuery ? t.d.layer[kTop].columns / kColumns % t.size() : 0;
+    const int first_chunk = (t.rank() + t.size() - taken) % t.size();
     const PackedLayer<T> p = t.d.layer[layer];
     const int count = t.count() - i < Rows ? t.count() - i : Rows;
     float* sums = t.shared().sums;
@@ -201,7 +209,7 @@ M2T_DEVICE void run_rows(const Team<T>& t, int layer, int first_chunk, int i) {
             const int width = p.terms - term < kTerms ? p.terms - term : kTerms;
             if (chunk == first_chunk || p.terms > kTerms) {
                 __syncthreads();
-                stage_input<T, Rows>(t, input_of(t, layer), i, count, term, width);
+                stage_input<T, Rows>(team_of(t.d), input_of(t, fresh(layer)), fresh(i), count, term, width);
                 __syncthreads();
             }
             const int share = 4 * ((width / 4 + kDecodeWarps - 1) / kDecodeWarps);
@@ -228,27 +236,24 @@ M2T_DEVICE void run_rows(const Team<T>& t, int layer, int first_chunk, int i) {
                     M2T_UNROLL
                     for (int c = 0; c < 4; ++c) total.x[c] += x.x[c];
                 }
-                end_layer(t, layer, i + r, column, total);
+                end_layer(team_of(t.d), fresh(layer), fresh(i) + r, column, total);
             }
         }
     }
 }
 
-// One layer of all rows. Blocks that have no columns of `top` begin with those of `query`.
 template <typename T>
 M2T_DEVICE void run_layer(const Team<T>& t, int layer) {
-    const int taken = layer == kQuery ? t.d.layer[kTop].columns / kColumns % t.size() : 0;
-    const int first_chunk = (t.rank() + t.size() - taken) % t.size();
     for (int i = 0; i < t.count();) {
         const int left = t.count() - i;
         if (left > kRows / 2) {
-            run_rows<T, kRows>(team_of(t.d), layer, first_chunk, i);
+            run_rows<T, kRows>(team_of(t.d), fresh(layer), fresh(i));
             i += kRows;
         } else if (left > 2) {
-            run_rows<T, kRows / 2>(team_of(t.d), layer, first_chunk, i);
+            run_rows<T, kRows / 2>(team_of(t.d), fresh(layer), fresh(i));
             i += kRows / 2;
         } else {
-            run_rows<T, 2>(team_of(t.d), layer, first_chunk, i);
+            run_rows<T, 2>(team_of(t.d), fresh(layer), fresh(i));
             i += 2;
         }
     }

@@ -9,9 +9,9 @@ constexpr int kPackTile = 32;
 constexpr int kPackThreads = 256;
 constexpr int kPieces = 10;
 
-// A matrix (rows, terms) that becomes terms [first_term, ...) of columns [first_column, ...) of a packed layer; row g of
-// `gates` times `rows / gates` becomes every `gates`th column. Zeros fill `all_rows` and `all_terms`; what lies beyond is
-// multiplied, but nobody reads the result.
+// A matrix (rows, terms) that becomes terms [first_term, ...) of columns [first_column, ...) of a packed layer. The
+// rows are `gates` blocks of equal size; their first ones become columns beside one another, and so on. Zeros fill
+// `all_rows` and `all_terms`; what lies beyond is multiplied, but nobody reads the result.
 template <typename T>
 struct PackPiece {
     const T* from;

@@ -24,7 +24,7 @@ struct PackedLayer {
     int terms, columns;  // multiples of 4 and of kColumns
 };
 
-// Arrays that begin with NR have a row for every hypothesis of every slot of every team, those with NS one for each slot.
+// Arrays that begin with NR have a row for every hypothesis of every slot of every team, those with NS one for a slot.
 template <typename T>
 struct DecodeScratch {
     float *hidden, *cell, *top, *top_cell;            // (2, NR, C): of the word before and of this one, in turns
@@ -36,7 +36,7 @@ struct DecodeScratch {
     int *best_tile, *last_word;                       // (NR)
     float* taken_total;                               // (NR): the hypotheses that go on
     int *taken_row, *taken_word;                      // (NR)
-    float *done_score, *merged_score;                 // (NR) finished hypotheses, best first; (NR, 3) candidates for them
+    float *done_score, *merged_score;                 // (NR) finished hypotheses, best first; (NR, 3) all that may be
     int *done_length, *done_row, *done_word;          // (NR)
     int *merged_length, *merged_row, *merged_word;    // (NR, 3)
     int *words, *origins;                             // (NS, W, K): each word, and its hypothesis at the word before
@@ -85,8 +85,8 @@ enum ListName {
     kRowLists
 };
 
-// Where a part of the kernel runs. Little is kept in registers, the layers' sums need them all: every part has a Team of
-// its own, whose thread is `fresh`.
+// Where a part of the kernel runs. Little is kept in registers, the layers' sums need them all: every part has a Team
+// of its own, whose thread is `fresh`.
 template <typename T>
 struct Team {
     const Decode<T>& d;
@@ -120,7 +120,9 @@ struct Team {
             cluster_sync();
         }
     }
-    M2T_DEVICE float* before(float* state) const { return state + static_cast<std::int64_t>(shared().turn) * d.rows * d.n.hidden; }
+    M2T_DEVICE float* before(float* state) const {
+        return state + static_cast<std::int64_t>(shared().turn) * d.rows * d.n.hidden;
+    }
     M2T_DEVICE float* after(float* state) const {
         return state + static_cast<std::int64_t>(1 - shared().turn) * d.rows * d.n.hidden;
     }
