@@ -174,7 +174,10 @@ void run(Decode<T>& d, const DecodePlan& plan, void* scratch, const Place& place
     d.aligned_parts = d.n.part_dim % 4 == 0 && aligned(d.memory.parts);
     pack.counter = d.s.next_motion;
     pack.count = plan.teams * plan.slots;
-    const Shape packing = {512, kPieces, 1, kPackThreads, sizeof(float) * kPackTile * (kPackTile + 1)};
+    std::int64_t tiles = 1;
+    for (const PackPiece<T>& piece : pack.piece) tiles = std::max(tiles, pack_tiles(piece.all_rows, piece.all_terms));
+    const Shape packing = {static_cast<unsigned>(std::min<std::int64_t>(tiles, 512)), kPieces, 1, kPackThreads,
+                           sizeof(float) * kPackTile * (kPackTile + 1)};
     launch(decode_pack_kernel<T>, packing, place, pack);
     launch(decode_kernel<T>, shape_of(plan.teams, plan.cluster, plan.slots * d.o.beams), place, d);
 }

@@ -26,6 +26,10 @@ struct PackPieces {
     int count;
 };
 
+inline std::int64_t pack_tiles(std::int64_t rows, std::int64_t terms) {
+    return (rows + kPackTile - 1) / kPackTile * ((terms + kPackTile - 1) / kPackTile);
+}
+
 template <typename T>
 M2T_KERNEL void M2T_BOUNDS(kPackThreads, 1) decode_pack_kernel(M2T_PARAMETER PackPieces<T> p) {
     const PackPiece<T>& piece = p.piece[blockIdx.y];

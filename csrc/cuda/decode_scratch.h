@@ -73,12 +73,12 @@ void take_layers(Decode<T>& d, PackPieces<T>& pack, Parts& parts) {
         d.layer[i].weight = packed[i];
     }
     int count = 0;
+    // The excess in terms belongs to a layer's last piece, that of the queries' quads to each.
     const auto add = [&](LayerName layer, const T* from, int rows, int width, int of, int column, int term) {
-        // The excess in terms belongs to the last piece, that of the queries' quads to each.
-        const int all_rows = layer == kQuery ? padded : rows;
-        const int all_terms = term + width == terms[layer] ? d.layer[layer].terms - term : width;
-        pack.piece[count++] = {from, packed[layer], rows, width, all_rows, all_terms, of, column, term,
-                               d.layer[layer].columns};
+        PackPiece<T>& piece = pack.piece[count++];
+        piece = {from, packed[layer], rows, width, rows, width, of, column, term, d.layer[layer].columns};
+        if (layer == kQuery) piece.all_rows = padded;
+        if (term + width == terms[layer]) piece.all_terms = d.layer[layer].terms - term;
     };
     add(kBottom, w.bottom_input, gates, n.word, 4, 0, 0);
     add(kBottom, w.bottom_hidden, gates, n.hidden, 4, 0, n.word);

@@ -64,7 +64,7 @@ def check(case: DecodeCase, dtype: torch.dtype = FLOAT32, **options: Any) -> Non
 @pytest.mark.parametrize("beam_size", [1, 3])
 @pytest.mark.parametrize("name", [name for name in DECODE_CASES if name != "many-motions"])
 def test_search_finds_what_the_reference_finds(name: str, beam_size: int) -> None:
-    check(DECODE_CASES[name], beam_size=beam_size, max_length=5)
+    check(DECODE_CASES[name], beam_size=beam_size, max_length=4)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -140,16 +140,16 @@ def equal(a: SearchOutput, b: SearchOutput) -> bool:
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_neither_blocks_nor_threads_nor_batch_mates_change_a_bit(device: ModuleType, beam_size: int) -> None:
-    case, options = DecodeCase(B=7, T=5, V=140, H=40, end=2.0), dict(beam_size=beam_size, max_length=3)
+    case, options = DecodeCase(B=7, T=4, V=140, H=40, end=2.0), dict(beam_size=beam_size, max_length=3)
     expected = search(case, **options)
     for multiprocessors, capability in TEAMS.values():
         device.set_device(multiprocessors, 232448, capability)
-        for order in ("backward", "shuffled") if multiprocessors == 1 else ("forward",):
+        for order in ("forward", "backward", "shuffled"):
             device.set_order(order)
             assert equal(search(case, **options), expected), (multiprocessors, capability, order)
     device.set_order("forward")
     memory, weights = case.memory(FLOAT32), case.weights(FLOAT32)
-    for n in (0, 4):
+    for n in (0, 3):
         alone = ops_on("cuda", "search", [x[n : n + 1] for x in memory], weights, **options)
         width = alone.tokens.shape[2]
         assert torch.equal(alone.tokens[0], expected.tokens[n, :, :width])
@@ -162,7 +162,7 @@ def test_a_whole_cluster_for_one_caption(device: ModuleType) -> None:
     check(DecodeCase(B=1, T=5, V=20), beam_size=2, max_length=2)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(
     sizes=st.fixed_dictionaries(
         {k: st.integers(1, n) for k, n in dict(B=3, T=12, P=7, H=20, D=20, C=20, E=20, M=20).items()}
