@@ -21,6 +21,7 @@ T* at(Address address) {
 void bind_all(pybind11::module_& module);
 
 void bind_attention(pybind11::module_& module);
+void bind_decode(pybind11::module_& module);
 void bind_gate(pybind11::module_& module);
 void bind_few_rows_gradients(pybind11::module_& module);
 void bind_lstm(pybind11::module_& module);

@@ -5,8 +5,9 @@
 //   threadIdx.x, blockIdx.x|y|z, blockDim.x, gridDim.x|y|z; blocks have one dimension, whole warps;
 //   __syncthreads(), __syncwarp(); __shfl_sync, __shfl_xor_sync, __shfl_down_sync and __ballot_sync with a full mask;
 //   dynamic shared memory alone, through shared_memory<T>(): one allocation a block, 16-byte aligned;
+//   next_number(), which gives out numbers: who gets which may change nothing but who works;
 //   M2T_UNROLL before a loop whose bounds are constants, M2T_UNROLL_BY_4 before another;
-//   expf, logf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
+//   expf, logf, powf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +24,7 @@
 #define M2T_DEVICE __device__ __forceinline__
 #define M2T_ANYWHERE __host__ __device__ __forceinline__
 #define M2T_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#define M2T_PARAMETER const __grid_constant__  // read where it was passed, never copied
 #define M2T_UNROLL _Pragma("unroll")
 #define M2T_UNROLL_BY_4 _Pragma("unroll 4")
 #else
@@ -31,6 +33,7 @@
 #define M2T_DEVICE inline
 #define M2T_ANYWHERE inline
 #define M2T_BOUNDS(threads, blocks)
+#define M2T_PARAMETER const
 #define M2T_UNROLL
 #define M2T_UNROLL_BY_4
 #define __restrict__ __restrict
@@ -92,6 +95,45 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Place& plac
     check(cudaLaunchKernelEx(&config, kernel, arguments...), "cudaLaunchKernelEx");
 }
 
+// How many clusters (blocks, if they are of one) of this shape the device runs at a time; 0 if it cannot run one.
+template <typename... Parameters>
+int resident_clusters(void (*kernel)(Parameters...), const Shape& shape, int device) {
+    const auto* function = reinterpret_cast<const void*>(kernel);
+    check(cudaSetDevice(device), "cudaSetDevice");
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.shared_bytes)),
+          "cudaFuncSetAttribute");
+    int count = 0, multiprocessors = 0;
+    if (shape.cluster == 1) {
+        check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&count, function, static_cast<int>(shape.threads),
+                                                            shape.shared_bytes),
+              "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+        check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
+              "cudaDeviceGetAttribute");
+        return count * multiprocessors;
+    }
+    if (shape.cluster > 8 &&
+        cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) != cudaSuccess) {
+        cudaGetLastError();
+        return 0;
+    }
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = shape.cluster;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(shape.cluster);
+    config.blockDim = dim3(shape.threads);
+    config.dynamicSmemBytes = shape.shared_bytes;
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    if (cudaOccupancyMaxActiveClusters(&count, function, &config) != cudaSuccess) {
+        cudaGetLastError();
+        return 0;
+    }
+    return count;
+}
+
 inline DeviceLimits limits_of(int device) {
     DeviceLimits limits = {};
     int major = 0, minor = 0;
@@ -120,6 +162,15 @@ __device__ __forceinline__ void cluster_sync() {
     __syncthreads();  // clusters of one block
 #endif
 }
+
+// x, in a way that the compiler cannot look through: what is made of it is not made ahead of time and kept in registers.
+__device__ __forceinline__ int fresh(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
+// The counter's number; the next one who asks gets the number after.
+__device__ __forceinline__ int next_number(int* counter) { return atomicAdd(counter, 1); }
 
 __device__ __forceinline__ unsigned cluster_size() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

@@ -53,6 +53,18 @@ def test_auto_runs_every_op_on_the_cpu():
         assert registry.resolve(op, "auto", "cpu") in available_backends()
 
 
+@pytest.mark.parametrize("op", ["search", "sample_words"])
+def test_auto_decodes_on_cuda_where_triton_has_no_decoder(monkeypatch, op):
+    monkeypatch.setattr(registry, "why_unavailable", lambda name: None)
+    monkeypatch.setitem(registry.DEVICE_TYPES, "triton", ("cuda",))
+    registry.resolve.cache_clear()
+    try:
+        assert registry.resolve(op, "auto", "cuda") == "cuda"
+        assert registry.resolve(op, "triton", "cuda") == "reference"
+    finally:
+        registry.resolve.cache_clear()
+
+
 @pytest.mark.parametrize(("value", "message"), [("nonsense", "unknown backend"), ("cuda", "cannot run|does not run")])
 def test_the_environment_variable_is_checked_at_the_first_op(value, message):
     if value in available_backends():

@@ -140,6 +140,8 @@ inline unsigned cluster_rank() { return emulation::current->cluster_rank; }
 inline void release_next_launch() {}
 inline void wait_for_last_launch() { emulation::current->waited = true; }
 inline DeviceLimits limits_of(int) { return emulation::limits; }
+inline int fresh(int x) { return x; }
+inline int next_number(int* counter) { return (*counter)++; }
 
 template <typename... Parameters>
 void launch(void (*kernel)(Parameters...), const Shape& shape, const Place&,
@@ -150,6 +152,13 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Place&,
                        kernel(arguments...);
                        if (!emulation::current->waited) emulation::stop("a thread did not wait for the launch before");
                    });
+}
+
+// As if a multiprocessor always ran two blocks.
+template <typename... Parameters>
+int resident_clusters(void (*)(Parameters...), const Shape& shape, int) {
+    const bool runs = shape.cluster == 1 || emulation::limits.capability >= 90;
+    return runs ? 2 * emulation::limits.multiprocessors / static_cast<int>(shape.cluster) : 0;
 }
 
 }  // namespace m2t::cuda

@@ -1,0 +1,63 @@
+// The weights of a decoder's layers as its kernel reads them: transposed, with whole quads and tiles.
+#pragma once
+
+#include "cuda/decode_state.h"
+
+namespace m2t::cuda {
+
+constexpr int kPackTile = 32;
+constexpr int kPackThreads = 256;
+constexpr int kPieces = 10;
+
+// A matrix (rows, terms) that becomes terms [first_term, ...) of columns [first_column, ...) of a packed layer. The
+// rows are `gates` blocks of equal size; their first ones become columns beside one another, and so on. Zeros fill
+// `all_rows` and `all_terms`; what lies beyond is multiplied, but nobody reads the result.
+template <typename T>
+struct PackPiece {
+    const T* from;
+    T* to;
+    int rows, terms, all_rows, all_terms, gates, first_column, first_term, columns;
+};
+
+template <typename T>
+struct PackPieces {
+    PackPiece<T> piece[kPieces];
+    int* counter;  // is set to `count`
+    int count;
+};
+
+inline std::int64_t pack_tiles(std::int64_t rows, std::int64_t terms) {
+    return (rows + kPackTile - 1) / kPackTile * ((terms + kPackTile - 1) / kPackTile);
+}
+
+template <typename T>
+M2T_KERNEL void M2T_BOUNDS(kPackThreads, 1) decode_pack_kernel(M2T_PARAMETER PackPieces<T> p) {
+    const PackPiece<T>& piece = p.piece[blockIdx.y];
+    float* tile = shared_memory<float>();  // (kPackTile, kPackTile + 1)
+    const int x = static_cast<int>(threadIdx.x) % kPackTile, y = static_cast<int>(threadIdx.x) / kPackTile;
+    constexpr int step = kPackThreads / kPackTile;
+    const int across = (piece.all_terms + kPackTile - 1) / kPackTile;
+    const int down = (piece.all_rows + kPackTile - 1) / kPackTile;
+    const int units = piece.rows / piece.gates;
+    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) *p.counter = p.count;
+    for (int i = static_cast<int>(blockIdx.x); i < across * down; i += static_cast<int>(gridDim.x)) {
+        // Columns of the packed weight, and the rows they come from.
+        const int term = i % across * kPackTile, column = i / across * kPackTile;
+        __syncthreads();
+        for (int j = y; j < kPackTile; j += step) {
+            const int c = column + j, row = c % piece.gates * units + c / piece.gates;
+            const bool inside = c < piece.rows && term + x < piece.terms;
+            tile[j * (kPackTile + 1) + x] =
+                inside ? to_float(piece.from[static_cast<std::int64_t>(row) * piece.terms + term + x]) : 0.0f;
+        }
+        __syncthreads();
+        for (int j = y; j < kPackTile; j += step) {
+            if (term + j < piece.all_terms && column + x < piece.all_rows) {
+                const std::int64_t to = static_cast<std::int64_t>(piece.first_term + term + j) * piece.columns;
+                piece.to[to + piece.first_column + column + x] = from_float<T>(tile[x * (kPackTile + 1) + j]);
+            }
+        }
+    }
+}
+
+}  // namespace m2t::cuda

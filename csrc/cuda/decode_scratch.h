@@ -1,0 +1,95 @@
+// Where in one piece of memory everything lies that decoding keeps there, and how much it is.
+#pragma once
+
+#include "cuda/decode_pack.h"
+#include "cuda/decode_state.h"
+
+namespace m2t::cuda {
+
+// Gives out parts of one piece of memory; with none it only measures.
+class Parts {
+  public:
+    explicit Parts(void* memory) : memory_(static_cast<char*>(memory)) {}
+    template <typename X>
+    void take(X*& part, std::int64_t count) {
+        part = memory_ == nullptr ? nullptr : reinterpret_cast<X*>(memory_ + used_);
+        used_ += (count * static_cast<std::int64_t>(sizeof(X)) + 255) / 256 * 256;
+    }
+    std::int64_t used() const { return used_; }
+
+  private:
+    char* memory_;
+    std::int64_t used_ = 0;
+};
+
+// `slots`: of all teams.
+template <typename T>
+void take_scratch(DecodeScratch<T>& s, const DecodeSizes& n, int beams, std::int64_t width, std::int64_t slots,
+                  bool sampling, Parts& parts) {
+    const std::int64_t rows = slots * beams, tiles = (n.vocabulary + kColumns - 1) / kColumns;
+    for (float** x : {&s.hidden, &s.cell, &s.top, &s.top_cell}) parts.take(*x, 2 * rows * n.hidden);
+    parts.take(s.query, rows * 2 * ((n.attention_dim + 3) / 4 * 4));
+    parts.take(s.z, rows * n.frames * n.slots);
+    parts.take(s.alpha, rows * n.frames * n.parts);
+    parts.take(s.context, rows * n.part_dim);
+    for (float** x : {&s.language, &s.adaptive}) parts.take(*x, rows * n.attention_dim);
+    parts.take(s.features, rows * n.mixture);
+    parts.take(s.logits, rows * tiles * kColumns);
+    for (float** x : {&s.tile_max, &s.tile_sum}) parts.take(*x, rows * tiles);
+    for (float** x : {&s.gate, &s.total, &s.row_max, &s.row_log, &s.best_total, &s.last_total, &s.taken_total,
+                      &s.done_score}) {
+        parts.take(*x, rows);
+    }
+    for (int** x :
+         {&s.best_tile, &s.last_word, &s.taken_row, &s.taken_word, &s.done_length, &s.done_row, &s.done_word}) {
+        parts.take(*x, rows);
+    }
+    parts.take(s.merged_score, 3 * rows);
+    for (int** x : {&s.merged_length, &s.merged_row, &s.merged_word}) parts.take(*x, 3 * rows);
+    for (int** x : {&s.motion, &s.step, &s.live, &s.finished, &s.finished_length}) parts.take(*x, slots);
+    const std::int64_t recorded = sampling ? 0 : rows * width;
+    for (int** x : {&s.words, &s.origins}) parts.take(*x, recorded);
+    parts.take(s.best_row, slots * width);
+    parts.take(s.record_window, recorded * n.frames);
+    parts.take(s.record_alpha, recorded * n.frames * n.parts);
+    for (T** x : {&s.record_mean, &s.record_std, &s.record_gate}) parts.take(*x, recorded);
+    parts.take(s.next_motion, 1);
+}
+
+// The layers' sizes and weights, and the pieces that they are packed from.
+template <typename T>
+void take_layers(Decode<T>& d, PackPieces<T>& pack, Parts& parts) {
+    const DecodeSizes& n = d.n;
+    const DecoderWeights<T>& w = d.w;
+    const int dim = n.attention_dim, padded = (dim + 3) / 4 * 4, gates = 4 * n.hidden;
+    const int columns[kLayers] = {gates, gates, 2 * padded, dim, dim, n.mixture, n.vocabulary};
+    const int terms[kLayers] = {n.word + n.hidden, 2 * n.hidden, n.hidden,  n.hidden,
+                                n.part_dim,        n.word + dim + n.hidden, n.mixture};
+    T* packed[kLayers];
+    for (int i = 0; i < kLayers; ++i) {
+        d.layer[i].terms = (terms[i] + 3) / 4 * 4;
+        d.layer[i].columns = (columns[i] + kColumns - 1) / kColumns * kColumns;
+        parts.take(packed[i], static_cast<std::int64_t>(d.layer[i].terms) * d.layer[i].columns);
+        d.layer[i].weight = packed[i];
+    }
+    int count = 0;
+    // The excess in terms belongs to a layer's last piece, that of the queries' quads to each.
+    const auto add = [&](LayerName layer, const T* from, int rows, int width, int of, int column, int term) {
+        PackPiece<T>& piece = pack.piece[count++];
+        piece = {from, packed[layer], rows, width, rows, width, of, column, term, d.layer[layer].columns};
+        if (layer == kQuery) piece.all_rows = padded;
+        if (term + width == terms[layer]) piece.all_terms = d.layer[layer].terms - term;
+    };
+    add(kBottom, w.bottom_input, gates, n.word, 4, 0, 0);
+    add(kBottom, w.bottom_hidden, gates, n.hidden, 4, 0, n.word);
+    add(kTop, w.top_input, gates, n.hidden, 4, 0, 0);
+    add(kTop, w.top_hidden, gates, n.hidden, 4, 0, n.hidden);
+    add(kQuery, w.temporal_query, dim, n.hidden, 1, 0, 0);
+    add(kQuery, w.spatial_query, dim, n.hidden, 1, padded, 0);
+    add(kLanguage, w.language, dim, n.hidden, 1, 0, 0);
+    add(kContext, w.context, dim, n.part_dim, 1, 0, 0);
+    add(kMixture, w.mixture, n.mixture, terms[kMixture], 1, 0, 0);
+    add(kOutput, w.output, n.vocabulary, n.mixture, 1, 0, 0);
+}
+
+}  // namespace m2t::cuda
