@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import gpu_attention
 import gpu_ceilings
+import gpu_decoding
 import gpu_guided
 import torch
 from gpu_part import Part
@@ -47,8 +48,9 @@ class Section(NamedTuple):
 
 SECTIONS = (
     Section("ceilings", gpu_ceilings.measure, 0.05, None),
-    Section("attention", gpu_attention.measure, 0.8, gpu_attention.table),
-    Section("guided", gpu_guided.measure, 0.15, gpu_guided.table),
+    Section("decoding", gpu_decoding.measure, 0.35, gpu_decoding.table),
+    Section("attention", gpu_attention.measure, 0.5, gpu_attention.table),
+    Section("guided", gpu_guided.measure, 0.1, gpu_guided.table),
 )
 
 

@@ -1,25 +1,20 @@
 """Times whole captions on a GPU: the decoder in one launch against PyTorch, compiled, graphed, and one by one.
 
-    python benchmarks/gpu_decoding.py [--budget SECONDS] [--no-write]
-
 Greedy and beam search for 1 to 4,160 motions of 20 to 100 frames and the data sets' sizes; every caption has 20 words,
 so that every way does the same work. Wall time of a call that waits for the device: medians with 20th and 80th
 percentiles. The decoder in one launch also writes the attention behind every word, the others do not. A way that fails,
-is wrong, or comes after the budget is spent leaves its cell empty and says why. Writes benchmarks/results/.
+is wrong, or comes after the budget is spent leaves its cell empty and says why.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_part import Part
 from torch import Tensor
 
 from m2t_fast import ops, use_backend
@@ -31,7 +26,6 @@ from m2t_fast.decoding.decoder import Decoder, Memory, State, select_state
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.registry import why_unavailable
 
-ROOT = Path(__file__).resolve().parents[1]
 BATCHES = (1, 64, 512, 4160)
 BEAMS = (1, 2, 5, 10)
 WORDS = 20
@@ -209,10 +203,12 @@ def measure_decoding(
     batches: Sequence[int] = BATCHES,
     beams: Sequence[int] = BEAMS,
     words: int = WORDS,
+    save: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
 ) -> list[dict[str, Any]]:
     """A row for every size, number of motions and beam width: times in milliseconds by way, or a note why not.
 
-    Way after way, until ``budget`` seconds are spent: ours first, so that it is there whatever the others take.
+    Way after way, until ``budget`` seconds are spent: ours first, so that it is there whatever the others take. ``save``
+    is given the rows after every cell.
     """
     began = time.monotonic()
     rows = {
@@ -251,6 +247,7 @@ def measure_decoding(
             if device != "cpu":
                 torch.cuda.empty_cache()
             print(line(row, way), flush=True)
+            save(list(rows.values()))
     return list(rows.values())
 
 
@@ -263,13 +260,26 @@ def line(row: dict[str, Any], way: str) -> str:
     return name + f"{middle:.3f} ms, {1e3 * row['motions'] * row['words'] / middle:.0f} words/s"
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def measure(part: Part) -> None:
+    """The section of the GPU benchmarks."""
+    if (reason := why_unavailable("cuda")) is not None:
+        part.values["note"] = reason
+        return
+
+    def save(rows: list[dict[str, Any]]) -> None:
+        part.values["rows"] = rows
+        part.save()
+
+    measure_decoding(part.until - time.monotonic(), part.device, save=save)
+
+
+def table(results: dict[str, Any]) -> str:
     """Markdown: milliseconds (p20 to p80) of ours with words a second, of the others with their ratio to ours."""
     lines = [
         "| sizes | motions | beam | cuda ms (p20 to p80) | words/s | " + " | ".join(WAYS[1:]) + " |",
         "| --- " * (5 + len(WAYS[1:])) + "|",
     ]
-    for row in rows:
+    for row in results["sections"]["decoding"]["rows"]:
         mine = row["ms"].get("cuda")
         texts = [row["sizes"], str(row["motions"]), "greedy" if row["beams"] == 1 else str(row["beams"])]
         texts.append(f"{mine[0]:.3f} ({mine[1]:.3f} to {mine[2]:.3f})" if mine else row["notes"].get("cuda", ""))
@@ -280,28 +290,3 @@ def table(rows: list[dict[str, Any]]) -> str:
             texts.append(f"{other[0]:.3f}{ratio}" if other else row["notes"].get(way, ""))
         lines.append("| " + " | ".join(texts) + " |")
     return "\n".join(lines)
-
-
-def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=240.0, help="seconds after which cells are left empty")
-    parser.add_argument("--no-write", action="store_true", help="print alone")
-    arguments = parser.parse_args()
-    reason = why_unavailable("cuda") or (None if torch.cuda.is_available() else "no CUDA device")
-    if reason is not None:
-        print(f"benchmarks/gpu_decoding.py: {reason}", file=sys.stderr)
-        return 2
-    rows = measure_decoding(arguments.budget)
-    print(table(rows))
-    if not arguments.no_write:
-        name = re.sub(r"[^a-z0-9]+", "_", torch.cuda.get_device_name().lower())
-        path = ROOT / "benchmarks" / "results" / f"{name}_decoding.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"device": name, "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
-        print(f"wrote {path.relative_to(ROOT)}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
