@@ -207,8 +207,8 @@ def measure_decoding(
 ) -> list[dict[str, Any]]:
     """A row for every size, number of motions and beam width: times in milliseconds by way, or a note why not.
 
-    Way after way, until ``budget`` seconds are spent: ours first, so that it is there whatever the others take. ``save``
-    is given the rows after every cell.
+    Way after way, until ``budget`` seconds are spent: ours first, so that it is there whatever the others take. After
+    every cell ``save`` is given the rows.
     """
     began = time.monotonic()
     rows = {

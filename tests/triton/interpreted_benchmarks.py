@@ -16,6 +16,7 @@ from typing import Any
 import gpu
 import gpu_attention
 import gpu_ceilings
+import gpu_decoding
 import gpu_guided
 import pytest
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 from m2t_fast import reference
 from m2t_fast.kernels import ceilings, devices, tune
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
+from m2t_fast.ops.registry import why_unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"tiny": dict(B=1, T=21, L=2, D=8, H=8)}
@@ -81,16 +83,29 @@ def test_every_section_measures_writes_and_prints(
         rows = results["sections"][name]["rows"]
         assert [(row["scoring"], row["dtype"]) for row in rows] == [("part", "bfloat16"), ("frame", "bfloat16")]
         for row in rows:
-            assert not row["notes"] and set(row["both"]) == set(ways), row
+            assert set(row["both"]) == set(ways) - {"cuda"} and set(row["notes"]) <= {"cuda"}, row
+    assert results["sections"]["decoding"] == {"note": why_unavailable("cuda")}
     text = (stand_in / "benchmarks.md").read_text()
     assert text.count("| tiny |") == 4 and "NVIDIA Stand-in" in text and "| HumanML3D | part" not in text
     assert "2.000 (1.000 to 4.000) | 2.000 (1.0x)" in text and "2.000 (1.00x)" in text
     assert "| tiny | part | bfloat16 |" in capsys.readouterr().out
 
 
+def test_decoding_is_timed_in_every_way_that_runs_on_the_processor() -> None:
+    saved: list[int] = []
+    tiny = dict(sizes=("kit",), batches=(1, 2), beams=(1, 2), words=2)
+    rows = gpu_decoding.measure_decoding(60.0, "cpu", "cpu", **tiny, save=lambda rows: saved.append(len(rows)))
+    assert saved == [4] * (4 * len(gpu_decoding.WAYS))
+    for row in rows:
+        assert set(row["ms"]) | set(row["notes"]) == set(gpu_decoding.WAYS)
+        assert set(row["ms"]) >= {"cuda", "cuda bfloat16", "PyTorch"}, row
+    written = gpu_decoding.table({"sections": {"decoding": {"rows": rows}}}).splitlines()
+    assert len(written) == 6 and written[2].startswith("| kit | 1 | greedy | ")
+
+
 def test_the_table_in_the_document_has_the_columns_that_are_written() -> None:
     values = {"rows": []}
-    results = {"sections": {"attention": values, "guided": values}}
+    results = {"sections": {"attention": values, "decoding": values, "guided": values}}
     text = (ROOT / "docs" / "benchmarks.md").read_text()
     for section in gpu.SECTIONS:
         if section.table is not None:
