@@ -83,7 +83,9 @@ def test_a_killed_process_ends_the_job_with_a_line_that_says_how_to_go_on(data_o
     kill_one_at_work(process, run)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
-    (line,) = [line for line in err.splitlines() if line.startswith("m2t-fast: error: ")]
+    found = [line for line in err.splitlines() if line.startswith("m2t-fast: error: ")]
+    assert len(found) == 1, err
+    (line,) = found
     assert "another process of this job has ended" in line and f"--output {run} --resume" in line
 
 
