@@ -87,7 +87,7 @@ def test_every_section_measures_writes_and_prints(
     assert results["sections"]["decoding"] == {"note": why_unavailable("cuda")}
     text = (stand_in / "benchmarks.md").read_text()
     assert text.count("| tiny |") == 4 and "NVIDIA Stand-in" in text and "| HumanML3D | part" not in text
-    assert "2.000 (1.000 to 4.000) | 2.000 (1.0x)" in text and "2.000 (1.00x)" in text
+    assert "2.000 (1.000 to 4.000) | not built | 2.000 (1.0x)" in text and "2.000 (1.00x)" in text
     assert "| tiny | part | bfloat16 |" in capsys.readouterr().out
 
 
