@@ -131,11 +131,11 @@ def measure(part: Part) -> None:
     part.values["rows"] = rows
     for way in WAYS:
         for row in rows:
-            if way == "cuda" and why_unavailable("cuda") is not None:
-                row["notes"][way] = "not built"
-                continue
             if part.spent():
                 row["notes"][way] = "no time left"
+                continue
+            if way == "cuda" and why_unavailable("cuda") is not None:
+                row["notes"][way] = "not built"
                 continue
             try:
                 _measure_way(row, way, part.device)
