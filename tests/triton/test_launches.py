@@ -34,7 +34,7 @@ from m2t_fast.captioner import Draws
 from m2t_fast.kernels import devices
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops.cases import AttentionCase, GateCase
-from m2t_fast.ops.triton import attention, gate, launch
+from m2t_fast.ops.triton import attention, draws, gate, gather, launch
 
 KERNELS = set(devices.table(devices.DEFAULT))
 _device = itertools.count(1000)  # kernels are cached by device: every test has its own
@@ -113,7 +113,12 @@ def every_launcher(inputs: list[Tensor], step: list[Tensor]) -> list[Tensor]:
     found += [*outputs, *gated.gated_decoder_step_backward(outputs, *step, *outputs[:2], force_gate=None)]
     target = step[0].new_ones(step[0].shape[:2])
     outputs = gated.guided_decoder_step(*step, target)
-    return [*found, *outputs, *gated.guided_decoder_step_backward(outputs, *step, target, *outputs[:3])]
+    found += [*outputs, *gated.guided_decoder_step_backward(outputs, *step, target, *outputs[:3])]
+    words, batch = step[3], len(step[3])
+    state = words.new_zeros(2, dtype=torch.int64)
+    found += draws.random_draws(state, None, *words.shape, 1 << 31, 1 << 31, 2.0, words.dtype)
+    frames, offsets = words.new_empty(50, 22, 3), state.new_zeros(batch + 1)
+    return [*found, gather.gather_motions(frames, offsets, offsets[:batch].clone(), 30, None, None)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -126,7 +131,7 @@ def test_every_kernel_is_launched_with_what_it_can_take(runtime: Runtime, dtype:
         for name, value in made.arguments.items():
             if isinstance(value, Tensor):
                 assert value.is_contiguous(), (made.kernel, name)
-                assert value.dtype in (dtype, torch.float32, torch.int64), (made.kernel, name, value.dtype)
+                assert value.dtype in (dtype, torch.float32, torch.int64, torch.bool), (made.kernel, name, value.dtype)
     for source, options in runtime.compiled:
         assert options["enable_fp_fusion"] and options["maxnreg"] == 255
         # No number of a batch is compiled in, and every pointer is known to be aligned.
