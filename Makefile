@@ -34,6 +34,7 @@ lint: $(VENV)/.installed-dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@git ls-files '*.cpp' '*.cu' '*.h' '*.cuh' | xargs $(VENV)/bin/clang-format --dry-run --Werror
 
 # The C++ code's tests on a copy built with AddressSanitizer and UndefinedBehaviorSanitizer (GCC on Linux).
 sanitize: $(VENV)/.installed-dev

@@ -54,26 +54,26 @@ InstructionSet best_instruction_set();
 // Declares name<T>(), a table of kernels, in the namespace of every copy, and name<T>(isa), which chooses one: the one
 // asked for, or the best where the processor lacks it.
 #if M2T_X86_VARIANTS
-#define M2T_DECLARE_KERNELS(Table, name)                                        \
-    namespace baseline {                                                        \
-    template <typename T>                                                       \
-    Table<T> name();                                                            \
-    }                                                                           \
-    namespace avx2 {                                                            \
-    template <typename T>                                                       \
-    Table<T> name();                                                            \
-    }                                                                           \
-    namespace avx512 {                                                          \
-    template <typename T>                                                       \
-    Table<T> name();                                                            \
-    }                                                                           \
-    template <typename T>                                                       \
-    Table<T> name(InstructionSet isa) {                                         \
-        const InstructionSet best = best_instruction_set();                     \
-        if (isa == InstructionSet::best || isa > best) isa = best;              \
-        if (isa == InstructionSet::avx512) return avx512::name<T>();            \
-        if (isa == InstructionSet::avx2) return avx2::name<T>();                \
-        return baseline::name<T>();                                             \
+#define M2T_DECLARE_KERNELS(Table, name)                             \
+    namespace baseline {                                             \
+    template <typename T>                                            \
+    Table<T> name();                                                 \
+    }                                                                \
+    namespace avx2 {                                                 \
+    template <typename T>                                            \
+    Table<T> name();                                                 \
+    }                                                                \
+    namespace avx512 {                                               \
+    template <typename T>                                            \
+    Table<T> name();                                                 \
+    }                                                                \
+    template <typename T>                                            \
+    Table<T> name(InstructionSet isa) {                              \
+        const InstructionSet best = best_instruction_set();          \
+        if (isa == InstructionSet::best || isa > best) isa = best;   \
+        if (isa == InstructionSet::avx512) return avx512::name<T>(); \
+        if (isa == InstructionSet::avx2) return avx2::name<T>();     \
+        return baseline::name<T>();                                  \
     }
 #else
 #define M2T_DECLARE_KERNELS(Table, name) \

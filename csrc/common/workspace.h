@@ -13,8 +13,7 @@ namespace m2t {
 class Workspaces {
 public:
     Workspaces(int threads, std::size_t bytes)
-        : bytes_((bytes + 63) / 64 * 64),
-          memory_(static_cast<std::size_t>(std::max(threads, 1)) * bytes_) {}
+        : bytes_((bytes + 63) / 64 * 64), memory_(static_cast<std::size_t>(std::max(threads, 1)) * bytes_) {}
 
     unsigned char* of(int thread) const {
         return static_cast<unsigned char*>(memory_.data()) + static_cast<std::size_t>(thread) * bytes_;

@@ -75,11 +75,11 @@ void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& i
     sum_rows(spatial_bias.data(), sizes.batch, rows, out.spatial_bias);
 }
 
-#define M2T_INSTANTIATE(T)                                                                                         \
+#define M2T_INSTANTIATE(T)                                                                                           \
     template void attention_forward<T>(const AttentionSizes&, const AttentionInputs<T>&, const AttentionOutputs<T>&, \
-                                       int, InstructionSet);                                                       \
-    template void attention_backward<T>(const AttentionSizes&, const AttentionInputs<T>&, const AttentionKept<T>&, \
-                                        const AttentionOutputGrads<T>&, const AttentionInputGrads<T>&, int,        \
+                                       int, InstructionSet);                                                         \
+    template void attention_backward<T>(const AttentionSizes&, const AttentionInputs<T>&, const AttentionKept<T>&,   \
+                                        const AttentionOutputGrads<T>&, const AttentionInputGrads<T>&, int,          \
                                         InstructionSet);
 M2T_INSTANTIATE(float)
 M2T_INSTANTIATE(double)

@@ -58,8 +58,8 @@ template <typename T>
 void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputs<T>& out,
                        int threads, InstructionSet isa);
 
-// Fills every gradient, recomputing tanh, and the scores too where nothing was kept. Sums over words, frames and motions are taken in an order that
-// depends on the sizes alone, so the result does not depend on `threads`.
+// Fills every gradient, recomputing tanh, and the scores too where nothing was kept. Sums over words, frames and
+// motions are taken in an order that depends on the sizes alone, so the result does not depend on `threads`.
 template <typename T>
 void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionKept<T>& kept,
                         const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, int threads,

@@ -23,16 +23,23 @@ T* at(Address address) {
 
 template <typename T>
 AttentionInputs<T> inputs_at(const std::array<Address, 8>& a, Address lengths, double scale, double sigma_min) {
-    return {at<const T>(a[0]), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]),
-            at<const T>(a[4]), at<const T>(a[5]), at<const T>(a[6]), at<const T>(a[7]),
-            at<const std::int64_t>(lengths), scale, sigma_min};
+    return {at<const T>(a[0]),
+            at<const T>(a[1]),
+            at<const T>(a[2]),
+            at<const T>(a[3]),
+            at<const T>(a[4]),
+            at<const T>(a[5]),
+            at<const T>(a[6]),
+            at<const T>(a[7]),
+            at<const std::int64_t>(lengths),
+            scale,
+            sigma_min};
 }
 
 template <typename T>
 void run_forward(const Sizes& sizes, const std::array<Address, 8>& inputs, Address lengths, double scale,
                  double sigma_min, const std::array<Address, 6>& o, int threads, int isa) {
-    const AttentionOutputs<T> outputs = {at<T>(o[0]), at<T>(o[1]), at<T>(o[2]),
-                                         at<T>(o[3]), at<T>(o[4]), at<T>(o[5])};
+    const AttentionOutputs<T> outputs = {at<T>(o[0]), at<T>(o[1]), at<T>(o[2]), at<T>(o[3]), at<T>(o[4]), at<T>(o[5])};
     attention_forward<T>(sizes_of(sizes), inputs_at<T>(inputs, lengths, scale, sigma_min), outputs, threads,
                          static_cast<InstructionSet>(isa));
 }

@@ -75,18 +75,23 @@ struct Motion {
         : b(motion), frames(std::clamp<std::int64_t>(in.lengths[motion], 0, n.frames)) {
         const std::int64_t keys = b * n.frames * n.slots * n.attention_dim;
         parts = in.parts + b * n.frames * n.parts * n.part_dim;
-        temporal = {in.temporal_keys + keys, frames * n.slots, n.attention_dim, w.temporal_query, w.count,
-                    w.temporal_weight, 1};
+        temporal = {in.temporal_keys + keys,
+                    frames * n.slots,
+                    n.attention_dim,
+                    w.temporal_query,
+                    w.count,
+                    w.temporal_weight,
+                    1};
         spatial = {in.spatial_keys + keys, frames * n.slots, n.attention_dim, w.spatial_query, w.count,
-                   w.spatial_weight, n.rows()};
+                   w.spatial_weight,       n.rows()};
         const auto fits = [&](const Scoring<T>& s, const T* queries, const T* weight) {
             const std::int64_t words = n.words * n.attention_dim;
             return largest_norm(weight, s.rows, s.dim) <= kMostWeight &&
                    largest_magnitude(s.keys, s.count * s.dim) + largest_magnitude(queries + b * words, words) <=
                        most_by_product<T>();
         };
-        small = fits(temporal, in.temporal_query, in.temporal_weight) &&
-                fits(spatial, in.spatial_query, in.spatial_weight);
+        small =
+            fits(temporal, in.temporal_query, in.temporal_weight) && fits(spatial, in.spatial_query, in.spatial_weight);
     }
 };
 
@@ -138,8 +143,8 @@ void score_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Mo
 
 // The same from what the forward pass kept.
 template <typename T, typename WordAt>
-void recall_words(const AttentionSizes& n, const AttentionKept<T>& kept, const Motion<T>& motion,
-                  const WordAt& word_at, const AttentionWorkspace<T>& w) {
+void recall_words(const AttentionSizes& n, const AttentionKept<T>& kept, const Motion<T>& motion, const WordAt& word_at,
+                  const AttentionWorkspace<T>& w) {
     for (std::int64_t j = 0; j < w.count; ++j) {
         const std::int64_t row = motion.b * n.words + word_at(j);
         T* gamma = w.gamma + j * w.slot_stride;
@@ -275,8 +280,8 @@ void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const Atten
         }
         product(w.weights, std::int64_t(1), w.part_stride, pairs, w.d_context, context_step, w.count, d_parts,
                 n.part_dim, n.part_dim, false);
-        dots(w.d_context, context_step, w.count, motion.parts, n.part_dim, pairs, n.part_dim,
-             static_cast<T>(in.scale), w.weights, w.part_stride);
+        dots(w.d_context, context_step, w.count, motion.parts, n.part_dim, pairs, n.part_dim, static_cast<T>(in.scale),
+             w.weights, w.part_stride);
     } else {
         std::fill_n(d_parts, pairs * n.part_dim, T(0));
         std::fill_n(w.weights, w.count * w.part_stride, T(0));

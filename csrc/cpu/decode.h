@@ -75,7 +75,7 @@ struct RowAttention {
 // What a row carries from word to word.
 template <typename T>
 struct RowState {
-    std::int64_t *word, *motion;       // (N): the word that it reads, and its motion's number in the group
+    std::int64_t *word, *motion;        // (N): the word that it reads, and its motion's number in the group
     T *hidden, *cell, *top, *top_cell;  // (N, C): both LSTMs
 };
 
@@ -83,11 +83,11 @@ struct RowState {
 template <typename T>
 struct DecodeRows {
     std::int64_t count = 0;
-    RowState<T> state, next;           // `next` is free for the rows of the next word
-    PreparedKeys<T>* keys;             // one for each motion of the group
-    T* key_memory;                     // (motions, 2, T * S, step)
-    T *embedded, *input, *mixed;       // (N, E): the word's embedding; the same as the LSTM and as the mixture read it
-    T *joined, *sums;                  // (N, E+C or 2C), (N, 4C)
+    RowState<T> state, next;      // `next` is free for the rows of the next word
+    PreparedKeys<T>* keys;        // one for each motion of the group
+    T* key_memory;                // (motions, 2, T * S, step)
+    T *embedded, *input, *mixed;  // (N, E): the word's embedding; the same as the LSTM and as the mixture read it
+    T *joined, *sums;             // (N, E+C or 2C), (N, 4C)
     T *query, *context, *context_product, *language_product;  // (N, 2D), (N, H), (N, D), (N, D)
     T *mixture_input, *features, *logits, *gate_logit;        // (N, E+D+C), (N, M), (N, V), (N)
     T *temporal_weight, *spatial_weight;                      // (step), (R, step)

@@ -236,11 +236,18 @@ void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t 
     const auto* ahead = reinterpret_cast<const char*>(keys.parts);
     const std::int64_t lines = pairs * n.part_dim * static_cast<std::int64_t>(sizeof(T)) / 64;
     const std::int64_t every = lines / std::max<std::int64_t>(1, 2 * slots);
-    const PreparedScoring<T> temporal = {keys.temporal, slots, rows.temporal_query, words, step,
-                                         rows.temporal_weight, 1, rows.weight_sums, ahead, every};
-    const PreparedScoring<T> spatial = {keys.spatial, slots, rows.spatial_query, words, step,
-                                        rows.spatial_weight, n.rows(), rows.weight_sums + 1,
-                                        ahead + 64 * slots * every, every};
+    const PreparedScoring<T> temporal = {keys.temporal,        slots, rows.temporal_query, words, step,
+                                         rows.temporal_weight, 1,     rows.weight_sums,    ahead, every};
+    const PreparedScoring<T> spatial = {keys.spatial,
+                                        slots,
+                                        rows.spatial_query,
+                                        words,
+                                        step,
+                                        rows.spatial_weight,
+                                        n.rows(),
+                                        rows.weight_sums + 1,
+                                        ahead + 64 * slots * every,
+                                        every};
     T* alpha = rows.attention.alpha + first * n.frames * n.parts;
     if (keys.exponential) {
         score_all<T, true>(temporal, rows.z, slots);

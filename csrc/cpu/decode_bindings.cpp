@@ -58,8 +58,8 @@ template <typename T>
 void run_search(const Sizes& n, const Memory& memory, const Weights& weights, const std::array<double, 3>& numbers,
                 const std::array<std::int64_t, 5>& options, double length_penalty, const std::array<Address, 7>& o,
                 int threads, int isa) {
-    const SearchOutputs<T> out = {at<std::int64_t>(o[0]), at<T>(o[1]),
-                                  {at<T>(o[2]), at<T>(o[3]), at<T>(o[4]), at<T>(o[5]), at<T>(o[6])}};
+    const SearchOutputs<T> out = {
+        at<std::int64_t>(o[0]), at<T>(o[1]), {at<T>(o[2]), at<T>(o[3]), at<T>(o[4]), at<T>(o[5]), at<T>(o[6])}};
     search<T>(model_at<T>(n, memory, weights, numbers),
               {options[0], options[1], length_penalty, options[2], options[3], options[4]}, out, threads,
               static_cast<InstructionSet>(isa));

@@ -17,7 +17,7 @@ template <typename T>
 class PackedModel {
 public:
     PackedModel(const DecodeModel<T>& model, const DecodeKernels<T>& kernel, int threads) : model_(model) {
-        const std::array<Layer<T>*, 7> layers = {&model_.bottom,  &model_.top,     &model_.query, &model_.context,
+        const std::array<Layer<T>*, 7> layers = {&model_.bottom,   &model_.top,     &model_.query, &model_.context,
                                                  &model_.language, &model_.mixture, &model_.output};
         std::array<std::int64_t, 8> first = {};
         Layout sizes(nullptr);

@@ -80,9 +80,9 @@ void predict(const DecodeModel<T>& m, DecodeRows<T>& rows) {
     run_layer(m.context, rows.context, rows.count, rows.context_product);
     run_layer(m.language, rows.state.top, rows.count, rows.language_product);
     const GateSizes sizes = {rows.count, n.hidden, n.word, n.attention_dim};
-    const GateInputs<T> in = {rows.state.hidden, rows.embedded, rows.mixed, m.gate_hidden_weight, m.gate_word_weight,
-                              m.gate_bias, rows.context_product, m.context.bias, rows.language_product,
-                              m.language.bias, m.force_gate};
+    const GateInputs<T> in = {rows.state.hidden,     rows.embedded,   rows.mixed,           m.gate_hidden_weight,
+                              m.gate_word_weight,    m.gate_bias,     rows.context_product, m.context.bias,
+                              rows.language_product, m.language.bias, m.force_gate};
     const GateForward<T> out = {rows.mixture_input, rows.attention.gate, rows.gate_logit};
     gate_forward(sizes, in, out, 0, rows.count);
     run_layer(m.mixture, rows.mixture_input, rows.count, rows.features);
@@ -131,8 +131,8 @@ DecodeKernels<T> decode_kernels() {
     const auto packed_size = [](std::int64_t columns, std::int64_t terms) {
         return panels<T>(columns) * panel_width<T>() * terms;
     };
-    return {packed_size, &panels<T>, &pack_panel<T>, &prepare_weights<T>, &prepare_motion<T>, &advance<T>,
-            &predict<T>, &log_sum_exp<T>};
+    return {packed_size,        &panels<T>,  &pack_panel<T>, &prepare_weights<T>,
+            &prepare_motion<T>, &advance<T>, &predict<T>,    &log_sum_exp<T>};
 }
 
 template DecodeKernels<float> decode_kernels<float>();

@@ -17,12 +17,11 @@ namespace py = pybind11;
 namespace m2t {
 
 template <typename T>
-void encoder_forward(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, int threads,
-                     InstructionSet isa) {
+void encoder_forward(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, int threads, InstructionSet isa) {
     const EncoderKernels<T> kernel = encoder_kernels<T>(isa);
     const Workspaces workspaces(threads, kernel.workspace(sizes));
-    prefer_huge_pages(parts, static_cast<std::size_t>(sizes.batch * sizes.frames * sizes.parts * 2 * sizes.half) *
-                                 sizeof(T));
+    prefer_huge_pages(parts,
+                      static_cast<std::size_t>(sizes.batch * sizes.frames * sizes.parts * 2 * sizes.half) * sizeof(T));
     const std::int64_t tiles = (sizes.frames + kEncoderTile - 1) / kEncoderTile;
     parallel_for_uneven(sizes.batch * tiles, threads, [&](std::int64_t item, int thread) {
         kernel.forward(sizes, in, parts, item / tiles, item % tiles * kEncoderTile, workspaces.of(thread));
@@ -89,14 +88,22 @@ T* at(Address address) {
 }
 
 EncoderSizes sizes_of(const std::array<std::int64_t, 7>& n, const Numbers& joints, const Numbers& part_sizes) {
-    return {n[0], n[1], n[2], n[3], n[4], n[5], joints.data(), part_sizes.data(),
-            3 * static_cast<std::int64_t>(joints.size()), n[6] != 0};
+    return {n[0],
+            n[1],
+            n[2],
+            n[3],
+            n[4],
+            n[5],
+            joints.data(),
+            part_sizes.data(),
+            3 * static_cast<std::int64_t>(joints.size()),
+            n[6] != 0};
 }
 
 template <typename T>
 EncoderInputs<T> inputs_at(const std::array<Address, 5>& a, Address lengths) {
-    return {at<const T>(a[0]), at<const std::int64_t>(lengths), at<const T>(a[1]), at<const T>(a[2]),
-            at<const T>(a[3]), at<const T>(a[4])};
+    return {at<const T>(a[0]), at<const std::int64_t>(lengths), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]),
+            at<const T>(a[4])};
 }
 
 template <typename T>
@@ -111,9 +118,10 @@ void run_backward(const std::array<std::int64_t, 7>& n, const Numbers& joints, c
                   const std::array<Address, 5>& inputs, Address lengths, const std::array<Address, 4>& saved,
                   const std::array<Address, 4>& o, Address d_motion, int threads, int isa) {
     const EncoderGrads<T> out = {at<const T>(saved[0]), at<const T>(saved[1]), at<const T>(saved[2]),
-                                 at<const T>(saved[3]), at<T>(o[0]), at<T>(o[1]), at<T>(o[2]), at<T>(o[3]), nullptr};
-    encoder_backward<T>(sizes_of(n, joints, part_sizes), inputs_at<T>(inputs, lengths), out, at<T>(d_motion),
-                        threads, static_cast<InstructionSet>(isa));
+                                 at<const T>(saved[3]), at<T>(o[0]),           at<T>(o[1]),
+                                 at<T>(o[2]),           at<T>(o[3]),           nullptr};
+    encoder_backward<T>(sizes_of(n, joints, part_sizes), inputs_at<T>(inputs, lengths), out, at<T>(d_motion), threads,
+                        static_cast<InstructionSet>(isa));
 }
 
 template <typename T>

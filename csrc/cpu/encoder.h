@@ -29,7 +29,7 @@ struct EncoderInputs {
 
 template <typename T>
 struct EncoderGrads {
-    const T *grad, *parts;         // (B, T, P, H): gradient of the output, and the output
+    const T *grad, *parts;           // (B, T, P, H): gradient of the output, and the output
     const T *weight1_t, *weight2_t;  // the weights of every part and stream transposed: (2, D, 3N), (2, P, H/2, D)
     T *weight1, *bias1, *weight2, *bias2;
     T* inputs;  // (2, B, T, 3N): gradients of the coordinates of both streams, or null
@@ -52,8 +52,8 @@ template <typename T>
 struct EncoderKernels {
     std::size_t (*workspace)(const EncoderSizes& sizes);
     // Frames [first, first + kEncoderTile) of motion b, or fewer where it ends.
-    void (*forward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, std::int64_t b,
-                    std::int64_t first, unsigned char* workspace);
+    void (*forward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, std::int64_t b, std::int64_t first,
+                    unsigned char* workspace);
     // All frames of one part and stream.
     void (*backward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out,
                      std::int64_t stream, std::int64_t part, unsigned char* workspace);

@@ -11,7 +11,7 @@ namespace M2T_ISA {
 // One tile of frames of one part and stream.
 template <typename T>
 struct EncoderWorkspace {
-    T *inputs;                        // (tile, 3N)
+    T* inputs;                        // (tile, 3N)
     T *hidden, *d_hidden, *d_output;  // (tile, D), (tile, D), (tile, H/2)
     T *sum1, *sum2;                   // sums of a column: (D), (H/2)
     std::size_t bytes;
@@ -144,15 +144,15 @@ void encoder_backward_part(const EncoderSizes& n, const EncoderInputs<T>& in, co
             gather(n, in.motion + b * n.frames * n.joints * 3, stream, rows, first, count, w.inputs);
             layer(w.inputs, count, rows.count, in.weight1 + first_row * n.hidden, in.bias1 + own * n.hidden, n.hidden,
                   w.hidden, n.hidden);
-            product(w.hidden, std::int64_t(1), n.hidden, n.hidden, w.d_output, n.half, count, d_weight2, n.half,
-                    n.half, true);
+            product(w.hidden, std::int64_t(1), n.hidden, n.hidden, w.d_output, n.half, count, d_weight2, n.half, n.half,
+                    true);
             add_columns(w.d_output, count, n.half, w.sum2, d_bias2);
 
             product(w.d_output, n.half, std::int64_t(1), count, out.weight2_t + own * n.half * n.hidden, n.hidden,
                     n.half, w.d_hidden, n.hidden, n.hidden, false);
             for (std::int64_t i = 0; i < count * n.hidden; ++i) w.d_hidden[i] *= T(1) - w.hidden[i] * w.hidden[i];
-            product(w.inputs, std::int64_t(1), rows.count, rows.count, w.d_hidden, n.hidden, count, d_weight1,
-                    n.hidden, n.hidden, true);
+            product(w.inputs, std::int64_t(1), rows.count, rows.count, w.d_hidden, n.hidden, count, d_weight1, n.hidden,
+                    n.hidden, true);
             add_columns(w.d_hidden, count, n.hidden, w.sum1, d_bias1);
 
             if (out.inputs != nullptr) {

@@ -32,9 +32,9 @@ void in_pieces(std::int64_t count, std::int64_t step, int threads, const Body& b
 
 template <typename T>
 GateInputs<T> inputs_at(const std::array<Address, 10>& a, double force_gate) {
-    return {at<const T>(a[0]), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]), at<const T>(a[4]),
-            at<const T>(a[5]), at<const T>(a[6]), at<const T>(a[7]), at<const T>(a[8]), at<const T>(a[9]),
-            force_gate};
+    return {at<const T>(a[0]), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]),
+            at<const T>(a[4]), at<const T>(a[5]), at<const T>(a[6]), at<const T>(a[7]),
+            at<const T>(a[8]), at<const T>(a[9]), force_gate};
 }
 
 template <typename T>

@@ -21,11 +21,11 @@ struct GateSizes {
 
 template <typename T>
 struct GateInputs {
-    const T *hidden, *word, *mixed_word;                      // (N, C), (N, E), (N, E)
-    const T *hidden_weight, *word_weight, *bias;              // (C), (E), (1): eq. 7
-    const T *context_product, *context_bias;                  // (N, D), (D): W_c c, b_c
-    const T *language_product, *language_bias;                // (N, D), (D): W_r hbar, b_r
-    double force_gate;                                        // replaces the gate, or NaN
+    const T *hidden, *word, *mixed_word;          // (N, C), (N, E), (N, E)
+    const T *hidden_weight, *word_weight, *bias;  // (C), (E), (1): eq. 7
+    const T *context_product, *context_bias;      // (N, D), (D): W_c c, b_c
+    const T *language_product, *language_bias;    // (N, D), (D): W_r hbar, b_r
+    double force_gate;                            // replaces the gate, or NaN
 };
 
 template <typename T>
@@ -35,10 +35,10 @@ struct GateForward {
 
 template <typename T>
 struct GateBackward {
-    const T *gate, *d_mixture_input;  // (N), (N, E+D+C)
-    const T *d_gate, *d_logit;        // (N), null where the output was not used
-    T *mixture_input;                 // (N, E+D+C), computed again
-    T *d_context, *d_language;        // (N, D): gradients of the products
+    const T *gate, *d_mixture_input;                      // (N), (N, E+D+C)
+    const T *d_gate, *d_logit;                            // (N), null where the output was not used
+    T* mixture_input;                                     // (N, E+D+C), computed again
+    T *d_context, *d_language;                            // (N, D): gradients of the products
     T *d_hidden, *d_word, *d_mixed_word, *d_total_logit;  // (N, C), (N, E), (N, E), (N)
 };
 

@@ -41,8 +41,7 @@ void product_block(const T* a, std::int64_t row_step, std::int64_t term_step, co
 
 template <typename T, int Vectors, bool Partial>
 void product_rows(const T* a, std::int64_t row_step, std::int64_t term_step, std::int64_t rows, const T* b,
-                  std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest,
-                  bool add) {
+                  std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest, bool add) {
     std::int64_t i = 0;
     for (; i + kBlockRows <= rows; i += kBlockRows) {
         product_block<T, kBlockRows, Vectors, Partial>(a + i * row_step, row_step, term_step, b, b_stride, terms,
@@ -81,8 +80,8 @@ void product(const T* a, std::int64_t row_step, std::int64_t term_step, std::int
 }
 
 template <typename T, int Rows, int Columns>
-void dots_block(const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, std::int64_t terms, T scale,
-                T* c, std::int64_t c_stride) {
+void dots_block(const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, std::int64_t terms, T scale, T* c,
+                std::int64_t c_stride) {
     constexpr std::int64_t W = lanes<T>();
     Vec<T> total[Rows][Columns] = {};
     std::int64_t k = 0;
@@ -120,8 +119,8 @@ void dots_rows(const T* a, std::int64_t a_stride, std::int64_t rows, const T* b,
 
 // c[i][j] = scale * (a[i] . b[j]), for rows of `terms` elements.
 template <typename T>
-void dots(const T* a, std::int64_t a_stride, std::int64_t rows, const T* b, std::int64_t b_stride,
-          std::int64_t columns, std::int64_t terms, T scale, T* c, std::int64_t c_stride) {
+void dots(const T* a, std::int64_t a_stride, std::int64_t rows, const T* b, std::int64_t b_stride, std::int64_t columns,
+          std::int64_t terms, T scale, T* c, std::int64_t c_stride) {
     std::int64_t j = 0;
     for (; j + kBlockVectors <= columns; j += kBlockVectors) {
         dots_rows<T, kBlockVectors>(a, a_stride, rows, b + j * b_stride, b_stride, terms, scale, c + j, c_stride);

@@ -84,8 +84,8 @@ struct ContextParameters {
 template <typename T>
 void attention_context(const ContextParameters<T>& in, const Place& place);
 
-// Eq. 13 from the spatial scores, before attention_window: for every word the sum of the binary cross entropies over its
-// frames and supervised parts. A logarithm counts from `least_log` on.
+// Eq. 13 from the spatial scores, before attention_window: for every word the sum of the binary cross entropies over
+// its frames and supervised parts. A logarithm counts from `least_log` on.
 template <typename T>
 struct LossParameters {
     AttentionSizes sizes;

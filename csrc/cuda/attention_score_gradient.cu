@@ -1,8 +1,8 @@
 // From the scores' gradients to those of keys, queries and weights (eq. 2 and 5 backwards): every tanh once more.
 //
-// A thread owns one attention dimension of a tile of keys of one motion, and all its sums: no thread waits for another's.
-// It holds kKeys keys in registers and passes over the words, whose queries and sums lie in shared memory. Tiles share
-// the sums of queries and weights, which their gradients' last dimension but two, or one, keeps apart.
+// A thread owns one attention dimension of a tile of keys of one motion, and all its sums: no thread waits for
+// another's. It holds kKeys keys in registers and passes over the words, whose queries and sums lie in shared memory.
+// Tiles share the sums of queries and weights, which their gradients' last dimension but two, or one, keeps apart.
 #include <type_traits>
 
 #include "cuda/attention_tanh.h"
@@ -152,11 +152,11 @@ void launch_gradient(const ScoreGradientParameters<T>& in, const Place& place) {
     const std::int64_t plain = kWords * kRows * kKeys * sizeof(float);
     const std::int64_t with_words = plain + 2 * n.words * threads * static_cast<std::int64_t>(sizeof(float));
     const bool staged = with_words <= limits_of(place.device).shared_bytes;
-    launch(attention_score_gradient_kernel<T, kRows>,
-           {static_cast<unsigned>(n.batch * ceiling(n.frames * n.slots, in.keys_per_tile)),
-            static_cast<unsigned>(chunks), 1, static_cast<unsigned>(threads),
-            static_cast<std::size_t>(staged ? with_words : plain)},
-           place, in, staged);
+    launch(
+        attention_score_gradient_kernel<T, kRows>,
+        {static_cast<unsigned>(n.batch * ceiling(n.frames * n.slots, in.keys_per_tile)), static_cast<unsigned>(chunks),
+         1, static_cast<unsigned>(threads), static_cast<std::size_t>(staged ? with_words : plain)},
+        place, in, staged);
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ M2T_DEVICE bool fill(const T* from, std::int64_t left, std::int64_t dim, std::in
                      float* to) {
     const int column = static_cast<int>(threadIdx.x) % kDepth, first = static_cast<int>(threadIdx.x) / kDepth;
     const int rows = slice + column < dim ? static_cast<int>(smaller(left, count)) : 0;
-    const T *at = from + first * dim + slice + column;
+    const T* at = from + first * dim + slice + column;
     to += first * step + column;
     bool large = false;
     M2T_UNROLL_BY_4
@@ -119,8 +119,8 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 4) attention_scores_kernel(const ScoreParam
     const std::int64_t count = valid_frames(in.lengths, b, n.frames) * n.slots;
     const std::int64_t words_left = n.words - first_word;
     const WordStats* stats = in.stats == nullptr ? nullptr : in.stats + b * n.words + first_word;
-    if (first >= count || !wanted(stats, smaller(word_tile, words_left), first / n.slots,
-                                  ceiling(first + tile, n.slots))) {
+    if (first >= count ||
+        !wanted(stats, smaller(word_tile, words_left), first / n.slots, ceiling(first + tile, n.slots))) {
         return;
     }
     const T* keys = in.keys + (b * n.frames * n.slots + first) * dim;
@@ -198,8 +198,7 @@ void launch_scores(const ScoreParameters<T>& in, const Place& place) {
     int word_warps = 1;
     while (word_warps < kWarps && word_warps * kWords < n.words) word_warps *= 2;
     const int key_warps = kWarps / word_warps, tile = 32 * key_warps, word_tile = kWords * word_warps;
-    const std::int64_t blocks = n.batch * ceiling(n.frames * n.slots, tile) *
-                                ceiling(n.words, word_tile);
+    const std::int64_t blocks = n.batch * ceiling(n.frames * n.slots, tile) * ceiling(n.words, word_tile);
     const std::size_t floats = tile * kKeyStep + (word_tile + kRows) * kDepth + kWarps;
     launch(attention_scores_kernel<T, kWords, kRows, kSplit>,
            {static_cast<unsigned>(blocks), 1, 1, kThreads, floats * sizeof(float)}, place, in, key_warps);

@@ -11,8 +11,8 @@
 
 namespace m2t::cuda {
 
-constexpr float kLargest = 16.0f;        // of |key| and of |query|: exp(2 * (16 + 16)) is far from infinity
-constexpr float kMostSquares = 16.0f;    // of the sum of squares of a row of weights, for ByProduct in a softmax
+constexpr float kLargest = 16.0f;      // of |key| and of |query|: exp(2 * (16 + 16)) is far from infinity
+constexpr float kMostSquares = 16.0f;  // of the sum of squares of a row of weights, for ByProduct in a softmax
 
 struct BySum {
     M2T_DEVICE static float ready(float x) { return x; }

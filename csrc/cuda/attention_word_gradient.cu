@@ -120,8 +120,8 @@ void attention_word_gradient(const WordGradientParameters<T>& in, const Place& p
     const std::int64_t words = in.sizes.batch * in.sizes.words;
     if (words == 0) return;
     const std::size_t counted = in.d_loss == nullptr ? 0 : in.sizes.parts * kThreads * sizeof(float);
-    launch(attention_word_gradient_kernel<T>, {static_cast<unsigned>(words), 1, 1, kThreads, kReduction + counted}, place,
-           in);
+    launch(attention_word_gradient_kernel<T>, {static_cast<unsigned>(words), 1, 1, kThreads, kReduction + counted},
+           place, in);
 }
 
 template void attention_word_gradient(const WordGradientParameters<float>&, const Place&);

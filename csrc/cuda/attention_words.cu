@@ -1,4 +1,5 @@
-// What is done to the scores of one word: softmax over the frames, moments, window, softmax over the parts (eq. 3, 4, 6).
+// What is done to the scores of one word: softmax over the frames, moments, window, softmax over the parts (eq. 3, 4,
+// 6).
 //
 // A few numbers for each frame: they lie in the second cache, and are read again rather than kept.
 #include "cuda/attention_words.h"
@@ -6,8 +7,8 @@
 namespace m2t::cuda {
 namespace {
 
-// Block (word): three passes over its temporal scores. The variance is taken about the mean, and the mean from the frame
-// of the largest score, so nothing cancels.
+// Block (word): three passes over its temporal scores. The variance is taken about the mean, and the mean from the
+// frame of the largest score, so nothing cancels.
 template <typename T>
 M2T_KERNEL void M2T_BOUNDS(kThreads, 8) attention_moments_kernel(const MomentParameters<T> in) {
     const AttentionSizes& n = in.sizes;
@@ -47,7 +48,12 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 8) attention_moments_kernel(const MomentPar
     const float mean = anchor + delta, low = mean - in.reach * sigma, high = mean + in.reach * sigma;
     const bool all = in.reach == 0.0f;
     const auto end = static_cast<std::int32_t>(frames);
-    in.stats[word] = {top, total, anchor, delta, variance, sigma,
+    in.stats[word] = {top,
+                      total,
+                      anchor,
+                      delta,
+                      variance,
+                      sigma,
                       !all && low > 0.0f ? static_cast<std::int32_t>(low) : 0,
                       !all && high < static_cast<float>(frames - 1) ? static_cast<std::int32_t>(high) + 1 : end};
     if (in.mean != nullptr) in.mean[word] = from_float<T>(mean);

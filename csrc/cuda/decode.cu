@@ -143,7 +143,11 @@ M2T_KERNEL void M2T_BOUNDS(kDecodeThreads, 2) decode_kernel(M2T_PARAMETER Decode
 
 Shape shape_of(int teams, int cluster, int rows) {
     const std::size_t bytes = sizeof(DecodeShared) + sizeof(int) * kRowLists * static_cast<std::size_t>(rows);
-    return {static_cast<unsigned>(teams) * static_cast<unsigned>(cluster), 1, 1, kDecodeThreads, bytes,
+    return {static_cast<unsigned>(teams) * static_cast<unsigned>(cluster),
+            1,
+            1,
+            kDecodeThreads,
+            bytes,
             static_cast<unsigned>(cluster)};
 }
 
@@ -229,11 +233,11 @@ void sample_words(const DecodeSizes& sizes, const DecodeMemory<T>& memory, const
     run(d, plan, scratch, place);
 }
 
-#define M2T_DECODE(T)                                                                                                 \
-    template DecodePlan plan_decode<T>(const DecodeSizes&, int, int, bool, int);                                      \
-    template void search(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&, const DecodeOptions&,  \
-                         const SearchOutputs<T>&, const DecodePlan&, void*, const Place&);                            \
-    template void sample_words(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&,                  \
+#define M2T_DECODE(T)                                                                                                \
+    template DecodePlan plan_decode<T>(const DecodeSizes&, int, int, bool, int);                                     \
+    template void search(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&, const DecodeOptions&, \
+                         const SearchOutputs<T>&, const DecodePlan&, void*, const Place&);                           \
+    template void sample_words(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&,                 \
                                const DecodeOptions&, const SampleInputs<T>&, const DecodePlan&, void*, const Place&);
 M2T_DECODE(float)
 M2T_DECODE(bfloat16)

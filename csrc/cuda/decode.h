@@ -39,7 +39,7 @@ struct DecodeOptions {
     int beams, max_length;
     int pad, start, end;  // the words that stand for no word, before the first and after the last
     float length_penalty, scale, sigma_min;
-    float force_gate;     // replaces the gate, or NaN
+    float force_gate;  // replaces the gate, or NaN
 };
 
 // tokens (B, K, W), scores (B, K), and of the best caption window (B, W, T), spatial (B, W, T, P), mean, std, gate

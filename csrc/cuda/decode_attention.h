@@ -7,9 +7,9 @@
 
 namespace m2t::cuda {
 
-constexpr int kUnit = 16;      // columns of the context that a warp makes at a time, of eight pairs
-constexpr int kUnits = 16;     // units whose sums shared memory holds
-constexpr int kPairs = 2048;   // weights of (frame, part) pairs that shared memory holds, of each of four rows
+constexpr int kUnit = 16;     // columns of the context that a warp makes at a time, of eight pairs
+constexpr int kUnits = 16;    // units whose sums shared memory holds
+constexpr int kPairs = 2048;  // weights of (frame, part) pairs that shared memory holds, of each of four rows
 
 static_assert(4 * kPairs <= kRows * kTerms, "the weights lie where a layer's input does");
 static_assert(4 * kUnit * kUnits <= kReducedRows * kColumns, "the sums lie where a layer's do");

@@ -48,34 +48,37 @@ void define(py::module_& module, const std::string& suffix) {
         },
         py::arg("sizes"), py::arg("beams"), py::arg("max_length"), py::arg("sampling"), py::arg("device"),
         py::arg("stream"));
-    module.def(
-        ("decode_search_" + suffix).c_str(),
-        [](const std::array<int, 10>& sizes, const std::array<Address, 4>& memory,
-           const std::array<Address, 27>& weights, const std::array<int, 5>& counts,
-           const std::array<float, 4>& numbers, const std::array<Address, 7>& outputs,
-           const std::array<std::int64_t, 4>& plan, Address scratch, int device, std::uintptr_t stream) {
-            const SearchOutputs<T> out = {at<std::int64_t>(outputs[0]), at<float>(outputs[1]), at<T>(outputs[2]),
-                                          at<T>(outputs[3]), at<T>(outputs[4]), at<T>(outputs[5]), at<T>(outputs[6])};
-            search<T>(sizes_of(sizes), memory_of<T>(memory), weights_of<T>(weights), options_of(counts, numbers), out,
-                      plan_of(plan), at<void>(scratch), {device, stream});
-        },
-        py::arg("sizes"), py::arg("memory"), py::arg("weights"), py::arg("counts"), py::arg("numbers"),
-        py::arg("outputs"), py::arg("plan"), py::arg("scratch"), py::arg("device"), py::arg("stream"),
-        py::call_guard<py::gil_scoped_release>());
-    module.def(
-        ("decode_sample_words_" + suffix).c_str(),
-        [](const std::array<int, 10>& sizes, const std::array<Address, 4>& memory,
-           const std::array<Address, 27>& weights, const std::array<int, 5>& counts,
-           const std::array<float, 4>& numbers, const std::array<Address, 4>& inputs,
-           const std::array<std::int64_t, 4>& plan, Address scratch, int device, std::uintptr_t stream) {
-            const SampleInputs<T> in = {at<std::int64_t>(inputs[0]), at<const bool>(inputs[1]),
-                                        at<const T>(inputs[2]), at<const T>(inputs[3])};
-            sample_words<T>(sizes_of(sizes), memory_of<T>(memory), weights_of<T>(weights), options_of(counts, numbers),
-                            in, plan_of(plan), at<void>(scratch), {device, stream});
-        },
-        py::arg("sizes"), py::arg("memory"), py::arg("weights"), py::arg("counts"), py::arg("numbers"),
-        py::arg("inputs"), py::arg("plan"), py::arg("scratch"), py::arg("device"), py::arg("stream"),
-        py::call_guard<py::gil_scoped_release>());
+    module.def(("decode_search_" + suffix).c_str(),
+               [](const std::array<int, 10>& sizes, const std::array<Address, 4>& memory,
+                  const std::array<Address, 27>& weights, const std::array<int, 5>& counts,
+                  const std::array<float, 4>& numbers, const std::array<Address, 7>& outputs,
+                  const std::array<std::int64_t, 4>& plan, Address scratch, int device, std::uintptr_t stream) {
+                   const SearchOutputs<T> out = {at<std::int64_t>(outputs[0]),
+                                                 at<float>(outputs[1]),
+                                                 at<T>(outputs[2]),
+                                                 at<T>(outputs[3]),
+                                                 at<T>(outputs[4]),
+                                                 at<T>(outputs[5]),
+                                                 at<T>(outputs[6])};
+                   search<T>(sizes_of(sizes), memory_of<T>(memory), weights_of<T>(weights), options_of(counts, numbers),
+                             out, plan_of(plan), at<void>(scratch), {device, stream});
+               },
+               py::arg("sizes"), py::arg("memory"), py::arg("weights"), py::arg("counts"), py::arg("numbers"),
+               py::arg("outputs"), py::arg("plan"), py::arg("scratch"), py::arg("device"), py::arg("stream"),
+               py::call_guard<py::gil_scoped_release>());
+    module.def(("decode_sample_words_" + suffix).c_str(),
+               [](const std::array<int, 10>& sizes, const std::array<Address, 4>& memory,
+                  const std::array<Address, 27>& weights, const std::array<int, 5>& counts,
+                  const std::array<float, 4>& numbers, const std::array<Address, 4>& inputs,
+                  const std::array<std::int64_t, 4>& plan, Address scratch, int device, std::uintptr_t stream) {
+                   const SampleInputs<T> in = {at<std::int64_t>(inputs[0]), at<const bool>(inputs[1]),
+                                               at<const T>(inputs[2]), at<const T>(inputs[3])};
+                   sample_words<T>(sizes_of(sizes), memory_of<T>(memory), weights_of<T>(weights),
+                                   options_of(counts, numbers), in, plan_of(plan), at<void>(scratch), {device, stream});
+               },
+               py::arg("sizes"), py::arg("memory"), py::arg("weights"), py::arg("counts"), py::arg("numbers"),
+               py::arg("inputs"), py::arg("plan"), py::arg("scratch"), py::arg("device"), py::arg("stream"),
+               py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace

@@ -28,7 +28,13 @@ M2T_DEVICE LayerInput<T> input_of(const Team<T>& t, int layer) {
         case kLanguage: return {nullptr, t.after(s.top), nullptr, 0, hidden, 0, false, false};
         case kContext: return {nullptr, s.context, nullptr, 0, d.n.part_dim, 0, false, false};
         case kMixture:
-            return {d.sample.mixed_dropout, s.adaptive, t.after(s.hidden), d.n.word, d.n.attention_dim, hidden, false,
+            return {d.sample.mixed_dropout,
+                    s.adaptive,
+                    t.after(s.hidden),
+                    d.n.word,
+                    d.n.attention_dim,
+                    hidden,
+                    false,
                     false};
         default: return {nullptr, s.features, nullptr, 0, d.n.mixture, 0, false, false};
     }

@@ -8,7 +8,7 @@ namespace m2t::cuda {
 
 // Gives out parts of one piece of memory; with none it only measures.
 class Parts {
-  public:
+public:
     explicit Parts(void* memory) : memory_(static_cast<char*>(memory)) {}
     template <typename X>
     void take(X*& part, std::int64_t count) {
@@ -17,7 +17,7 @@ class Parts {
     }
     std::int64_t used() const { return used_; }
 
-  private:
+private:
     char* memory_;
     std::int64_t used_ = 0;
 };
@@ -36,8 +36,8 @@ void take_scratch(DecodeScratch<T>& s, const DecodeSizes& n, int beams, std::int
     parts.take(s.features, rows * n.mixture);
     parts.take(s.logits, rows * tiles * kColumns);
     for (float** x : {&s.tile_max, &s.tile_sum}) parts.take(*x, rows * tiles);
-    for (float** x : {&s.gate, &s.total, &s.row_max, &s.row_log, &s.best_total, &s.last_total, &s.taken_total,
-                      &s.done_score}) {
+    for (float** x :
+         {&s.gate, &s.total, &s.row_max, &s.row_log, &s.best_total, &s.last_total, &s.taken_total, &s.done_score}) {
         parts.take(*x, rows);
     }
     for (int** x :
@@ -63,8 +63,8 @@ void take_layers(Decode<T>& d, PackPieces<T>& pack, Parts& parts) {
     const DecoderWeights<T>& w = d.w;
     const int dim = n.attention_dim, padded = (dim + 3) / 4 * 4, gates = 4 * n.hidden;
     const int columns[kLayers] = {gates, gates, 2 * padded, dim, dim, n.mixture, n.vocabulary};
-    const int terms[kLayers] = {n.word + n.hidden, 2 * n.hidden, n.hidden,  n.hidden,
-                                n.part_dim,        n.word + dim + n.hidden, n.mixture};
+    const int terms[kLayers] = {n.word + n.hidden,       2 * n.hidden, n.hidden, n.hidden, n.part_dim,
+                                n.word + dim + n.hidden, n.mixture};
     T* packed[kLayers];
     for (int i = 0; i < kLayers; ++i) {
         d.layer[i].terms = (terms[i] + 3) / 4 * 4;

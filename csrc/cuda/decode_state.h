@@ -27,24 +27,24 @@ struct PackedLayer {
 // Arrays that begin with NR have a row for every hypothesis of every slot of every team, those with NS one for a slot.
 template <typename T>
 struct DecodeScratch {
-    float *hidden, *cell, *top, *top_cell;            // (2, NR, C): of the word before and of this one, in turns
-    float *query, *z, *alpha, *context, *language;    // (NR, 2, quads of D), (NR, T*S), (NR, T*P), (NR, H), (NR, D)
-    float *adaptive, *gate, *features, *logits;       // (NR, D), (NR), (NR, M), (NR, packed V)
-    float *tile_max, *tile_sum;                       // (NR, tiles of V): the largest logit, the sum of exponentials
-    float *total, *row_max, *row_log;                 // (NR): log-probability; log(sum(exp(logits))) in two parts
-    float *best_total, *last_total;                   // (NR): of a row's next candidate; of its last one taken
-    int *best_tile, *last_word;                       // (NR)
-    float* taken_total;                               // (NR): the hypotheses that go on
-    int *taken_row, *taken_word;                      // (NR)
-    float *done_score, *merged_score;                 // (NR) finished hypotheses, best first; (NR, 3) all that may be
-    int *done_length, *done_row, *done_word;          // (NR)
-    int *merged_length, *merged_row, *merged_word;    // (NR, 3)
-    int *words, *origins;                             // (NS, W, K): each word, and its hypothesis at the word before
-    int *best_row, *motion, *step, *live;             // (NS, W), (NS): rows of the best caption; motion or -1; ...
-    int *finished, *finished_length;                  // (NS): motion whose attention waits to be copied, or -1
-    T *record_window, *record_alpha;                  // (NS, W, K, T), (NS, W, K, T*P)
-    T *record_mean, *record_std, *record_gate;        // (NS, W, K)
-    int* next_motion;                                 // the first motion that nobody has begun
+    float *hidden, *cell, *top, *top_cell;          // (2, NR, C): of the word before and of this one, in turns
+    float *query, *z, *alpha, *context, *language;  // (NR, 2, quads of D), (NR, T*S), (NR, T*P), (NR, H), (NR, D)
+    float *adaptive, *gate, *features, *logits;     // (NR, D), (NR), (NR, M), (NR, packed V)
+    float *tile_max, *tile_sum;                     // (NR, tiles of V): the largest logit, the sum of exponentials
+    float *total, *row_max, *row_log;               // (NR): log-probability; log(sum(exp(logits))) in two parts
+    float *best_total, *last_total;                 // (NR): of a row's next candidate; of its last one taken
+    int *best_tile, *last_word;                     // (NR)
+    float* taken_total;                             // (NR): the hypotheses that go on
+    int *taken_row, *taken_word;                    // (NR)
+    float *done_score, *merged_score;               // (NR) finished hypotheses, best first; (NR, 3) all that may be
+    int *done_length, *done_row, *done_word;        // (NR)
+    int *merged_length, *merged_row, *merged_word;  // (NR, 3)
+    int *words, *origins;                           // (NS, W, K): each word, and its hypothesis at the word before
+    int *best_row, *motion, *step, *live;           // (NS, W), (NS): rows of the best caption; motion or -1; ...
+    int *finished, *finished_length;                // (NS): motion whose attention waits to be copied, or -1
+    T *record_window, *record_alpha;                // (NS, W, K, T), (NS, W, K, T*P)
+    T *record_mean, *record_std, *record_gate;      // (NS, W, K)
+    int* next_motion;                               // the first motion that nobody has begun
 };
 
 template <typename T>
@@ -70,9 +70,9 @@ struct DecodeShared {
     float stats[4 * 4];  // of up to four rows: largest score, sum of exponentials, mean and deviation
     int live[kMostSlots], first[kMostSlots + 1];  // rows of each slot, and the list's entries before them
     int finished[kMostSlots];                     // motions whose attention waits to be copied, or -1
-    int count;  // rows of the moment
-    int turn;   // which of the two states is that of the word before
-    int steps;  // of a caption that is sampled
+    int count;                                    // rows of the moment
+    int turn;                                     // which of the two states is that of the word before
+    int steps;                                    // of a caption that is sampled
 };
 
 // The lists of a team's moment, one entry a row, motion by motion.

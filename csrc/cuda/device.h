@@ -85,7 +85,8 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Place& plac
     }
     int major = 0;
     if (shape.overlaps) {
-        check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, place.device), "cudaDeviceGetAttribute");
+        check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, place.device),
+              "cudaDeviceGetAttribute");
     }
     if (major >= 9) {
         cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
@@ -163,7 +164,8 @@ __device__ __forceinline__ void cluster_sync() {
 #endif
 }
 
-// x, in a way that the compiler cannot look through: what is made of it is not made ahead of time and kept in registers.
+// x, in a way that the compiler cannot look through: what is made of it is not made ahead of time and kept in
+// registers.
 __device__ __forceinline__ int fresh(int x) {
     asm volatile("" : "+r"(x));
     return x;

@@ -1,8 +1,8 @@
 // Products of a few rows with rows of a weight matrix, by one warp: a weight is read once for all of the rows.
 //
-// A row and a weight row lie along the warp, so that both are read in whole lines; the sums of the lanes are added up at
-// the end, of all products at once. The rows themselves come from the multiprocessor's cache, where the first warp left
-// them: no barrier waits for them to be copied.
+// A row and a weight row lie along the warp, so that both are read in whole lines; the sums of the lanes are added up
+// at the end, of all products at once. The rows themselves come from the multiprocessor's cache, where the first warp
+// left them: no barrier waits for them to be copied.
 #pragma once
 
 #include "cuda/device.h"

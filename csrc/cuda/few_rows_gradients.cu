@@ -8,8 +8,8 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr unsigned kWarps = kThreads / kWarp;
-constexpr unsigned kTile = 256;       // columns J of the gradient in shared memory at a time
-constexpr int kColumnsOfWarp = 4;     // columns J of a warp in an outer product
+constexpr unsigned kTile = 256;    // columns J of the gradient in shared memory at a time
+constexpr int kColumnsOfWarp = 4;  // columns J of a warp in an outer product
 
 template <typename T>
 M2T_DEVICE float value(const GradientRows<T>& rows, std::int64_t row, std::int64_t column) {
@@ -31,8 +31,8 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) rows_products_kernel(RowsProducts<T> p) 
     const std::int64_t first = static_cast<std::int64_t>(blockIdx.y) * kFewRows;
     const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kWarp + lane;
     const bool inside = column < job.columns;
-    float* const tile = shared_memory<float>();            // (kTile, kFewRows)
-    float* const partial = tile + kTile * kFewRows;        // (kWarps, kFewRows, 32)
+    float* const tile = shared_memory<float>();      // (kTile, kFewRows)
+    float* const partial = tile + kTile * kFewRows;  // (kWarps, kFewRows, 32)
     float sums[kFewRows] = {};
     for (std::int64_t start = 0; start < job.rows.columns; start += kTile) {
         const std::int64_t left = job.rows.columns - start;
@@ -71,7 +71,8 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) rows_products_kernel(RowsProducts<T> p) 
     }
 }
 
-// A warp makes kColumnsOfWarp rows of the weight's gradient, 32 columns of each; what it writes outweighs what it reads.
+// A warp makes kColumnsOfWarp rows of the weight's gradient, 32 columns of each; what it writes outweighs what it
+// reads.
 template <typename T>
 M2T_KERNEL void M2T_BOUNDS(kThreads, 1) outer_products_kernel(OuterProducts<T> p) {
     const OuterProduct<T>& job = p.jobs[blockIdx.z];

@@ -9,8 +9,8 @@ namespace m2t::cuda {
 
 constexpr int kLargestBatch = 6;  // products of one launch
 
-// Rows (N, J) of a gradient, N of the launch. Where tanh is not null the gradient is that of y = tanh(x), and means that
-// of x: d * (1 - tanh^2). Where d is null it is 0.
+// Rows (N, J) of a gradient, N of the launch. Where tanh is not null the gradient is that of y = tanh(x), and means
+// that of x: d * (1 - tanh^2). Where d is null it is 0.
 template <typename T>
 struct GradientRows {
     const T *d, *tanh;

@@ -153,10 +153,10 @@ void tanh_gradient(const T* grad, const T* y, T* out, std::int64_t count, const 
     if (count > 0) launch(tanh_gradient_kernel<T>, shape_of(count, kThreads), place, grad, y, out, count);
 }
 
-#define M2T_INSTANTIATE(T)                                                                             \
-    template void gate_forward(const GateSizes&, const GateInputs<T>&, const GateForward<T>&, const Place&); \
+#define M2T_INSTANTIATE(T)                                                                                     \
+    template void gate_forward(const GateSizes&, const GateInputs<T>&, const GateForward<T>&, const Place&);   \
     template void gate_backward(const GateSizes&, const GateInputs<T>&, const GateBackward<T>&, const Place&); \
-    template void bias_tanh(T*, const T*, std::int64_t, std::int64_t, const Place&);                   \
+    template void bias_tanh(T*, const T*, std::int64_t, std::int64_t, const Place&);                           \
     template void tanh_gradient(const T*, const T*, T*, std::int64_t, const Place&);
 
 M2T_INSTANTIATE(float)

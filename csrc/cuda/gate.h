@@ -19,14 +19,14 @@ struct GateSizes {
 // that is made.
 template <typename T>
 struct GateStep {
-    const T *context, *hidden, *top, *word, *mixed_word;                // (N, H), (N, C), (N, C), (N, E), (N, E)
-    const T *hidden_weight, *word_weight, *bias;                        // (C), (E), (1): eq. 7
-    const T *context_weight, *context_bias;                             // (D, H), (D)
-    const T *language_weight, *language_bias;                           // (D, C), (D)
-    const T *mixture_weight, *mixture_bias;                             // (M, E+D+C), (M)
+    const T *context, *hidden, *top, *word, *mixed_word;  // (N, H), (N, C), (N, C), (N, E), (N, E)
+    const T *hidden_weight, *word_weight, *bias;          // (C), (E), (1): eq. 7
+    const T *context_weight, *context_bias;               // (D, H), (D)
+    const T *language_weight, *language_bias;             // (D, C), (D)
+    const T *mixture_weight, *mixture_bias;               // (M, E+D+C), (M)
     T *motion, *language;
-    T *features, *gate, *logit;                                         // (N, M), (N), (N)
-    float force_gate;                                                   // replaces the gate, or NaN
+    T *features, *gate, *logit;  // (N, M), (N), (N)
+    float force_gate;            // replaces the gate, or NaN
 };
 
 template <typename T>
@@ -36,11 +36,11 @@ void gate_step(const GateSizes& n, const GateStep<T>& step, const Place& place);
 // tanh already made of both.
 template <typename T>
 struct GateInputs {
-    const T *hidden, *word, *mixed_word;                      // (N, C), (N, E), (N, E)
-    const T *hidden_weight, *word_weight, *bias;              // (C), (E), (1): eq. 7
-    const T *context_product, *context_bias;                  // (N, D), (D): W_c c, b_c
-    const T *language_product, *language_bias;                // (N, D), (D): W_r hbar, b_r
-    float force_gate;                                         // replaces the gate, or NaN
+    const T *hidden, *word, *mixed_word;          // (N, C), (N, E), (N, E)
+    const T *hidden_weight, *word_weight, *bias;  // (C), (E), (1): eq. 7
+    const T *context_product, *context_bias;      // (N, D), (D): W_c c, b_c
+    const T *language_product, *language_bias;    // (N, D), (D): W_r hbar, b_r
+    float force_gate;                             // replaces the gate, or NaN
 };
 
 template <typename T>
@@ -50,10 +50,10 @@ struct GateForward {
 
 template <typename T>
 struct GateBackward {
-    const T *gate, *d_mixture_input;  // (N), (N, E+D+C)
-    const T *d_gate, *d_logit;        // (N), null where the output was not used
-    T *mixture_input;                 // (N, E+D+C), computed again
-    T *d_context, *d_language;        // (N, D): gradients of the products
+    const T *gate, *d_mixture_input;                      // (N), (N, E+D+C)
+    const T *d_gate, *d_logit;                            // (N), null where the output was not used
+    T* mixture_input;                                     // (N, E+D+C), computed again
+    T *d_context, *d_language;                            // (N, D): gradients of the products
     T *d_hidden, *d_word, *d_mixed_word, *d_total_logit;  // (N, C), (N, E), (N, E), (N)
 };
 

@@ -18,8 +18,9 @@ GateSizes sizes_of(const Sizes& n) { return {n[0], n[1], n[2], n[3], n[4], n[5],
 
 template <typename T>
 GateInputs<T> inputs_at(const std::array<Address, 10>& a, float force_gate) {
-    return {at<const T>(a[0]), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]), at<const T>(a[4]),
-            at<const T>(a[5]), at<const T>(a[6]), at<const T>(a[7]), at<const T>(a[8]), at<const T>(a[9]), force_gate};
+    return {at<const T>(a[0]), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]),
+            at<const T>(a[4]), at<const T>(a[5]), at<const T>(a[6]), at<const T>(a[7]),
+            at<const T>(a[8]), at<const T>(a[9]), force_gate};
 }
 
 template <typename T>

@@ -91,7 +91,9 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) gate_mixture_kernel(GateSizes n, GateSte
 
 template <typename T, int kRows>
 void run(const GateSizes& n, const GateStep<T>& step, const Place& place) {
-    const auto blocks = [](std::int64_t count, std::int64_t of) { return static_cast<unsigned>((count + of - 1) / of); };
+    const auto blocks = [](std::int64_t count, std::int64_t of) {
+        return static_cast<unsigned>((count + of - 1) / of);
+    };
     const unsigned chunks = blocks(n.rows, kRows);
     launch(gate_blend_kernel<T, kRows>, {blocks(n.attention + 1, kThreads / kWarp), chunks, 1, kThreads, 0}, place, n,
            step);

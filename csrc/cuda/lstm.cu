@@ -105,7 +105,9 @@ Shape shape_of(std::int64_t count) {
 
 template <typename T, int kRows>
 void run(std::int64_t rows, std::int64_t units, const LstmCell<T>& bottom, const LstmCell<T>& top, const Place& place) {
-    const auto blocks = [](std::int64_t count, std::int64_t of) { return static_cast<unsigned>((count + of - 1) / of); };
+    const auto blocks = [](std::int64_t count, std::int64_t of) {
+        return static_cast<unsigned>((count + of - 1) / of);
+    };
     Shape shape = {blocks(units, kSmall / kWarp), blocks(rows, kRows), 1, kSmall, 0};
     launch(lstm_cell_kernel<T, kRows>, shape, place, bottom, rows, units, false);
     shape.overlaps = true;
@@ -133,9 +135,9 @@ void lstm_backward(std::int64_t rows, std::int64_t units, const LstmBackward<T>&
     if (rows * units > 0) launch(lstm_backward_kernel<T>, shape_of(rows * units), place, p, rows, units);
 }
 
-#define M2T_INSTANTIATE(T)                                                                                            \
-    template void lstm_cells(std::int64_t, std::int64_t, const LstmCell<T>&, const LstmCell<T>&, const Place&);       \
-    template void lstm_forward(std::int64_t, std::int64_t, const T*, const T*, const LstmCell<T>&, const Place&);     \
+#define M2T_INSTANTIATE(T)                                                                                        \
+    template void lstm_cells(std::int64_t, std::int64_t, const LstmCell<T>&, const LstmCell<T>&, const Place&);   \
+    template void lstm_forward(std::int64_t, std::int64_t, const T*, const T*, const LstmCell<T>&, const Place&); \
     template void lstm_backward(std::int64_t, std::int64_t, const LstmBackward<T>&, const Place&);
 
 M2T_INSTANTIATE(float)

@@ -1,5 +1,5 @@
-// One step of LSTM cells on a CUDA device, gates in torch's order i, f, g, o: of a few rows the whole step, of many what
-// follows torch's products.
+// One step of LSTM cells on a CUDA device, gates in torch's order i, f, g, o: of a few rows the whole step, of many
+// what follows torch's products.
 //
 // Every array is a matrix with contiguous rows, one row for each hypothesis.
 #pragma once
@@ -13,12 +13,12 @@ namespace m2t::cuda {
 // I is C for the top LSTM, whose input is the bottom's next_hidden.
 template <typename T>
 struct LstmCell {
-    const T *x, *hidden, *cell;                 // (N, I), (N, C), (N, C)
-    const T *input_weight, *hidden_weight;      // (4C, I), (4C, C)
-    const T *input_bias, *hidden_bias;          // (4C)
-    T *next_hidden, *next_cell;                 // (N, C)
-    T* gates;                                   // (N, 4C) after their nonlinearities, or null
-    std::int64_t inputs;                        // I
+    const T *x, *hidden, *cell;             // (N, I), (N, C), (N, C)
+    const T *input_weight, *hidden_weight;  // (4C, I), (4C, C)
+    const T *input_bias, *hidden_bias;      // (4C)
+    T *next_hidden, *next_cell;             // (N, C)
+    T* gates;                               // (N, 4C) after their nonlinearities, or null
+    std::int64_t inputs;                    // I
 };
 
 // Both cells of the decoder's next word: the top one starts with its own state while the bottom one runs.
@@ -31,8 +31,8 @@ template <typename T>
 void lstm_forward(std::int64_t rows, std::int64_t units, const T* input_product, const T* hidden_product,
                   const LstmCell<T>& cell, const Place& place);
 
-// Gradients of the sums under the nonlinearities, (N, 4C), and of the cell before; those of next_hidden and next_cell may
-// be null.
+// Gradients of the sums under the nonlinearities, (N, 4C), and of the cell before; those of next_hidden and next_cell
+// may be null.
 template <typename T>
 struct LstmBackward {
     const T *d_next_hidden, *d_next_cell;  // (N, C)

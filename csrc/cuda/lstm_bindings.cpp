@@ -18,8 +18,16 @@ using Outputs = std::array<Address, 3>;
 
 template <typename T>
 LstmCell<T> cell_at(const Inputs& a, const Outputs& o, std::int64_t inputs) {
-    return {at<const T>(a[0]), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]), at<const T>(a[4]),
-            at<const T>(a[5]), at<const T>(a[6]), at<T>(o[0]),       at<T>(o[1]),       at<T>(o[2]),
+    return {at<const T>(a[0]),
+            at<const T>(a[1]),
+            at<const T>(a[2]),
+            at<const T>(a[3]),
+            at<const T>(a[4]),
+            at<const T>(a[5]),
+            at<const T>(a[6]),
+            at<T>(o[0]),
+            at<T>(o[1]),
+            at<T>(o[2]),
             inputs};
 }
 

@@ -24,9 +24,9 @@ std::uint64_t launches = 0, switches = 0;
 namespace {
 
 constexpr std::size_t kStack = 128 * 1024;
-constexpr std::size_t kGuard = 64;           // bytes behind shared memory that nobody may write
-constexpr std::size_t kLargestValue = 16;    // bytes that a lane gives to a shuffle
-constexpr unsigned char kPoison = 0xff;      // four of them are a NaN, as float and as bfloat16
+constexpr std::size_t kGuard = 64;         // bytes behind shared memory that nobody may write
+constexpr std::size_t kLargestValue = 16;  // bytes that a lane gives to a shuffle
+constexpr unsigned char kPoison = 0xff;    // four of them are a NaN, as float and as bfloat16
 
 enum class Waiting { no, block, cluster, warp, ended };
 
@@ -46,10 +46,11 @@ struct Warp {
 };
 
 class Stacks {
-  public:
+public:
     void* at(std::size_t i) {
         while (stacks_.size() <= i) {
-            void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            void* stack =
+                mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
             if (stack == MAP_FAILED) throw std::runtime_error("emulation: no memory for the threads' stacks");
             stacks_.push_back(stack);
         }
@@ -59,7 +60,7 @@ class Stacks {
         for (void* stack : stacks_) munmap(stack, kStack);
     }
 
-  private:
+private:
     std::vector<void*> stacks_;
 };
 
@@ -71,7 +72,7 @@ std::vector<std::vector<unsigned char>> shared;  // of each block of the cluster
 std::vector<unsigned> live, arrived;             // threads of each block: not ended; at its barrier
 unsigned cluster_live, cluster_arrived;
 const std::function<void()>* body;
-std::string error;                               // of the fiber that could not go on
+std::string error;  // of the fiber that could not go on
 
 Fiber& self() { return *static_cast<Fiber*>(current); }
 
@@ -221,7 +222,8 @@ const unsigned char* warp_exchange(const void* value, std::size_t bytes, unsigne
 void run(const Index& blocks, unsigned threads, std::size_t shared_bytes, unsigned cluster,
          const std::function<void()>& thread_body) {
     const auto fail = [](const std::string& text) { throw std::runtime_error("cudaLaunchKernelEx: " + text); };
-    if (threads == 0 || threads % 32 != 0 || threads > 1024) fail("a block has " + std::to_string(threads) + " threads");
+    if (threads == 0 || threads % 32 != 0 || threads > 1024)
+        fail("a block has " + std::to_string(threads) + " threads");
     if (static_cast<std::size_t>(limits.shared_bytes) < shared_bytes) {
         fail(std::to_string(shared_bytes) + " bytes of shared memory");
     }

@@ -50,12 +50,12 @@ struct Thread {
 
 enum class Order { forward, backward, shuffled };
 
-extern Thread* current;                          // the running fiber's
-extern Index block_size, grid_size;              // of the running launch
+extern Thread* current;              // the running fiber's
+extern Index block_size, grid_size;  // of the running launch
 extern unsigned cluster_size;
-extern DeviceLimits limits;                      // of the device that is emulated
-extern Order order;                              // in which the threads of a block take turns
-extern std::uint64_t launches, switches;         // counted since the program started
+extern DeviceLimits limits;               // of the device that is emulated
+extern Order order;                       // in which the threads of a block take turns
+extern std::uint64_t launches, switches;  // counted since the program started
 
 void* shared_memory();
 void block_barrier();

@@ -19,10 +19,11 @@ PYBIND11_MODULE(_emulated, module) {
     module.def("set_device", [](int multiprocessors, int shared_bytes, int capability) {
         emulation::limits = {multiprocessors, shared_bytes, capability};
     });
-    module.def("trial_float32", [](const std::string& name, m2t::cuda::Address out, unsigned blocks, unsigned threads,
-                                   unsigned cluster, int, std::uintptr_t) {
-        m2t::cuda::run_trial(name, m2t::cuda::at<float>(out), blocks, threads, cluster);
-    }, py::arg("name"), py::arg("out"), py::arg("blocks"), py::arg("threads"), py::arg("cluster"), py::arg("device"),
-       py::arg("stream"));
+    module.def(
+        "trial_float32",
+        [](const std::string& name, m2t::cuda::Address out, unsigned blocks, unsigned threads, unsigned cluster, int,
+           std::uintptr_t) { m2t::cuda::run_trial(name, m2t::cuda::at<float>(out), blocks, threads, cluster); },
+        py::arg("name"), py::arg("out"), py::arg("blocks"), py::arg("threads"), py::arg("cluster"), py::arg("device"),
+        py::arg("stream"));
     module.def("launches", [] { return emulation::launches; });
 }
