@@ -13,9 +13,6 @@ TORCH ?= torch==2.13.0
 # Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'", or "-k 'kit and not compile'" for a short `make bench`.
 PYTEST_ARGS ?=
 
-# A thread that waits for another must not keep the core busy: where cores are shared it would slow everything down.
-export OMP_WAIT_POLICY ?= PASSIVE
-
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h)
 

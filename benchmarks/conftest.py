@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 
 import pytest
+
+import m2t_fast  # noqa: F401  # isort: skip  # before torch: it sets how threads wait, as for every user
 import torch
 
 from m2t_fast.benchmarking import Case, case_of, ways_on

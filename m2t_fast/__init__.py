@@ -1,13 +1,40 @@
-"""Fused kernels and the whole system for interpretable motion captioning."""
+"""Fused kernels and the whole system for interpretable motion captioning.
 
-from m2t_fast import losses, metrics, ops, reference, released
+Public names are imported when they are first used, so that ``m2t-fast --help`` need not wait for torch. The ops are
+registered with torch (``torch.ops.m2t_fast``) by ``import m2t_fast.ops``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from m2t_fast import threads
 from m2t_fast._version import __version__
-from m2t_fast.captioner import Captioner, CaptionerOutput
-from m2t_fast.config import CaptionerConfig
-from m2t_fast.data import Vocabulary, load_data
-from m2t_fast.ops.registry import available_backends, use_backend
-from m2t_fast.released import accelerate
-from m2t_fast.training.run_folder import load_run
+
+threads.set_default()
+
+if TYPE_CHECKING:
+    from m2t_fast import losses, metrics, ops, reference, released
+    from m2t_fast.captioner import Captioner, CaptionerOutput
+    from m2t_fast.config import CaptionerConfig
+    from m2t_fast.data import Vocabulary, load_data
+    from m2t_fast.ops.registry import available_backends, use_backend
+    from m2t_fast.released import accelerate
+    from m2t_fast.training.run_folder import load_run
+
+_MODULE_OF = {
+    "Captioner": "captioner",
+    "CaptionerConfig": "config",
+    "CaptionerOutput": "captioner",
+    "Vocabulary": "data",
+    "accelerate": "released",
+    "available_backends": "ops.registry",
+    "load_data": "data",
+    "load_run": "training.run_folder",
+    "use_backend": "ops.registry",
+}
+"""Where the public names are; the other names of ``__all__`` are modules."""
 
 __all__ = [
     "Captioner",
@@ -26,3 +53,18 @@ __all__ = [
     "released",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(importlib.import_module(f"m2t_fast.{_MODULE_OF[name]}"), name)
+    elif name in __all__:
+        value = importlib.import_module(f"m2t_fast.{name}")
+    else:
+        raise AttributeError(f"module 'm2t_fast' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
+
+import m2t_fast  # noqa: F401  # isort: skip  # before torch: it sets how threads wait, as for every user
 import torch
 
 # derandomize: the same examples in every run; database None: no folder of past failures in the checkout.

@@ -49,7 +49,7 @@ def _machine() -> Iterator[tuple[str, str]]:
     """(label, value) of everything that decides what runs here and how fast."""
     import torch
 
-    from m2t_fast import native
+    from m2t_fast import native, threads
     from m2t_fast.ops import registry
 
     yield "m2t_fast", __version__
@@ -63,6 +63,7 @@ def _machine() -> Iterator[tuple[str, str]]:
         text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         yield ("CPU instructions" if key == "cpu" else f"native {key.replace('_', ' ')}"), text
     yield "CPU threads", str(torch.get_num_threads())
+    yield "waiting threads", threads.wait_policy()
 
     cuda = torch.cuda.is_available()
     yield "CUDA of torch", torch.version.cuda or "none: a CPU build"
