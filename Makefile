@@ -1,5 +1,5 @@
 # Everything a checkout needs: `make demo`, `make test`, `make lint`, `make sanitize`, `make bench`, `make gpu`,
-# `make docs`, `make clean`.
+# `make docs`, `make site`, `make clean`.
 #
 # Each target makes the environment it needs first, from Python 3.11+, pip and a C++ compiler; a second run installs
 # nothing again. The package is installed in place (pip install -e), so edits in m2t_fast/ and kernels/ take effect at
@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h)
 
-.PHONY: demo test lint sanitize bench gpu docs clean
+.PHONY: demo test lint sanitize bench gpu docs site clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -51,6 +51,11 @@ docs: $(VENV)/.installed-plot
 	@$(VENV)/bin/m2t-fast interpret $(RUNS) --words reference --figures none --output build/docs/reference
 	@$(VENV)/bin/m2t-fast interpret $(RUNS) --beam-size 2 --samples test_00072 test_00091 --output build/docs/generated
 	@$(VENV)/bin/python docs/gallery.py build/docs docs
+
+# The documentation site in build/site: every page of docs/ and the API from the docstrings. Offline; a warning is an error.
+site: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "build/site/index.html"
 
 # Tests, then benchmarks, on a machine with an NVIDIA GPU, in less than 8 minutes together: the benchmarks take what the
 # tests leave, and write what they have as they go. Nothing is downloaded. Without a .venv the Python of PYTHON is used,
