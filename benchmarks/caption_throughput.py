@@ -30,7 +30,7 @@ from m2t_fast.cli import options
 from m2t_fast.data import synthetic
 from m2t_fast.data.dataset import prepare
 from m2t_fast.data.preprocessing import DataSettings
-from m2t_fast.training.run_folder import Run, load_run, write_run
+from m2t_fast.run_folder import Run, load_run, write_run
 
 DISTINCT = 200
 

@@ -24,7 +24,7 @@ import gpu_guided
 import torch
 from gpu_part import Part
 
-from m2t_fast.data.files import atomic_path
+from m2t_fast.files import atomic_path
 from m2t_fast.kernels.devices import file_name
 from m2t_fast.ops.registry import why_unavailable
 

@@ -15,8 +15,8 @@ from unittest import mock
 
 import torch
 
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 from m2t_fast.kernels import devices
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 

@@ -22,14 +22,14 @@ from tqdm import tqdm
 
 from m2t_fast.captioning.journal import Journal, Part
 from m2t_fast.captioning.manifest import names_of, write_manifest
-from m2t_fast.data.files import atomic_path
-from m2t_fast.data.lock import locked_folder
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
+from m2t_fast.locks import locked_folder
 from m2t_fast.motion.read import MotionOptions, read_motion, units_of
+from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
-from m2t_fast.training.run_folder import Run
 
 FORMAT = "m2t_fast captions"
 WINDOW = 1024

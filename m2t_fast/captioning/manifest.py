@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 from m2t_fast.motion.read import SUFFIXES
 
 _SORTED_AT_ONCE = 100_000

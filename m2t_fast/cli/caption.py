@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from m2t_fast.data.batches import MotionBatch
     from m2t_fast.evaluation.captions import Hypothesis
     from m2t_fast.interpretation.words import WordAttention
-    from m2t_fast.training.run_folder import Run
+    from m2t_fast.run_folder import Run
 
 
 SOME_LEFT_OUT = 3
@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from m2t_fast.training.run_folder import load_run
+    from m2t_fast.run_folder import load_run
 
     if caption_many.asked(args):
         return caption_many.run(args, SOME_LEFT_OUT)

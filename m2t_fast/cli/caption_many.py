@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, some_left_out: int) -> int:
     """Runs the command; ``some_left_out`` is the exit code when files were left out."""
     from m2t_fast import distributed
     from m2t_fast.captioning import CaptionJob, caption_files
-    from m2t_fast.training.run_folder import load_run
+    from m2t_fast.run_folder import load_run
 
     processes = distributed.launched()
     device = options.device(args.device, processes)

@@ -32,7 +32,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast import released
-    from m2t_fast.training.run_folder import new_folder, write_run
+    from m2t_fast.files import new_folder
+    from m2t_fast.run_folder import write_run
 
     if args.data is None:
         raise UserError(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from m2t_fast.data.dataset import MotionDataset, Prepared
     from m2t_fast.interpretation.words import WordAttention
-    from m2t_fast.training.run_folder import Run
+    from m2t_fast.run_folder import Run
 
 EPOCHS, MOTIONS, SHOWN = 10, 2500, 8
 PICTURE, PREDICTIONS, PAGE = "attention.png", "predictions.jsonl", "captions.html"
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.evaluation.scores import evaluate, write_predictions
     from m2t_fast.interpretation.attention_map import require_matplotlib
-    from m2t_fast.training.run_folder import load_run
+    from m2t_fast.run_folder import load_run
 
     options.refuse_existing(args.output)
     require_matplotlib()

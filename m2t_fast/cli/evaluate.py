@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from m2t_fast.evaluation.bert import HOW_TO_GET_IT, BertScorer, why_unavailable
     from m2t_fast.evaluation.lemmas import learn_lemmas
     from m2t_fast.evaluation.report import Files, Report, evaluate_run
-    from m2t_fast.training.run_folder import load_run
+    from m2t_fast.run_folder import load_run
 
     names = _names(args.run_folders)
     processes = distributed.launched()

@@ -15,7 +15,7 @@ from m2t_fast.errors import UserError
 if TYPE_CHECKING:
     from m2t_fast.data.dataset import MotionDataset
     from m2t_fast.interpretation.statistics import WordRecord
-    from m2t_fast.training.run_folder import Run
+    from m2t_fast.run_folder import Run
 
 FIGURES = ("gate_density", "part_histograms", "trajectory", "windows", "maps", "fine_grained")
 SAMPLES = 3
@@ -79,10 +79,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from m2t_fast.files import new_folder
     from m2t_fast.interpretation import report
     from m2t_fast.interpretation.attention_map import require_matplotlib
     from m2t_fast.interpretation.samples import choose
-    from m2t_fast.training.run_folder import load_run, new_folder
+    from m2t_fast.run_folder import load_run
 
     options.refuse_existing(args.output)
     figures = _figures(args.figures)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.motion import MotionOptions
-    from m2t_fast.training.run_folder import Run
+    from m2t_fast.run_folder import Run
 
 UNITS = ("m", "cm", "mm", "in", "ft", "cmu", "kit")
 

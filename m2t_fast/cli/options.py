@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from m2t_fast.data.dataset import MotionDataset
     from m2t_fast.distributed import Processes
-    from m2t_fast.training.run_folder import Run
+    from m2t_fast.run_folder import Run
 
 
 def whole_number(least: int) -> Callable[[str], int]:
@@ -275,7 +275,7 @@ def require_writable(path: Path) -> None:
     Raises:
         UserError: the output file could not be written.
     """
-    from m2t_fast.data.files import why_not_replaceable
+    from m2t_fast.files import why_not_replaceable
 
     try:
         if (reason := why_not_replaceable(path)) is not None:

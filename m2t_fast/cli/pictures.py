@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from m2t_fast.interpretation.captioned import CaptionedMotion
     from m2t_fast.interpretation.words import WordAttention
-    from m2t_fast.training.run_folder import Run
+    from m2t_fast.run_folder import Run
 
 FORMATS = ("html", "gif", "mp4")
 

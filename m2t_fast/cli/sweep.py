@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast import distributed
-    from m2t_fast.data.lock import locked_folder
+    from m2t_fast.locks import locked_folder
     from m2t_fast.signals import stop_on_signals
     from m2t_fast.training.sweep import Sweep, train_and_score, why_unavailable
 

@@ -157,7 +157,7 @@ def _fresh(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, Ca
 def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
     from m2t_fast.data.dataset import load_data
-    from m2t_fast.training.run_folder import CONFIG, load_run
+    from m2t_fast.run_folder import CONFIG, load_run
     from m2t_fast.training.settings import TrainingSettings
     from m2t_fast.training.step import DTYPES
 

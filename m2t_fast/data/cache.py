@@ -14,8 +14,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 
 _KEPT_PER_FOLDER = 4
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from m2t_fast.config import EOS, PAD, SOS, UNK
-from m2t_fast.data.files import atomic_path
 from m2t_fast.data.text import tokenise
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 
 SPECIALS: tuple[str, ...] = ("<pad>", "<sos>", "<eos>", "<unk>")
 _FORMAT = "m2t_fast vocabulary"

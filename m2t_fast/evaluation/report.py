@@ -12,14 +12,14 @@ from typing import Any
 
 from m2t_fast._version import __version__
 from m2t_fast.data.dataset import MotionDataset
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.gates import compare_gates, format_gates, gates_markdown
 from m2t_fast.evaluation.lemmas import Lemmas
 from m2t_fast.evaluation.scores import evaluate, json_lines
 from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table, escape_markdown
-from m2t_fast.training.run_folder import Run
+from m2t_fast.files import atomic_path
+from m2t_fast.run_folder import Run
 
 FORMAT = "m2t_fast scores"
 NAMES: tuple[str, ...] = (

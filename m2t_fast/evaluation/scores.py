@@ -8,12 +8,12 @@ from typing import Any
 
 from m2t_fast import metrics
 from m2t_fast.data.dataset import MotionDataset
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.captions import caption_motions
 from m2t_fast.evaluation.lemmas import Lemmas
-from m2t_fast.training.run_folder import Run
+from m2t_fast.files import atomic_path
+from m2t_fast.run_folder import Run
 
 
 def evaluate(

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 from m2t_fast.interpretation.attention_map import MOTION_WORD, require_matplotlib
 from m2t_fast.interpretation.canvas import SIZE, MotionCanvas
 from m2t_fast.interpretation.captioned import CaptionedMotion

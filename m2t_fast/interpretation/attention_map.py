@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from m2t_fast.data.files import atomic_path
 from m2t_fast.data.raw import Segment
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 from m2t_fast.interpretation.figures import bare, draw_actions, frame_axis, new_figure, part_label, plain_text
 from m2t_fast.skeleton import PART_NAMES
 

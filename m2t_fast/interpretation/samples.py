@@ -16,7 +16,7 @@ from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.captions import generate_batches
 from m2t_fast.interpretation.words import caption_words
-from m2t_fast.training.run_folder import Run
+from m2t_fast.run_folder import Run
 
 
 @dataclass(frozen=True, eq=False)

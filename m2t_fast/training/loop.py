@@ -21,13 +21,15 @@ from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.batches import batch_count
 from m2t_fast.data.buckets import choose_buckets, epoch_plan
 from m2t_fast.data.dataset import Prepared
-from m2t_fast.data.lock import locked
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
+from m2t_fast.files import new_folder
+from m2t_fast.locks import locked
+from m2t_fast.run_folder import METRICS, STATE, WEIGHTS, write_run
 from m2t_fast.signals import stop_on_signals
+from m2t_fast.tensor_files import write_tensors
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.host_copy import HostCopy
-from m2t_fast.training.run_folder import METRICS, STATE, WEIGHTS, new_folder, write_run, write_tensors
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, Snapshot, digest, load_state
 from m2t_fast.training.step import adamw, weights_in

@@ -14,8 +14,9 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
+from m2t_fast.run_folder import fill
+from m2t_fast.tensor_files import read_tensors, write_tensors
 from m2t_fast.training.host_copy import HostCopy
-from m2t_fast.training.run_folder import fill, read_tensors, write_tensors
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 

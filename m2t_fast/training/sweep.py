@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.tables import COLUMNS, Row, Table
-from m2t_fast.training.run_folder import METRICS
+from m2t_fast.files import atomic_path
+from m2t_fast.run_folder import METRICS
 
 JOURNAL, TABLE = "study.journal", "table"
 _NAME = "m2t_fast sweep"

@@ -15,7 +15,7 @@ from m2t_fast.cli import main
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.dataset import load_data
 from m2t_fast.data.preprocessing import DataSettings
-from m2t_fast.training.run_folder import write_run
+from m2t_fast.run_folder import write_run
 
 CAPTIONS = (
     "A person walks forward.#a/DET person/NOUN walk/VERB forward/ADV#0.0#0.0\n"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from m2t_fast.training.run_folder import load_run
+from m2t_fast.run_folder import load_run
 
 FRAMES = (57, 12, 1, 120, 2, 33)
 

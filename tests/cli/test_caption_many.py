@@ -17,7 +17,7 @@ import pytest
 from m2t_fast.captioning import CaptionJob, caption_files
 from m2t_fast.captioning import job as job_module
 from m2t_fast.errors import UserError
-from m2t_fast.training.run_folder import load_run
+from m2t_fast.run_folder import load_run
 
 REPEATS = 250
 

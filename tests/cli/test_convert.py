@@ -14,7 +14,7 @@ from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.dataset import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.released import to_released
-from m2t_fast.training.run_folder import load_run
+from m2t_fast.run_folder import load_run
 
 
 @pytest.fixture

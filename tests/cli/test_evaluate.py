@@ -14,7 +14,7 @@ import pytest
 from m2t_fast import metrics
 from m2t_fast.data.dataset import load_data
 from m2t_fast.evaluation import caption_motions
-from m2t_fast.training.run_folder import load_run
+from m2t_fast.run_folder import load_run
 
 
 @pytest.fixture

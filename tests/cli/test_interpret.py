@@ -15,7 +15,7 @@ import torch
 from m2t_fast.cli import interpret, main
 from m2t_fast.data import synthetic
 from m2t_fast.interpretation import gallery
-from m2t_fast.training.run_folder import WEIGHTS, load_run, save_weights
+from m2t_fast.run_folder import WEIGHTS, load_run, save_weights
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (the plot extra)")
 

@@ -17,8 +17,8 @@ from torch import OutOfMemoryError
 from m2t_fast._version import __version__
 from m2t_fast.cli import info
 from m2t_fast.cli.main import COMMANDS
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 
 
 def python_m(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -82,7 +82,7 @@ def test_animations(call: Callable, tiny_run: Path, files: list[Path], tmp_path:
 def test_refused_before_any_work(
     refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("m2t_fast.training.run_folder.load_run", lambda *_: pytest.fail("work has begun"))
+    monkeypatch.setattr("m2t_fast.run_folder.load_run", lambda *_: pytest.fail("work has begun"))
     nowhere = tmp_path / "nowhere" / "page.html"
     assert f"{nowhere}: cannot write: No such file" in refused("caption", tiny_run, files[0], "--html", nowhere)
     assert f"{tmp_path}: cannot write: it is a folder" in refused("caption", tiny_run, files[0], "--html", tmp_path)

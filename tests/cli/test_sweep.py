@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from m2t_fast.training.run_folder import load_run
+from m2t_fast.run_folder import load_run
 from m2t_fast.training.sweep import why_unavailable
 
 needs_optuna = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m2t_fast.cli import train as command
-from m2t_fast.training.run_folder import load_run
+from m2t_fast.run_folder import load_run
 
 FILES = {"config.json", "metrics.jsonl", "model.safetensors", "training_state.safetensors", "vocabulary.json"}
 

@@ -12,7 +12,7 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation import caption_motions, evaluate, write_predictions
-from m2t_fast.training.run_folder import Run
+from m2t_fast.run_folder import Run
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 
+from m2t_fast import run_folder
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.dataset import load_data
 from m2t_fast.distributed import job, launched
 from m2t_fast.errors import JobError
 from m2t_fast.evaluation.token_bleu import TokenBleu
-from m2t_fast.training import loop, run_folder, validation
+from m2t_fast.training import loop, validation
 from m2t_fast.training.settings import TrainingSettings
 
 data = load_data("synthetic", synthetic_count={"train": 24, "val": 4, "test": 2}, joints=21)

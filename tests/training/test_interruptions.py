@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from m2t_fast.training.run_folder import load_run, read_tensors
+from m2t_fast.run_folder import load_run
+from m2t_fast.tensor_files import read_tensors
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
 NUMBER = {"decoding": 2, "scoring": 2, "state": 5, "weights": 2}

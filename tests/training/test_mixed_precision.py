@@ -14,9 +14,10 @@ from m2t_fast import Captioner, use_backend
 from m2t_fast.data.batches import training_batches
 from m2t_fast.ops import available_backends
 from m2t_fast.random import Counter
+from m2t_fast.run_folder import STATE, load_run, read_config
+from m2t_fast.tensor_files import read_tensors
 from m2t_fast.training import loop
 from m2t_fast.training.loop import train
-from m2t_fast.training.run_folder import STATE, load_run, read_config, read_tensors
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.step import adamw, losses_and_gradients, losses_in, training_step
 

@@ -15,8 +15,8 @@ import torch
 from m2t_fast.captioner import Captioner
 from m2t_fast.losses import guided_loss, supervised_counts
 from m2t_fast.random import Counter
+from m2t_fast.tensor_files import read_tensors
 from m2t_fast.training.loop import train
-from m2t_fast.training.run_folder import read_tensors
 from m2t_fast.training.settings import TrainingSettings
 
 SCRIPT = Path(__file__).with_name("interrupted.py")

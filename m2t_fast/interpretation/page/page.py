@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from m2t_fast._version import __version__
-from m2t_fast.data.files import atomic_path
+from m2t_fast.files import atomic_path
 from m2t_fast.interpretation.attention_map import MOTION_WORD
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.skeleton import PART_NAMES, Skeleton

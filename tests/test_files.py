@@ -1,14 +1,16 @@
-"""A file is there as a whole or not at all."""
+"""A file or a folder is there as a whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from m2t_fast.data.files import atomic_path
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path, new_folder
 
 
 def test_replaces_at_the_end(tmp_path: Path) -> None:
@@ -47,3 +49,21 @@ def test_os_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="folder: cannot write"), atomic_path(tmp_path / "folder") as temporary:
         temporary.write_text("x")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_failed_block_leaves_no_folder(tmp_path):
+    for path in (tmp_path / "run", tmp_path / "new" / "parent" / "run"):
+        with pytest.raises(KeyError), new_folder(path) as folder:
+            (folder / "half").write_text("half")
+            raise KeyError
+        assert not any(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".run.{dead.pid}.abc").mkdir()
+    (tmp_path / f".run.{os.getpid()}.abc").mkdir()
+    with new_folder(tmp_path / "run"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}

@@ -6,17 +6,28 @@ import errno
 import json
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from m2t_fast import Captioner
+from m2t_fast import Captioner, CaptionerConfig
+from m2t_fast.data.dataset import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.errors import UserError
-from m2t_fast.training.run_folder import load_run, new_folder, save_weights, write_run
+from m2t_fast.files import new_folder
+from m2t_fast.run_folder import load_run, save_weights, write_run
+
+
+@pytest.fixture(scope="session")
+def data():
+    return load_data("synthetic", synthetic_count={"train": 24, "val": 4, "test": 2}, joints=21)
+
+
+@pytest.fixture(scope="session")
+def config(data):
+    sizes = dict(part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=6)
+    return CaptionerConfig(vocab_size=len(data.vocabulary), joints=21, **sizes)
 
 
 @pytest.fixture
@@ -95,27 +106,9 @@ def test_what_is_not_a_run_folder(tmp_path):
         load_run(tmp_path)
 
 
-def test_a_failed_block_leaves_no_folder(tmp_path):
-    for path in (tmp_path / "run", tmp_path / "new" / "parent" / "run"):
-        with pytest.raises(KeyError), new_folder(path) as folder:
-            (folder / "half").write_text("half")
-            raise KeyError
-        assert not any(tmp_path.iterdir())
-
-
 def test_an_existing_folder_is_refused(run):
     with pytest.raises(UserError, match="exists already"), new_folder(run):
         pass
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    (tmp_path / f".run.{dead.pid}.abc").mkdir()
-    (tmp_path / f".run.{os.getpid()}.abc").mkdir()
-    with new_folder(tmp_path / "run"):
-        pass
-    assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}
 
 
 def test_a_full_disk_is_one_clear_error(config, tmp_path, monkeypatch):

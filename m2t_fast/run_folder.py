@@ -6,29 +6,22 @@ best weights so far) and, while training goes on, ``metrics.jsonl`` and ``traini
 
 from __future__ import annotations
 
-import glob
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
 from m2t_fast._version import __version__
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.files import atomic_path, umask
 from m2t_fast.data.preprocessing import DataSettings, Statistics
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.errors import UserError
+from m2t_fast.files import atomic_path
 from m2t_fast.skeleton import Skeleton, skeleton_of
+from m2t_fast.tensor_files import read_tensors, write_tensors
 
 FORMAT = "m2t_fast run"
 CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.json", "model.safetensors"
@@ -61,54 +54,6 @@ class Run:
         return skeleton_of(self.model.config.joints)
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that becomes ``path`` at the end; removed if the block fails, with the parents
-    that were made for it.
-
-    Raises:
-        UserError: ``path`` exists or cannot be written.
-    """
-    path = Path(path)
-    if path.exists():
-        raise UserError(f"{path}: output folder exists already")
-    missing = [parent for parent in path.parents if not parent.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(path)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
-    except OSError as error:
-        raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~umask())
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # a parent that others have put something into stays
-            for parent in missing:
-                parent.rmdir()
-        raise
-
-
-def _remove_left_over(path: Path) -> None:
-    """Remove the temporary folders of processes that were killed while they made ``path``."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
-        owner = left.name[len(path.name) + 2 :].partition(".")[0]
-        if owner.isdigit() and left.is_dir() and not _alive(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def write_run(
     folder: Path,
     model: Captioner,
@@ -134,18 +79,6 @@ def write_run(
 def save_weights(path: Path, model: Captioner) -> None:
     """Write the model's tensors atomically."""
     write_tensors(path, model.state_dict())
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file atomically.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    # Not save_file, which writes to a file beside the one it is given: a killed process would leave that behind.
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -212,21 +145,6 @@ def load_weights(path: Path, model: Captioner) -> None:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise UserError(f"{path}: {name} has values that are not finite: training went wrong, or it is damaged")
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """All tensors and the metadata of a safetensors file.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: file is missing")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged or foreign weights ({error})") from error
 
 
 def fill(path: Path, model: Captioner, tensors: dict[str, torch.Tensor]) -> None:

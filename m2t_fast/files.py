@@ -1,0 +1,103 @@
+"""Files and folders that are either there as a whole or not at all."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from m2t_fast.errors import UserError
+
+
+def umask() -> int:
+    """The permission bits that this process leaves out of new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def why_not_replaceable(path: Path) -> str | None:
+    """Why a file cannot take this path's place; None if it can. Renaming would take away /dev/null and /dev/stdout."""
+    if path.is_dir():
+        return "it is a folder"
+    if (path.exists() and not path.is_file()) or (path.is_symlink() and os.readlink(path).startswith("/proc/")):
+        return "it is not a regular file"
+    return None
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; it replaces ``path`` when the block ends without an error.
+
+    The file is flushed to disk before it is renamed, so that a crash leaves either the old or the new content.
+
+    Raises:
+        UserError: the file cannot be written, or ``path`` is a folder or a device.
+    """
+    path = Path(path)
+    if (reason := why_not_replaceable(path)) is not None:
+        raise UserError(f"{path}: cannot write: {reason}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~umask())  # some writers make files that only their owner can read
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that becomes ``path`` at the end; removed if the block fails, with the parents
+    that were made for it.
+
+    Raises:
+        UserError: ``path`` exists or cannot be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise UserError(f"{path}: output folder exists already")
+    missing = [parent for parent in path.parents if not parent.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(path)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~umask())
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # a parent that others have put something into stays
+            for parent in missing:
+                parent.rmdir()
+        raise
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove the temporary folders of processes that were killed while they made ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        owner = left.name[len(path.name) + 2 :].partition(".")[0]
+        if owner.isdigit() and left.is_dir() and not _alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
