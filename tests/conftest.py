@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 import m2t_fast  # noqa: F401  # isort: skip  # before torch: it sets how threads wait, as for every user
@@ -63,3 +66,81 @@ def start_job() -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.communicate()
+
+
+def _append(path: Path, text: str) -> None:
+    path.write_text(path.read_text().rstrip("\n") + "\n" + text + "\n")
+
+
+def _spoilt(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path, str, str], None]:
+    def apply(folder: Path, split: str, motion: str) -> None:
+        file = folder / "new_joints" / f"{motion}.npy"
+        np.save(file, change(np.load(file)))
+
+    return apply
+
+
+def _bytes(change: Callable[[bytes], bytes], part: str = "new_joints/{}.npy") -> Callable[[Path, str, str], None]:
+    def apply(folder: Path, split: str, motion: str) -> None:
+        file = folder / part.format(motion)
+        file.write_bytes(change(file.read_bytes()))
+
+    return apply
+
+
+def _line(text: str) -> Callable[[Path, str, str], None]:
+    return lambda folder, split, motion: _append(folder / "texts" / f"{motion}.txt", text)
+
+
+def _folder_in_place(folder: Path, split: str, motion: str) -> None:
+    (folder / "new_joints" / f"{motion}.npy").unlink()
+    (folder / "new_joints" / f"{motion}.npy").mkdir()
+
+
+def _segments(folder: Path, split: str, motion: str) -> None:
+    file = folder / "segments.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    entry = {"content": "walk", "start": 5, "end": 10**6, "parts": ["root"]}
+    file.write_text(json.dumps({**known, motion: {"segments": [entry]}}))
+
+
+def _at(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(motion: np.ndarray) -> np.ndarray:
+        motion[len(motion) // 2, 3, 1] = value
+        return motion
+
+    return change
+
+
+FAULTS: dict[str, tuple[str, str, Callable[[Path, str, str], None]]] = {
+    "no motion": ("motion", "no motion file", lambda f, s, m: (f / "new_joints" / f"{m}.npy").unlink()),
+    "a folder as motion": ("motion", "no motion file", _folder_in_place),
+    "truncated": ("motion", "unreadable motion", _bytes(lambda b: b[:-7])),
+    "empty file": ("motion", "unreadable motion", _bytes(lambda b: b"")),
+    "text as motion": ("motion", "unreadable motion", _bytes(lambda b: b"0.1 0.2")),
+    "integers": ("motion", "unreadable motion", _spoilt(lambda m: m.astype(np.int32))),
+    "flat": ("motion", "wrong shape", _spoilt(lambda m: m.reshape(len(m), -1))),
+    "other joints": ("motion", "other joints", _spoilt(lambda m: m[:, :21])),
+    "no frames": ("motion", "no frames", _spoilt(lambda m: m[:0])),
+    "NaN": ("motion", "NaN or infinite", _spoilt(_at(np.nan))),
+    "infinite": ("motion", "NaN or infinite", _spoilt(_at(np.inf))),
+    "huge": ("motion", "too large", _spoilt(_at(1e30))),
+    "no text": ("motion", "no text file", lambda f, s, m: (f / "texts" / f"{m}.txt").unlink()),
+    "no UTF-8": ("motion", "unreadable text", _bytes(lambda b: b + b"\xff\xfe", "texts/{}.txt")),
+    "blank text": ("motion", "no captions", _bytes(lambda b: b" \n\n", "texts/{}.txt")),
+    "only empty captions": ("motion", "empty caption", _bytes(lambda b: b"#a/DET#0#0\n##0#0", "texts/{}.txt")),
+    "an empty caption": ("caption", "empty caption", _line(" #a/DET#0.0#0.0")),
+    "a malformed caption": ("caption", "malformed caption", _line("a man walks#a/DET man#0.0#0.0")),
+    "times that are none": ("caption", "malformed caption", _line("a man walks#a/DET#soon#0.0")),
+    "id twice": ("id", "repeated id", lambda f, s, m: _append(f / f"{s}.txt", m)),
+    "no id": ("id", "not an id", lambda f, s, m: _append(f / f"{s}.txt", f"../{m}")),
+    "segments beyond the motion": ("segments", "malformed segments", _segments),
+}
+"""What can be wrong with one motion of a data folder: what is left out of it, the kind of fault, and how it comes
+about."""
+
+
+@pytest.fixture(scope="session")
+def faults() -> dict[str, tuple[str, str, Callable[[Path, str, str], None]]]:
+    """Every fault of a data folder by name: what it leaves out, its kind, and ``spoil(folder, split, id)``."""
+    return FAULTS

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from m2t_fast.data.folder import MOTIONS
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
 from m2t_fast.motion.read import SUFFIXES
@@ -23,9 +24,9 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
     """Lists the motion files of ``source`` in ``manifest``, one name a line as JSON; memory does not grow with them.
 
     Args:
-        source: a data folder (the files in ``new_joints``); a folder, for its .npy and .bvh files and those of the
-            folders in it but hidden ones, sorted by name; or a text file, for the paths in it, one a line, in its
-            order, from the working folder.
+        source: a data folder (the files in ``new_joints`` or, where there is none, in ``new_joint_vecs``); a folder,
+            for its .npy and .bvh files and those of the folders in it but hidden ones, sorted by name; or a text file,
+            for the paths in it, one a line, in its order, from the working folder.
         manifest: the file to write.
 
     Returns:
@@ -36,7 +37,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
     """
     if source.is_dir():
         base = source.resolve()
-        within = "new_joints" if (base / "new_joints").is_dir() else ""
+        within = next((name for name in MOTIONS if (base / name).is_dir()), "")
         names: Iterable[str] = _sorted(_walk(base, within), manifest.parent)
         nothing = f"{source}: no motion files in it; expected {' or '.join(SUFFIXES)}"
     elif source.suffix.lower() in SUFFIXES:

@@ -43,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
     options.refuse_existing(args.output)
     model = released.load(args.checkpoint)
     joints = model.config.joints
-    prepared, vocabulary = _matching_data(args.data, joints, model.config.vocab_size, args.checkpoint)
+    prepared, vocabulary = _matching_data(args, joints, model.config.vocab_size)
     with new_folder(args.output) as folder:
         write_run(folder, model, vocabulary, prepared.statistics, prepared.settings, training=None)
     print(f"{args.output}: {prepared.skeleton.name} model, {joints} joints, vocabulary of {len(vocabulary):,} words")
     return 0
 
 
-def _matching_data(source: str, joints: int, size: int, checkpoint: Path) -> tuple[Prepared, Vocabulary]:
+def _matching_data(args: argparse.Namespace, joints: int, size: int) -> tuple[Prepared, Vocabulary]:
     """The data set, and the vocabulary of ``size`` words that its captions give.
 
     No checkpoint says which captions its words were counted in: those of the training split or of all splits, with
@@ -60,8 +60,9 @@ def _matching_data(source: str, joints: int, size: int, checkpoint: Path) -> tup
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.data.vocabulary import Vocabulary
 
+    source, checkpoint = args.data, args.checkpoint
     released = DataSettings.kit() if joints == 21 else DataSettings.humanml3d()
-    everything = load_data(source, DataSettings(), joints=joints)
+    everything = load_data(source, DataSettings(), joints=joints, strict=args.strict)
     if everything.skeleton.joints != joints:
         raise UserError(f"{source}: motions have {everything.skeleton.joints} joints, but {checkpoint} reads {joints}")
     candidates = [everything]

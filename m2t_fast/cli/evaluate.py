@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         without_bert = None if args.bert_model else f"no --bert-model FOLDER; {HOW_TO_GET_IT}"
         without_bert = without_bert or why_unavailable()
         bert = None if without_bert else BertScorer(args.bert_model, device)
-        datasets = processes.machine_by_machine(lambda: options.load_splits(runs, args.data, args.split))
+        datasets = processes.machine_by_machine(lambda: options.load_splits(runs, args.data, args.split, args.strict))
         lemmas = None if args.text == "raw" else learn_lemmas(args.data, runs[0].skeleton.joints)
         search = options.search_of(args)
         beam_sizes, force_gate = search.pop("beam_size"), search.pop("force_gate")

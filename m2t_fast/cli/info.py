@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import platform
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "info",
         help="what can run here; what a data set holds",
-        description="Prints versions, backends and devices; with --data, statistics of a data set beside the paper's.",
+        description="Prints versions, backends and devices; with --data, statistics of a data set beside the "
+        "paper's, and what of it cannot be used and is left out.",
     )
     options.add_data(parser, required=False)
     parser.add_argument(
@@ -38,10 +40,20 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from m2t_fast.data.dataset import load_data
     from m2t_fast.data.describe import describe, format_description
+    from m2t_fast.data.faults import NothingLeft, listed, refusal
     from m2t_fast.data.preprocessing import DataSettings
 
     settings: DataSettings = getattr(DataSettings, args.preset)() if args.preset else DataSettings()
-    print(format_description(describe(load_data(args.data, settings))))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*: left out ")  # all of it is listed here
+            prepared = load_data(args.data, settings)
+    except NothingLeft as error:
+        print(listed(error.faults))
+        raise
+    print(format_description(describe(prepared)))
+    if args.strict and prepared.faults:
+        raise refusal(args.data, prepared.faults)
     return 0
 
 

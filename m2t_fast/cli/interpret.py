@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     names = _folder_names(args.run_folders)
     with options.backend(args.backend, device), new_folder(args.output) as folder:
         opened = [load_run(path, device) for path in args.run_folders]
-        datasets = options.load_splits(opened, args.data, args.split)
+        datasets = options.load_splits(opened, args.data, args.split, args.strict)
         chosen = [choose(dataset, args.samples) for dataset in datasets]
         measured = []
         for own, name, dataset, numbers in zip(opened, names, datasets, chosen, strict=True):

@@ -97,6 +97,11 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
         required=required,
         help="data folder in HumanML3D's layout, or 'synthetic' for the built-in generator",
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse a data folder with any fault (without: what cannot be used is left out, counted and listed)",
+    )
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:
@@ -227,8 +232,9 @@ def backend(name: str | None, device: torch.device | None = None) -> Iterator[No
         yield
 
 
-def load_splits(runs: list[Run], data: str, split: str) -> list[MotionDataset]:
-    """The split as each run reads it, without the filters of training alone; runs that read it alike share one.
+def load_splits(runs: list[Run], data: str, split: str, strict: bool = False) -> list[MotionDataset]:
+    """The split as each run reads it, without the filters of training alone; runs that read it alike share one. With
+    ``strict`` a folder with any fault is refused.
 
     Raises:
         UserError: a mistake in the folder, or its motions do not have a run's joints.
@@ -248,6 +254,7 @@ def load_splits(runs: list[Run], data: str, split: str) -> list[MotionDataset]:
                 statistics=opened.statistics,
                 splits=(split,),
                 joints=opened.skeleton.joints,
+                strict=strict,
             )
             if prepared.skeleton != opened.skeleton:
                 raise UserError(

@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     ]
     if args.bert_model is not None:
         score_options += ["--bert-model", str(args.bert_model)]
+    if args.strict:
+        train_options, score_options = [*train_options, "--strict"], [*score_options, "--strict"]
     backend = [] if args.backend is None else ["--backend", args.backend]
 
     def work(point: Point, stop: threading.Event) -> Outcome:

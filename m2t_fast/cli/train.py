@@ -146,7 +146,7 @@ def _fresh(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, Ca
     data_settings = getattr(DataSettings, args.preset)(**limits) if args.preset else DataSettings(**limits)
     joints = 21 if args.preset == "kit" else 22
     data = processes.machine_by_machine(
-        lambda: load_data(args.data, data_settings, splits=("train", "val"), joints=joints)
+        lambda: load_data(args.data, data_settings, splits=("train", "val"), joints=joints, strict=args.strict)
     )
     preset = args.preset or data.skeleton.name
     changes: dict[str, Any] = {"scoring": args.scoring} if args.scoring else {}
@@ -187,6 +187,7 @@ def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, 
             statistics=stored.statistics,
             splits=("train", "val"),
             joints=stored.model.config.joints,
+            strict=args.strict,
         )
     )
     own_joints = stored.model.config.joints

@@ -39,7 +39,7 @@ def path_of(folder: Path, arguments: dict[str, Any]) -> Path:
     key = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         key.update(source.read_bytes())
-    for part in (".", "new_joints", "texts"):
+    for part in (".", "new_joints", "new_joint_vecs", "texts"):
         for entry in _files(folder / part):
             key.update(f"{part}/{entry[0]}\0{entry[1]}\0{entry[2]}\n".encode(errors="surrogateescape"))
     owner = hashlib.sha256(resolved.encode(errors="surrogateescape")).hexdigest()[:16]

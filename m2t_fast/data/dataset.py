@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.data import cache
+from m2t_fast.data.faults import Fault, from_rows, refusal, summary, to_rows
 from m2t_fast.data.folder import SPLITS, read_folder
 from m2t_fast.data.preprocessing import DataSettings, FilteredMotion, Statistics, filter_motions
 from m2t_fast.data.raw import RawData, Segment
@@ -40,6 +42,7 @@ class MotionDataset:
         references: per motion its captions in sample order, raw words joined by spaces (rare words as written).
         processed: like ``references``, in the lemmatised tokens of the text files; "" for a caption without tokens.
         segments: per motion its action segments in kept frames, None where it has none; None if no motion has any.
+        faults: what was left out because it cannot be used; what the filters drop is not among it.
     """
 
     split: str
@@ -57,6 +60,7 @@ class MotionDataset:
     skeleton: Skeleton
     statistics: Statistics
     settings: DataSettings
+    faults: tuple[Fault, ...] = ()
 
     def __len__(self) -> int:
         return self.caption_motion.numel()
@@ -108,6 +112,11 @@ class Prepared:
     report: dict[str, dict[str, Any]]
     source: str
 
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What was left out of all splits because it cannot be used."""
+        return tuple(fault for split in self.splits.values() for fault in split.faults)
+
     def __getitem__(self, split: str) -> MotionDataset:
         if split not in self.splits:
             raise KeyError(f"split {split!r}: not loaded, expected one of {', '.join(self.splits)}")
@@ -140,21 +149,19 @@ def prepare(
         vocabulary = Vocabulary.build((words for m in kept["train"] for _, words in m.captions), settings.min_count)
     if statistics is None:
         statistics = Statistics.of(m.joints for m in kept["train"])
-    splits = {
-        split: _build(split, motions, raw.skeleton, settings, vocabulary, statistics) for split, motions in kept.items()
-    }
+    splits = {split: _build(split, motions, raw, settings, vocabulary, statistics) for split, motions in kept.items()}
     return Prepared(vocabulary, statistics, settings, raw.skeleton, splits, report, raw.source)
 
 
 def _build(
     split: str,
     motions: list[FilteredMotion],
-    skeleton: Skeleton,
+    raw: RawData,
     settings: DataSettings,
     vocabulary: Vocabulary,
     statistics: Statistics,
 ) -> MotionDataset:
-    frames = torch.empty(sum(len(m.joints) for m in motions), skeleton.joints, 3)
+    frames = torch.empty(sum(len(m.joints) for m in motions), raw.skeleton.joints, 3)
     frame_offsets = _offsets(len(m.joints) for m in motions)
     for number, motion in enumerate(motions):
         frames[frame_offsets[number] : frame_offsets[number + 1]] = torch.from_numpy(statistics.apply(motion.joints))
@@ -180,9 +187,10 @@ def _build(
         references=[[" ".join(words) for _, words in m.captions] for m in motions],
         processed=[[" ".join(processed_words(caption.tags or ())) for caption, _ in m.captions] for m in motions],
         segments=[m.segments for m in motions] if any(m.segments is not None for m in motions) else None,
-        skeleton=skeleton,
+        skeleton=raw.skeleton,
         statistics=statistics,
         settings=settings,
+        faults=tuple(fault for fault in raw.faults if fault.split == split),
     )
 
 
@@ -200,6 +208,7 @@ def load_data(
     seed: int = 0,
     joints: int = 22,
     use_cache: bool = True,
+    strict: bool = False,
     synthetic_count: int | Mapping[str, int] | None = None,
 ) -> Prepared:
     """A data folder, or ``"synthetic"``, as ready-made splits.
@@ -213,9 +222,11 @@ def load_data(
             in all or by split (None: the generator's default).
         use_cache: keep the preprocessed folder on disk (see ``cache``) and take it from there while neither the folder
             nor the arguments change.
+        strict: refuse a folder with any fault. Otherwise what cannot be used is left out with a warning, and listed in
+            ``faults`` of the result (see :func:`m2t_fast.data.read_folder`).
 
     Raises:
-        UserError: a mistake in the folder, or the filters leave a split empty.
+        UserError: a mistake in the folder, or nothing is left of a split.
         ValueError: an unknown split, or no training split to make vocabulary and statistics from.
     """
     settings = settings or DataSettings()
@@ -227,8 +238,25 @@ def load_data(
         raw = synthetic.generate(count=synthetic_count, seed=seed, joints=joints)
         raw.splits = {split: raw.splits[split] for split in splits}
         return prepare(raw, settings, vocabulary, statistics)
+    prepared = _load_folder(source, settings, vocabulary, statistics, splits, use_cache)
+    if prepared.faults and strict:
+        raise refusal(str(source), prepared.faults)
+    if prepared.faults:
+        warnings.warn(summary(str(source), prepared.faults), stacklevel=2)
+    return prepared
+
+
+def _load_folder(
+    source: str | Path,
+    settings: DataSettings,
+    vocabulary: Vocabulary | None,
+    statistics: Statistics | None,
+    splits: Sequence[str],
+    use_cache: bool,
+) -> Prepared:
+    """A folder, from the cache if it is there; what cannot be used is left out."""
     if not use_cache or not Path(source).is_dir():
-        return prepare(read_folder(source, splits), settings, vocabulary, statistics)
+        return prepare(read_folder(source, splits, strict=False), settings, vocabulary, statistics)
     shared = {
         "settings": settings.to_dict(),
         "splits": list(splits),
@@ -242,7 +270,7 @@ def load_data(
         # Targets of untagged captions depend on which tagger this machine has.
         if tagger is None or tagger == tagger_name():
             return _unpack(*stored, source=str(source))
-    raw = read_folder(source, splits)
+    raw = read_folder(source, splits, strict=False)
     prepared = prepare(raw, settings, vocabulary, statistics)
     untagged = any(not c.tags for motions in raw.splits.values() for m in motions for c in m.captions)
     cache.store(file, *_pack(prepared, tagger_name() if untagged else None))
@@ -265,6 +293,7 @@ def _pack(prepared: Prepared, tagger: str | None) -> tuple[dict[str, Tensor], di
                 "references": d.references,
                 "processed": d.processed,
                 "segments": None if d.segments is None else [_rows_of(segments) for segments in d.segments],
+                "faults": to_rows(d.faults),
             }
             for split, d in prepared.splits.items()
         },
@@ -285,6 +314,7 @@ def _unpack(tensors: dict[str, Tensor], content: dict[str, Any], source: str) ->
             references=lists["references"],
             processed=lists["processed"],
             segments=lists["segments"] and [_segments_from(rows) for rows in lists["segments"]],
+            faults=from_rows(lists["faults"]),
             skeleton=skeleton,
             statistics=statistics,
             settings=settings,

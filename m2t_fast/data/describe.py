@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from m2t_fast.data.dataset import MotionDataset, Prepared
+from m2t_fast.data.faults import listed
 from m2t_fast.data.vocabulary import SPECIALS
 from m2t_fast.skeleton import PART_NAMES
 
@@ -26,8 +28,9 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     ``splits``: ``motions``, ``samples``, ``frames`` and ``words`` (min, median, max, mean; of motions in kept frames,
     of captions in words), ``hours``, ``unknown`` (share of words that are <unk>), ``gate`` (shares of words that are
     motion words, non-motion words and unsupervised), ``parts`` (share of words that name each part), ``segments``,
-    ``read`` and ``dropped`` (before and by the filters), ``paper`` (motions and samples of table 4). Statistics of a
-    split without motions are None.
+    ``read`` and ``dropped`` (before and by the filters), ``left_out`` (how many of what kind of fault made a motion, a
+    caption, known times or an id unusable), ``paper`` (motions and samples of table 4). Statistics of a split without
+    motions are None. ``faults`` lists what was left out, a line each.
     """
     name, paper = _PAPER[prepared.skeleton.name]
     splits = {}
@@ -37,6 +40,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             **_numbers(dataset),
             "read": {kind: report[kind]["read"] for kind in ("motions", "captions")},
             "dropped": report["dropped"],
+            "left_out": dict(Counter(f"{fault.what}: {fault.kind}" for fault in dataset.faults)),
             "paper": dict(zip(("motions", "samples"), paper[split], strict=True)),
         }
     return {
@@ -48,6 +52,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "settings": prepared.settings.to_dict(),
         "paper": name,
         "splits": splits,
+        "faults": listed(prepared.faults).splitlines(),
     }
 
 
@@ -85,7 +90,8 @@ def _summary(lengths: Tensor) -> dict[str, float] | None:
 
 
 def format_description(description: dict[str, Any]) -> str:
-    """The result of ``describe`` as text for a terminal: one table, a column a split."""
+    """The result of ``describe`` as text for a terminal: one table, a column per split, and what was left out, a
+    line each."""
     splits = description["splits"]
     rows: list[tuple[str, ...]] = [("", *splits)]
 
@@ -108,6 +114,8 @@ def format_description(description: dict[str, Any]) -> str:
     filters = dict.fromkeys(name for n in splits.values() for name, count in n["dropped"].items() if count)
     for name in filters:
         row(f"dropped by {name}", lambda n, name=name: f"{n['dropped'][name]:,}")
+    for kind in dict.fromkeys(kind for n in splits.values() for kind in n["left_out"]):
+        row(f"left out, {kind}", lambda n, kind=kind: f"{n['left_out'].get(kind, 0):,}")
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]))]
     lines = [
         f"{description['source']}: {description['skeleton']} skeleton, {description['joints']} joints, "
@@ -117,7 +125,7 @@ def format_description(description: dict[str, Any]) -> str:
             for cells in rows
         ),
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([*(line.rstrip() for line in lines), *description["faults"]])
 
 
 def _spread(summary: dict[str, float] | None) -> str:

@@ -1,261 +1,217 @@
-"""Reads a data folder in HumanML3D's layout, with every mistake in it named in one line."""
+"""Reads a data folder in HumanML3D's layout; what cannot be used is left out and listed, or refused."""
 
 from __future__ import annotations
 
-import json
-import math
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from m2t_fast.data.raw import Caption, RawData, RawMotion, Segment
+from m2t_fast.data.arrays import check_finite, check_motion, load_array, read_motion
+from m2t_fast.data.faults import DataFault, Fault, NothingLeft, refusal, summary
+from m2t_fast.data.raw import Caption, RawData, RawMotion
+from m2t_fast.data.segments import parse_segments, read_segments
+from m2t_fast.data.texts import parse_captions, read_captions, read_text
 from m2t_fast.errors import UserError
-from m2t_fast.skeleton import PART_NAMES, SKELETONS, Skeleton, skeleton_of
+from m2t_fast.progress import progress
+from m2t_fast.skeleton import skeleton_of
+
+__all__ = ["check_motion", "load_array", "read_captions", "read_folder", "read_motion", "read_split", "split_captions"]
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
-_JOINTS_EXPECTED = f"(frames, {' or '.join(str(s.joints) for s in reversed(SKELETONS))}, 3)"
+MOTIONS: tuple[str, ...] = ("new_joints", "new_joint_vecs")
+"""Folders of motions; the first that is there is read."""
+
+_JOINTS, _FEATURES = MOTIONS
+_LIMIT = 1e6  # no coordinate of a body, in metres or millimetres: what a damaged file holds
 
 
-def read_folder(path: str | Path, splits: Sequence[str] = SPLITS) -> RawData:
+def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool = True) -> RawData:
     """Reads the asked splits of a folder in HumanML3D's layout.
 
     ``new_joints/ID.npy`` holds (frames, J, 3) floats in metres (22 joints: HumanML3D, 21: KIT-ML; the same for all);
+    where there is no such folder ``new_joint_vecs/ID.npy`` (frames, 263 or 251), from which the joints are recovered;
     ``texts/ID.txt`` a caption a line, ``caption#token/POS token/POS ...#start#end`` (start and end in seconds) or the
     caption alone; ``train.txt``, ``val.txt`` and ``test.txt`` an id a line; ``segments.json``, which may be missing,
     ``{id: {"segments": [{"content", "start", "end", "parts"}, ...]}}`` in frames, end exclusive; a segment may also
     have ``"active": [start, end]`` and ``"caption_verbs"``, for each caption the verb that names it or null. val and
     test may be empty, train may not.
 
+    Args:
+        strict: refuse a folder with any fault. Otherwise motions whose files are missing or unreadable, hold NaN or
+            have no caption, captions that are empty or malformed, and malformed segments are left out; ``faults`` of
+            the result lists them. Where joint counts differ, the most frequent one stays.
+
     Raises:
-        UserError: anything above is missing, unreadable or malformed; the message names the file and the id.
+        UserError: a folder or a split file is missing, a split is left without motions though it names some, or, with
+            ``strict``, anything else is wrong; the message names the file and the id.
         ValueError: an unknown split.
     """
     folder = Path(path)
     for split in splits:
         if split not in SPLITS:
             raise ValueError(f"splits: got {split!r}, expected some of {', '.join(SPLITS)}")
-    if not folder.is_dir():
-        raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected a data folder")
-    for name in ("new_joints", "texts"):
-        if not (folder / name).is_dir():
-            raise UserError(f"{folder}: no folder {name}/; expected new_joints/, texts/ and split files")
-    ids = {split: read_split(folder / f"{split}.txt") for split in splits}
-    segments = _read_segments(folder / "segments.json")
-    motions: dict[str, list[RawMotion]] = {split: [] for split in splits}
-    skeleton: Skeleton | None = None
-    first = ""
+    source = _source(folder)
+    ids: dict[str, list[str]] = {}
+    faults: list[Fault] = []
     for split in splits:
-        for motion_id in ids[split]:
-            motion = _read_one(folder, split, motion_id, segments)
-            joints = motion.joints.shape[1]
-            if skeleton is None:
-                skeleton, first = skeleton_of(joints), motion_id
-            elif joints != skeleton.joints:
-                raise UserError(
-                    f"{folder / 'new_joints' / f'{motion_id}.npy'}: {joints} joints, but {first}.npy has "
-                    f"{skeleton.joints}; expected the same number in all motions"
-                )
-            motions[split].append(motion)
-    if skeleton is None:
+        ids[split], found = read_split(folder / f"{split}.txt")
+        faults += found
+    if not any(ids.values()):
         raise UserError(f"{folder}: no motions in {', '.join(f'{split}.txt' for split in splits)}")
-    return RawData(skeleton=skeleton, splits=motions, source=str(folder))
+    try:
+        segments = read_segments(folder / "segments.json")
+    except DataFault as error:
+        segments = {}
+        faults.append(Fault.of(splits[0], "", "segments", error))
+    motions: dict[str, list[RawMotion]] = {split: [] for split in splits}
+    pairs = [(split, motion_id) for split in splits for motion_id in ids[split]]
+    for split, motion_id in progress(pairs, f"reading {folder}"):
+        motion, found = _read_one(folder, source, split, motion_id, segments)
+        faults += found
+        if motion is not None:
+            motions[split].append(motion)
+    faults += _agree(folder, source, motions)
+    faults.sort(key=lambda fault: list(splits).index(fault.split))  # stable: in the order of the files
+    if faults and strict:
+        raise refusal(str(folder), faults)
+    for split in splits:
+        if ids[split] and not motions[split]:
+            own = [fault for fault in faults if fault.split == split]
+            text = f"{split}.txt: none of its {len(ids[split]):,} motions can be used; {summary(str(folder), own)}"
+            raise NothingLeft(text, faults)
+    joints = next(motion.joints.shape[1] for split in splits for motion in motions[split])
+    return RawData(skeleton=skeleton_of(joints), splits=motions, source=str(folder), faults=tuple(faults))
 
 
-def read_split(path: Path) -> list[str]:
-    """The ids of a split file, one a line; blank lines are skipped. Only ``train.txt`` must not be empty.
+def read_split(path: Path) -> tuple[list[str], list[Fault]]:
+    """The ids of a split file, one a line, and the lines that are left out: an id that is there again or is no plain
+    file name. Blank lines are skipped. Only ``train.txt`` must not be empty.
 
     Raises:
-        UserError: the file is missing or no UTF-8 text, an id is no plain file name or there twice, train is empty.
+        UserError: the file is missing or no UTF-8 text, or train is empty.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such split file; expected an id a line")
     ids: dict[str, int] = {}
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    faults: list[Fault] = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         motion_id = line.strip()
         if not motion_id:
             continue
         if motion_id in (".", "..") or any(c in motion_id for c in "/\\\0"):
-            raise UserError(f"{path}: line {number}: id {motion_id!r} is no plain file name")
-        if motion_id in ids:
-            raise UserError(f"{path}: id {motion_id!r} is there twice, in lines {ids[motion_id]} and {number}")
-        ids[motion_id] = number
-    if not ids and path.stem == "train":
-        raise UserError(f"{path}: empty; expected at least one id")
-    return list(ids)
+            message = f"{path}: line {number}: id {motion_id!r} is no plain file name"
+            faults.append(Fault(path.stem, motion_id, "id", "not an id", message))
+        elif motion_id in ids:
+            message = f"{path}: id {motion_id!r} is there twice, in lines {ids[motion_id]} and {number}"
+            faults.append(Fault(path.stem, motion_id, "id", "repeated id", message))
+        else:
+            ids[motion_id] = number
+    if path.stem == "train" and not ids:
+        reason = f"; the first line left out: {faults[0].message}" if faults else ""
+        raise UserError(f"{path}: empty; expected at least one id{reason}")
+    return list(ids), faults
 
 
-def read_motion(path: str | Path) -> np.ndarray:
-    """One motion file as (frames, J, 3) float32, metres.
+def _source(folder: Path) -> str:
+    """The folder that holds the motions."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}; expected a data folder")
+    source = next((name for name in MOTIONS if (folder / name).is_dir()), None)
+    for name, there in ((f"{_JOINTS}/ or {_FEATURES}", source is not None), ("texts", (folder / "texts").is_dir())):
+        if not there:
+            raise UserError(f"{folder}: no folder {name}/; expected {_JOINTS}/, texts/ and split files")
+    return str(source)
 
-    Raises:
-        UserError: the file is missing, truncated or no .npy of floats, has no frames or another shape than
-            (frames, 21 or 22, 3), or holds NaN or infinite coordinates (the first bad frame is named).
-    """
-    return check_motion(load_array(path, _JOINTS_EXPECTED), path)
 
-
-def load_array(path: str | Path, expected: str) -> np.ndarray:
-    """The array of floats in a .npy file; ``expected`` is the shape that messages name.
-
-    Raises:
-        UserError: the file is missing, truncated or no .npy of floats.
-    """
+def _read_one(
+    folder: Path, source: str, split: str, motion_id: str, segments: dict[str, Any]
+) -> tuple[RawMotion | None, list[Fault]]:
+    """A motion, None if it cannot be used, and what was left out."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except Exception as error:  # foreign bytes make NumPy raise nearly anything, from EOFError to MemoryError
-        raise UserError(f"{path}: truncated or not a .npy file of numbers ({_one_line(error)})") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise UserError(f"{path}: an .npz archive, expected a .npy file of shape {expected}")
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise UserError(f"{path}: dtype {array.dtype}, expected float16, float32 or float64")
-    return array
-
-
-def check_motion(joints: np.ndarray, path: str | Path) -> np.ndarray:
-    """An array of floats as (frames, J, 3) float32; ``path`` is for messages.
-
-    Raises:
-        UserError: no frames, another shape than (frames, 21 or 22, 3), NaN or infinite coordinates.
-    """
-    if joints.ndim != 3 or joints.shape[2] != 3 or joints.shape[1] not in [s.joints for s in SKELETONS]:
-        raise UserError(f"{path}: shape {joints.shape}, expected {_JOINTS_EXPECTED}")
-    if len(joints) == 0:
-        raise UserError(f"{path}: no frames (shape {joints.shape}), expected at least one")
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is reported below
-        joints = np.ascontiguousarray(joints, dtype=np.float32)
-    finite = np.isfinite(joints)
-    if not finite.all():
-        bad = ~finite.all(axis=(1, 2))
-        raise UserError(
-            f"{path}: NaN or infinite coordinates in {bad.sum()} of {len(bad)} frames, first in frame {bad.argmax()} "
-            "(repair the file or take its id out of the split files)"
-        )
-    return joints
-
-
-def read_captions(path: str | Path) -> list[Caption]:
-    """The captions of one text file; blank lines are skipped.
-
-    A start or end of "nan" (HumanML3D has some) means the whole motion, as 0.0 does.
-
-    Raises:
-        UserError: the file is unreadable, no UTF-8, has no captions, or a line is malformed (its number is named).
-    """
-    captions = [
-        _parse_caption(line.strip(), f"{path}: line {number}")
-        for number, line in enumerate(_read_text(Path(path)).split("\n"), start=1)
-        if line.strip()
-    ]
+        files = [folder / source / f"{motion_id}.npy", folder / "texts" / f"{motion_id}.txt"]
+        for file, kind in zip(files, ("no motion file", "no text file"), strict=True):
+            if not file.is_file():
+                raise DataFault(
+                    kind,
+                    f"{folder}: id {motion_id!r} of {split}.txt has no file {file.parent.name}/{file.name} "
+                    "(add the file or take the id out of the split file)",
+                )
+        joints = _features(files[0]) if source == _FEATURES else read_motion(files[0])
+        if (most := float(np.abs(joints).max())) > _LIMIT:
+            raise DataFault("too large", f"{files[0]}: coordinates up to {most:.3g}, expected metres")
+        lines = parse_captions(files[1])
+        numbers = [number for number, line in enumerate(lines) if not isinstance(line, DataFault)]
+        faults = [Fault.of(split, motion_id, "caption", line) for line in lines if isinstance(line, DataFault)]
+    except DataFault as error:
+        return None, [Fault.of(split, motion_id, "motion", error)]
+    captions = [line for line in lines if not isinstance(line, DataFault)]
     if not captions:
-        raise UserError(f"{path}: no captions; expected a line 'caption#token/POS ...#start#end' or a plain caption")
-    return captions
-
-
-def _parse_caption(line: str, where: str) -> Caption:
-    fields = line.rsplit("#", 3)
-    if not fields[0].strip():
-        raise UserError(f"{where}: no caption before the first '#'")
-    if len(fields) == 1:
-        return Caption(text=line, tags=None)
-    if len(fields) != 4:
-        raise UserError(f"{where}: {len(fields)} fields between '#', expected caption#token/POS ...#start#end")
-    tags = []
-    for item in fields[1].split():
-        token, slash, tag = item.rpartition("/")
-        if not slash or not tag:
-            raise UserError(f"{where}: tagged token {item!r}, expected token/POS")
-        tags.append((token, tag))
-    times = []
-    for name, field in zip(("start", "end"), fields[2:], strict=True):
-        try:
-            seconds = float(field)
-        except ValueError:
-            raise UserError(f"{where}: {name} {field.strip()!r}, expected seconds") from None
-        if math.isinf(seconds) or seconds < 0:
-            raise UserError(f"{where}: {name} {field.strip()}, expected finite seconds from 0 on")
-        times.append(0.0 if math.isnan(seconds) else seconds)
-    return Caption(text=fields[0].strip(), tags=tuple(tags) or None, start=times[0], end=times[1])
-
-
-def _read_one(folder: Path, split: str, motion_id: str, segments: dict[str, Any]) -> RawMotion:
-    motion_file = folder / "new_joints" / f"{motion_id}.npy"
-    text_file = folder / "texts" / f"{motion_id}.txt"
-    for file in (motion_file, text_file):
-        if not file.is_file():
-            raise UserError(
-                f"{folder}: id {motion_id!r} of {split}.txt has no file {file.parent.name}/{file.name} "
-                "(add the file or take the id out of the split file)"
-            )
-    joints = read_motion(motion_file)
-    captions = read_captions(text_file)
+        return None, [dataclasses.replace(faults[0], what="motion")]
     found = None
     if motion_id in segments:
         where = f"{folder / 'segments.json'}: id {motion_id!r}"
-        found = _parse_segments(segments[motion_id], len(joints), len(captions), where)
-    return RawMotion(id=motion_id, joints=joints, captions=captions, segments=found)
-
-
-def _read_segments(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: truncated or not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f'{path}: got a JSON {type(content).__name__}, expected {{id: {{"segments": [...]}}}}')
-    return content
-
-
-def _parse_segments(entry: Any, frames: int, captions: int, where: str) -> list[Segment]:
-    listed = entry.get("segments") if isinstance(entry, dict) else None
-    if not isinstance(listed, list):
-        raise UserError(f'{where}: expected {{"segments": [...]}}')
-    segments = []
-    for number, item in enumerate(listed):
         try:
-            action, start, end, parts = item["content"], item["start"], item["end"], tuple(item["parts"])
-        except (KeyError, TypeError):
-            raise UserError(f"{where}: segment {number}: expected content, start, end and parts") from None
-        if not isinstance(action, str) or type(start) is not int or type(end) is not int:
-            raise UserError(f"{where}: segment {number}: expected content as a string and start, end as frame numbers")
-        if not 0 <= start < end <= frames:
-            raise UserError(f"{where}: segment {number}: frames {start} to {end}, expected a range in 0 to {frames}")
-        for part in parts:
-            if part not in PART_NAMES:
-                raise UserError(f"{where}: segment {number}: part {part!r}, expected some of {', '.join(PART_NAMES)}")
-        active, words = item.get("active"), item.get("caption_verbs") or []
-        if active is not None:
-            if not (isinstance(active, list) and len(active) == 2 and all(type(frame) is int for frame in active)):
-                raise UserError(f"{where}: segment {number}: active {active!r}, expected [start, end] in frames")
-            if not 0 <= active[0] < active[1] <= frames:
-                raise UserError(
-                    f"{where}: segment {number}: active frames {active[0]} to {active[1]}, expected a range in "
-                    f"0 to {frames}"
+            found = [
+                dataclasses.replace(segment, words=tuple(segment.words[n] for n in numbers if segment.words))
+                for segment in parse_segments(segments[motion_id], len(joints), len(lines), where)
+            ]
+        except DataFault as error:
+            faults.append(Fault.of(split, motion_id, "segments", error))
+    return RawMotion(id=motion_id, joints=joints, captions=captions, segments=found), faults
+
+
+def _features(path: Path) -> np.ndarray:
+    """The joints (T, J, 3) float32 that the feature vectors of a file hold."""
+    # motion reads files for data: at the top of this module the import would go round.
+    from m2t_fast.motion.features import FEATURE_SIZES, recover_joints
+
+    expected = f"(frames, {' or '.join(str(size) for size in sorted(FEATURE_SIZES, reverse=True))})"
+    features = load_array(path, expected)
+    if features.ndim != 2 or features.shape[1] not in FEATURE_SIZES:
+        raise DataFault("wrong shape", f"{path}: shape {features.shape}, expected {expected}")
+    if len(features) == 0:
+        raise DataFault("no frames", f"{path}: no frames (shape {features.shape}), expected at least one")
+    check_finite(features, path)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return check_motion(recover_joints(features), path)
+
+
+def _agree(folder: Path, source: str, motions: dict[str, list[RawMotion]]) -> list[Fault]:
+    """Leaves out the motions whose number of joints is not the most frequent one; of equally frequent ones the first
+    met counts."""
+    counts = Counter(motion.joints.shape[1] for found in motions.values() for motion in found)
+    if len(counts) < 2:
+        return []
+    most = counts.most_common(1)[0][0]
+    first = next(m.id for found in motions.values() for m in found if m.joints.shape[1] == most)
+    faults = []
+    for split, found in motions.items():
+        for motion in found:
+            if (joints := motion.joints.shape[1]) != most:
+                message = (
+                    f"{folder / source / f'{motion.id}.npy'}: {joints} joints, but {first}.npy has {most}; expected "
+                    "the same number in all motions"
                 )
-        if not isinstance(words, list) or not all(word is None or isinstance(word, str) for word in words):
-            raise UserError(f"{where}: segment {number}: caption_verbs {words!r}, expected a word or null a caption")
-        if words and len(words) != captions:
-            raise UserError(
-                f"{where}: segment {number}: {len(words)} caption_verbs, expected one for each of {captions} captions"
-            )
-        segments.append(Segment(action, start, end, parts, tuple(active) if active else None, tuple(words)))
-    return segments
+                faults.append(Fault(split, motion.id, "motion", "other joints", message))
+        motions[split] = [motion for motion in found if motion.joints.shape[1] == most]
+    return faults
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+def split_captions(path: str | Path, split: str) -> list[Caption]:
+    """The captions of a split as far as they can be read, motion after motion.
 
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    Raises:
+        UserError: the split file is missing or no UTF-8 text, or train is empty.
+    """
+    folder = Path(path)
+    captions: list[Caption] = []
+    for motion_id in read_split(folder / f"{split}.txt")[0]:
+        with suppress(DataFault):
+            lines = parse_captions(folder / "texts" / f"{motion_id}.txt")
+            captions += [line for line in lines if not isinstance(line, DataFault)]
+    return captions

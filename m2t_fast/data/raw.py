@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from m2t_fast.data.faults import Fault
 from m2t_fast.skeleton import Skeleton
 
 
@@ -53,8 +54,10 @@ class RawMotion:
 
 @dataclass
 class RawData:
-    """All motions of a data set: ``splits`` by name ("train", "val", "test"); ``source`` is a folder or "synthetic"."""
+    """All motions of a data set: ``splits`` by name ("train", "val", "test"); ``source`` is a folder or "synthetic";
+    ``faults`` lists what was left out."""
 
     skeleton: Skeleton
     splits: dict[str, list[RawMotion]]
     source: str
+    faults: tuple[Fault, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from m2t_fast.data.folder import read_captions, read_split
+from m2t_fast.data.folder import split_captions
 from m2t_fast.data.stems import stem
 from m2t_fast.data.tagging import processed_words
 from m2t_fast.data.text import tokenise
@@ -80,9 +80,7 @@ def learn_lemmas(source: str | Path, joints: int = 22) -> Lemmas:
             caption for motion in synthetic.generate(joints=joints).splits["train"] for caption in motion.captions
         ]
     else:
-        folder = Path(source)
-        texts = (folder / "texts" / f"{motion_id}.txt" for motion_id in read_split(folder / "train.txt"))
-        captions = [caption for path in texts for caption in read_captions(path)]
+        captions = split_captions(source, "train")
     pairs = [(tokenise(caption.text), processed_words(caption.tags)) for caption in captions if caption.tags]
     if not pairs:
         raise UserError(

@@ -12,6 +12,7 @@ from typing import Any
 
 from m2t_fast._version import __version__
 from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.faults import Fault, count_left_out, in_words
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.gates import compare_gates, format_gates, gates_markdown
@@ -62,12 +63,14 @@ class Files:
 @dataclass(frozen=True)
 class Result:
     """One run with one beam size: its row (two where a gate is forced, the forced one first), the records of the
-    captions (see :func:`m2t_fast.evaluation.evaluate`), and the comparison of gates."""
+    captions (see :func:`m2t_fast.evaluation.evaluate`), the comparison of gates, and what of the split could not be
+    used."""
 
     run: Path
     rows: list[Row]
     records: list[dict[str, Any]]
     comparison: list[dict[str, Any]]
+    faults: tuple[Fault, ...] = ()
 
     @property
     def title(self) -> str:
@@ -113,7 +116,7 @@ def evaluate_run(
             )
         comparison = [] if force_gate is None else compare_gates(found[0], found[1], force_gate)
 
-        results.append(Result(run.folder, rows, found[0], comparison))
+        results.append(Result(run.folder, rows, found[0], comparison, dataset.faults))
     return results
 
 
@@ -153,6 +156,8 @@ class Report:
         sentence = f"{self.split} split of {self.data}: {numbers}; text {self.text}: {TEXTS[self.text]}"
         if self.search.get("search") == "best_first" and any(result.rows[0].beam_size > 1 for result in self.results):
             sentence += "; best-first search as the released code"
+        if faults := self.results[0].faults:
+            sentence += f"; left out as unusable: {in_words(faults)}"
         if len(counts) > 1:
             sentence += "; rows differ in motions because the filters of their runs do, so they cannot be compared"
         return sentence if self.bert is None else f"{sentence}; BERTScore by {self.bert}"
@@ -187,6 +192,7 @@ class Report:
             **self.search,
             "bert_model": self.bert,
             "left_out": self.left_out,
+            "unusable": count_left_out(self.results[0].faults),
             "rows": [{"run": str(result.run), **row.to_dict()} for result in self.results for row in result.rows],
         }
 

@@ -21,6 +21,7 @@ from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.batches import batch_count
 from m2t_fast.data.buckets import choose_buckets, epoch_plan
 from m2t_fast.data.dataset import Prepared
+from m2t_fast.data.faults import in_words
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.files import new_folder
@@ -114,10 +115,12 @@ def train(
 
 
 def _summary(data: Prepared) -> str:
-    """One line: samples, words, joints, and what the filters dropped."""
+    """One line: samples, words, joints, and what was dropped or left out."""
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     dropped = sum(row["motions"]["read"] - row["motions"]["kept"] for row in data.report.values())
     note = f"; {dropped:,} motions dropped by the filters" if dropped else ""
+    if data.faults:
+        note += f"; left out as unusable: {in_words(data.faults)}"
     return f"{data.source}: {sizes} samples; {len(data.vocabulary):,} words; {data.skeleton.joints} joints{note}"
 
 
