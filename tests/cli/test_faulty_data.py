@@ -96,3 +96,19 @@ def test_nothing_usable(call, data_of, tmp_path):
     assert "train.txt: none of its 4 motions can be used" in result.err
     result = call("train", "--data", folder, "--output", tmp_path / "run")
     assert result.code == 2 and result.err.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+def test_feature_vectors_alone_train_and_evaluate(call, data_of, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(data_of(21), folder)
+    (folder / "new_joints").rename(folder / "new_joint_vecs")
+    for file in (folder / "new_joint_vecs").iterdir():
+        joints = np.load(file)
+        np.save(file, np.random.default_rng(len(joints)).normal(0, 0.1, (len(joints), 251)).astype(np.float32))
+    np.save(folder / "Mean.npy", np.zeros(251, np.float32))
+    run = tmp_path / "run"
+    assert call("train", "--data", folder, "--output", run, "--epochs", 1).code == 0
+    result = call("evaluate", run, "--data", folder)
+    assert result.code == 0 and "3 motions" in result.out
+    # Random vectors are no bodies, which this command alone refuses; it counts the motions, and not Mean.npy.
+    assert " of 9 motions were left out" in call("caption", run, "--data", folder, "--output", tmp_path / "x.jsonl").err

@@ -17,6 +17,7 @@ from m2t_fast.data.faults import Fault, NothingLeft, count_left_out, from_rows, 
 from m2t_fast.data.folder import read_folder, split_captions
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.errors import UserError
+from m2t_fast.motion.features import recover_joints
 
 Folder = Callable[..., Path]
 SPLITS = {"train": [f"m{i}" for i in range(6)], "val": ["m6", "m7"], "test": ["m8", "m9"]}
@@ -127,3 +128,46 @@ def test_counts_and_rows() -> None:
     assert from_rows(to_rows(many)) == tuple(many)
     five = [Fault("train", str(i), "motion", "no frames", "") for i in range(5)]
     assert "no frames 5 (0, 1, 2, 3, ...)" in summary("here", five)
+
+
+@pytest.fixture
+def vectors(clean: Path) -> tuple[Path, Path]:
+    """A folder of feature vectors alone, and one of the joints that they hold; their text files and splits are equal."""
+    generator = np.random.default_rng(4)
+    features = clean.parent / "features"
+    shutil.copytree(clean, features)
+    shutil.rmtree(features / "new_joints")
+    (features / "new_joint_vecs").mkdir()
+    for file in (clean / "new_joints").iterdir():
+        vector = generator.normal(0, 0.2, (len(np.load(file)), 263)).astype(np.float32)
+        np.save(features / "new_joint_vecs" / file.name, vector)
+        np.save(file, recover_joints(vector).astype(np.float32))
+    for name in ("Mean.npy", "Std.npy"):
+        (features / name).write_text("not read")
+    return features, clean
+
+
+def test_feature_vectors_alone(vectors: tuple[Path, Path]) -> None:
+    features, joints = (load_data(folder, SETTINGS) for folder in vectors)
+    assert features.skeleton.joints == 22 and features.statistics == joints.statistics
+    for split in SPLITS:
+        assert (features[split].frames == joints[split].frames).all() and len(features[split]) == len(joints[split])
+        assert features[split].faults == ()
+
+
+@expects_warning
+def test_faults_of_feature_vectors(vectors: tuple[Path, Path]) -> None:
+    folder = vectors[0] / "new_joint_vecs"
+    for motion, values in {
+        "m1": np.full((5, 263), np.nan, np.float32),
+        "m2": np.zeros((0, 263), np.float32),
+        "m3": np.zeros((5, 22, 3), np.float32),
+        "m4": np.zeros((5, 251), np.float32),
+        "m7": np.full((50, 263), 3e38, np.float32),
+    }.items():
+        np.save(folder / f"{motion}.npy", values)
+    kinds = {fault.id: fault.kind for fault in read_folder(vectors[0], strict=False).faults}
+    assert kinds == {
+        **{"m1": "NaN or infinite", "m2": "no frames", "m3": "wrong shape", "m4": "other joints"},
+        "m7": "NaN or infinite",
+    }
