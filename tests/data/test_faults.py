@@ -132,7 +132,7 @@ def test_counts_and_rows() -> None:
 
 @pytest.fixture
 def vectors(clean: Path) -> tuple[Path, Path]:
-    """A folder of feature vectors alone, and one of the joints that they hold; their text files and splits are equal."""
+    """A folder of feature vectors alone, and one of the joints that they hold, with equal texts and splits."""
     generator = np.random.default_rng(4)
     features = clean.parent / "features"
     shutil.copytree(clean, features)
