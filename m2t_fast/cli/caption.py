@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 SOME_LEFT_OUT = 3
-"""Exit code: captions were made, but not of every file of a folder."""
+"""Exit code: captions were made, but not of every file."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
         "caption",
         help="caption motion files",
         description="Prints one caption a motion, in the order given; of a folder a table, a file a line: name, tab, "
-        "caption. A file of a folder that cannot be read is left out and listed on stderr at the end, exit code 3. "
+        "caption. One of several files that cannot be read is left out and listed on stderr at the end, exit code 3. "
         "With --data and --output any number of motions goes to a file, also in several processes.",
     )
     options.add_run(parser)
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         files, skipped = motion_files.read_all(args, opened)
         captioned = _caption(files, opened, args)
     pictures.write(args, [pictures.item(m.file.path, m.joints, m.words, opened, len(m.file.joints)) for m in captioned])
-    table = any(path.is_dir() for path in args.motions)
+    table = any(path.is_dir() for path in args.motions) or any(m.name != str(m.path) for m in files)
     for motion in captioned:
         if args.json:
             print(json.dumps(_describe(motion, opened), ensure_ascii=False))

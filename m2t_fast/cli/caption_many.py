@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, some_left_out: int) -> int:
     device = options.device(args.device, processes)
     with distributed.job(processes, device), options.backend(args.backend, device):
         opened = processes.machine_by_machine(lambda: load_run(args.run_folder, device))
-        known = processes.machine_by_machine(lambda: motion_files.options_of(args, opened))
+        known = processes.machine_by_machine(lambda: motion_files.options_of(args, opened.skeleton))
         job = CaptionJob(args.data, args.output, known, options.search_of(args), args.batch_size)
         progress = processes.main and sys.stderr.isatty()
         try:

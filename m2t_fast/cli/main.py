@@ -18,7 +18,19 @@ from m2t_fast._version import __version__
 from m2t_fast.errors import JobError, ReportedElsewhere, UserError
 
 PROGRAM = "m2t-fast"
-COMMANDS = ("train", "evaluate", "caption", "interpret", "validate", "bench", "convert", "info", "demo", "sweep")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "caption",
+    "interpret",
+    "validate",
+    "bench",
+    "convert",
+    "info",
+    "demo",
+    "sweep",
+    "prepare",
+)
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 
 JOB_ENDED, FAILED, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141

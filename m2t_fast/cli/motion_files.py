@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.motion import MotionOptions
     from m2t_fast.run_folder import Run
+    from m2t_fast.skeleton import Skeleton
 
 UNITS = ("m", "cm", "mm", "in", "ft", "cmu", "kit")
 
@@ -81,50 +82,87 @@ def inputs(args: argparse.Namespace) -> list[Path]:
     return named
 
 
+def named(args: argparse.Namespace) -> list[tuple[Path, str]]:
+    """The motion files that the options name, with the names they go by: the path as given, or from its folder.
+
+    Raises:
+        UserError: a folder has no motion files.
+    """
+    from m2t_fast.motion import motion_files
+
+    files = []
+    for given in args.motions:
+        for path in motion_files(given) if given.is_dir() else [given]:
+            files.append((path, str(path) if path is given else path.relative_to(given).as_posix()))
+    return files
+
+
+class Said:
+    """What was assumed about files, said once for all files of which the same is true."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, notes: list[str], name: str) -> None:
+        """Notes on one motion."""
+        self._names.setdefault("; ".join(notes), []).append(name)
+
+    def has(self, note: str) -> bool:
+        """Whether any notes contain this."""
+        return any(note in notes for notes in self._names)
+
+    def report(self) -> None:
+        """Prints a line on stderr for all files with the same notes."""
+        for notes, names in self._names.items():
+            more = len(names) - 1
+            files = names[0] + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
+            print(f"{PROGRAM}: {files}: {notes}", file=sys.stderr)
+
+
 def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], list[str]]:
     """Reads all motions, in the order given, and prints on stderr what was assumed.
 
     Returns:
-        the motions, and for every file of a folder that cannot be read the reason.
+        the motions, and for every file that cannot be read the reason.
 
     Raises:
-        UserError: a file that was named cannot be read, a folder has no motion that can be, or a mistaken option.
+        UserError: none of the files can be read, a folder has no motion files, or a mistaken option.
     """
-    from m2t_fast.motion import motion_files, read_motion, units_of
+    from m2t_fast.motion import motion_files, read_motions, units_of
     from m2t_fast.motion.read import DENORMALISED
 
-    known = options_of(args, opened)
+    known = options_of(args, opened.skeleton)
     units = units_of(opened.statistics, opened.skeleton)
     longest = _longest(opened.settings)
     motions: list[MotionFile] = []
     skipped: list[str] = []
-    said: dict[str, list[str]] = {}
+    said = Said()
     for given in args.motions:
         before, errors = len(motions), []
         for path in motion_files(given) if given.is_dir() else [given]:
             try:
-                joints, notes = read_motion(path, opened.skeleton, known, units)
+                found = read_motions(path, opened.skeleton, known, units)
             except UserError as error:
-                if path is given:
-                    raise
                 errors.append(str(error))
                 continue
             name = str(path) if path is given else path.relative_to(given).as_posix()
-            if longest is not None and len(joints) > longest:
-                notes.append(f"longer than any motion the run was trained on ({longest} frames)")
-            motions.append(MotionFile(path, name, joints, units))
-            said.setdefault("; ".join(notes), []).append(name)
-        if errors and len(motions) == before:
-            raise UserError(f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}")
+            for motion in found:
+                notes = list(motion.notes)
+                if longest is not None and len(motion.joints) > longest:
+                    notes.append(f"longer than any motion the run was trained on ({longest} frames)")
+                motions.append(MotionFile(path, name + motion.label, motion.joints, units))
+                said.add(notes, name + motion.label)
+        if errors and len(motions) == before and given.is_dir():
+            errors[0] = f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}"
         skipped += errors
+    if not motions:
+        more = f" ({len(skipped) - 1} more cannot be read either)" if len(skipped) > 1 else ""
+        raise UserError(skipped[0] + more)
     if args.joint_map is not None and not any(motion.path.suffix.lower() == ".bvh" for motion in motions):
         raise UserError("--joint-map: none of the motions is a .bvh file")
-    if args.mean is not None and not any(DENORMALISED in notes for notes in said):
+    if args.mean is not None and not said.has(DENORMALISED):
         raise UserError("--mean and --std: none of the motions is a feature file")
-    for notes_of_many, names in said.items():
-        more = len(names) - 1
-        files = names[0] + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
-        print(f"{PROGRAM}: {files}: {notes_of_many}", file=sys.stderr)
+    said.report()
     return motions, skipped
 
 
@@ -145,7 +183,7 @@ def _longest(settings: DataSettings) -> int | None:
     return min(known) if known else None
 
 
-def options_of(args: argparse.Namespace, opened: Run) -> MotionOptions:
+def options_of(args: argparse.Namespace, skeleton: Skeleton) -> MotionOptions:
     """What the options of :func:`add_arguments` tell about the files.
 
     Raises:
@@ -153,7 +191,6 @@ def options_of(args: argparse.Namespace, opened: Run) -> MotionOptions:
     """
     from m2t_fast.motion import MotionOptions, read_joint_map, read_vector
 
-    skeleton = opened.skeleton
     if (args.mean is None) != (args.std is None):
         raise UserError("--mean and --std: got one of them, expected both")
     mean, std = (None if path is None else read_vector(path, skeleton) for path in (args.mean, args.std))

@@ -51,6 +51,18 @@ def numbers(text: str) -> list[float]:
     return list(dict.fromkeys(number(0.0)(part) for part in text.split(",")))
 
 
+def numbers_in_order(count: int) -> Callable[[str], list[float]]:
+    """An argparse type: ``count`` finite numbers of at least 0, separated by commas."""
+
+    def parse(text: str) -> list[float]:
+        values = [number(0.0)(part) for part in text.split(",")]
+        if len(values) != count:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected {count} numbers separated by commas")
+        return values
+
+    return parse
+
+
 def number(least: float = -math.inf, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
     """An argparse type: finite numbers from ``least`` to ``most``; ``above`` excludes ``least`` itself."""
     expected = f"a number {'above' if above else 'of at least'} {least:g}"

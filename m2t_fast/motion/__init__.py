@@ -5,12 +5,21 @@ from m2t_fast.motion.features import recover_joints
 from m2t_fast.motion.joint_maps import map_joints, read_joint_map
 from m2t_fast.motion.joint_names import JOINT_NAMES
 from m2t_fast.motion.placement import place
-from m2t_fast.motion.read import MotionOptions, motion_files, read_motion, read_vector, units_of
+from m2t_fast.motion.read import (
+    Motion,
+    MotionOptions,
+    motion_files,
+    read_motion,
+    read_motions,
+    read_vector,
+    units_of,
+)
 from m2t_fast.motion.resample import resample
 
 __all__ = [
     "JOINT_NAMES",
     "Bvh",
+    "Motion",
     "MotionOptions",
     "map_joints",
     "motion_files",
@@ -18,6 +27,7 @@ __all__ = [
     "read_bvh",
     "read_joint_map",
     "read_motion",
+    "read_motions",
     "read_vector",
     "recover_joints",
     "resample",

@@ -64,6 +64,29 @@ class MotionOptions:
             raise ValueError(f"up: got {self.up!r}, expected y or z")
 
 
+@dataclass(frozen=True)
+class Motion:
+    """One motion of a file.
+
+    Attributes:
+        joints: (T, J, 3) float32 at ``skeleton.fps`` frames per second, Y up, ``units_per_metre`` units in a metre.
+        notes: what was assumed about the file, one phrase each.
+        label: which motion of the file it is ("#2"); "" where the file has one.
+    """
+
+    joints: np.ndarray
+    notes: list[str]
+    label: str = ""
+
+
+def read_motions(
+    path: str | Path, skeleton: Skeleton, options: MotionOptions | None = None, units_per_metre: float = 1.0
+) -> list[Motion]:
+    """Reads all motions of a file of any kind: arguments and errors as of :func:`read_motion`."""
+    joints, notes = read_motion(path, skeleton, options, units_per_metre)
+    return [Motion(joints, notes)]
+
+
 def read_motion(
     path: str | Path, skeleton: Skeleton, options: MotionOptions | None = None, units_per_metre: float = 1.0
 ) -> tuple[np.ndarray, list[str]]:

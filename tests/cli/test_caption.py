@@ -131,6 +131,7 @@ def _nan(motion: np.ndarray) -> np.ndarray:
     ],
 )
 def test_a_bad_motion(
+    call: Callable,
     refused: Callable,
     tiny_run: Path,
     files: list[Path],
@@ -141,8 +142,13 @@ def test_a_bad_motion(
 ) -> None:
     bad = tmp_path / "bad.npy"
     np.save(bad, spoil(motion(20)))
-    error = refused("caption", tiny_run, files[0], bad, files[1])  # nothing is printed for the good ones
+    error = refused("caption", tiny_run, bad)
     assert str(bad) in error and message in error
+    good = call("caption", tiny_run, files[2], files[1], "--max-length", 4)
+    result = call("caption", tiny_run, files[2], bad, files[1], "--max-length", 4)  # left out, and listed
+    assert (result.code, result.out) == (3, good.out)
+    assert f"left out: {bad}: " in result.err and message in result.err
+    assert result.err.endswith("1 of 3 motions were left out\n")
 
 
 def test_a_bad_file(refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
@@ -193,7 +199,7 @@ def test_bad_files_of_a_folder_are_left_out(
     assert f"left out: {tmp_path / 'm1.npy'}: truncated or not a .npy file" in result.err
     assert f"left out: {tmp_path / 'n.bvh'}: truncated: no MOTION" in result.err
     assert result.err.endswith("m2t-fast: 2 of 7 motions were left out\n")
-    assert f"{tmp_path / 'n.bvh'}: truncated" in refused("caption", tiny_run, tmp_path, tmp_path / "n.bvh")
+    assert call("caption", tiny_run, tmp_path, tmp_path / "n.bvh", "--max-length", 4).err.count("n.bvh: truncated") == 2
     for file in files:
         file.write_bytes(b"no motion")
     assert f"{tmp_path}: none of its 7 motion files can be read" in refused("caption", tiny_run, tmp_path)

@@ -1,0 +1,98 @@
+"""``m2t-fast prepare``: own captures and their captions as a data folder, ready for ``train``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2t_fast.cli import motion_files, options
+from m2t_fast.cli.main import PROGRAM
+from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SOME_LEFT_OUT = 3
+"""Exit code: the folder was made, but not of every file."""
+
+_SPLITS = "80,5,15"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "prepare",
+        help="own captures and captions to a data folder",
+        description="Makes a data folder (new_joints/, texts/, split files) of motion files of any kind and a table of "
+        "captions. A file that cannot be read or has no caption is left out and listed on stderr, exit code 3.",
+    )
+    motion_files.add_arguments(parser)
+    parser.add_argument(
+        "--captions",
+        type=Path,
+        metavar="FILE",
+        help=".csv with columns file and caption, or .jsonl with such objects; start and end (seconds of the file), "
+        "source (who was captured) and split may be there, too",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DATA", help="the data folder to make")
+    parser.add_argument(
+        "--mirror", action="store_true", help="add every motion mirrored, left and right exchanged in its captions"
+    )
+    parser.add_argument(
+        "--skeleton",
+        choices=("humanml3d", "kit"),
+        default="humanml3d",
+        help="the joints to write: 22 at 20 frames a second, or 21 at 12.5 (%(default)s)",
+    )
+    parser.add_argument(
+        "--splits",
+        type=options.numbers_in_order(3),
+        default=options.numbers_in_order(3)(_SPLITS),
+        metavar="A,B,C",
+        help=f"shares of train, val and test; a source is in one of them ({_SPLITS})",
+    )
+    parser.add_argument("--seed", type=options.whole_number(0), default=0, metavar="N", help="of the splits (0)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    return _from_captures(args)
+
+
+def _from_captures(args: argparse.Namespace) -> int:
+    from m2t_fast.files import new_folder
+    from m2t_fast.motion import read_motions
+    from m2t_fast.preparation import prepare_captures, read_caption_rows, rows_of
+    from m2t_fast.skeleton import SKELETONS
+
+    if not args.motions:
+        raise UserError("prepare: no motion; expected files or folders (see m2t-fast prepare --help)")
+    if args.captions is None:
+        raise UserError("--captions: is missing; expected a .csv or .jsonl file with the captions of the motions")
+    if args.splits[0] <= 0:
+        raise UserError(f"--splits: got a share of {args.splits[0]:g} for train, expected one above 0")
+    options.refuse_existing(args.output)
+    skeleton = next(one for one in SKELETONS if one.name == args.skeleton)
+    known = motion_files.options_of(args, skeleton)
+    files = list(dict(motion_files.named(args)).items())
+    captioned, strays = rows_of(read_caption_rows(args.captions), files)
+    said = motion_files.Said()
+
+    def read(path: Path) -> list[np.ndarray]:
+        motions = read_motions(path, skeleton, known)
+        for motion in motions:
+            said.add(motion.notes, f"{path}{motion.label}")
+        return [motion.joints for motion in motions]
+
+    with new_folder(args.output) as folder:
+        done = prepare_captures(folder, captioned, read, skeleton, args.mirror, args.splits, args.seed)
+    said.report()
+    if strays:
+        print(f"{PROGRAM}: {args.captions}: {strays} captions are of no file that was given", file=sys.stderr)
+    motion_files.report_skipped(done.left_out, len(files) - len(done.left_out))
+    counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
+    print(f"{args.output}: {sum(done.counts.values())} motions ({counts})")
+    return SOME_LEFT_OUT if done.left_out else 0
