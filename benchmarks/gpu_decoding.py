@@ -22,8 +22,8 @@ from m2t_fast.benchmarking.captioners import plain_pytorch
 from m2t_fast.benchmarking.measure import quantile
 from m2t_fast.benchmarking.sizes import SIZES, Size, model_of
 from m2t_fast.config import EOS, SOS
-from m2t_fast.decoding.decoder import Decoder, Memory, State, select_state
 from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.ops.decoding.decoder import Decoder, Memory, State, select_state
 from m2t_fast.ops.registry import why_unavailable
 
 BATCHES = (1, 64, 512, 4160)

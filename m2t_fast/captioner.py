@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
-from m2t_fast.decoding.best_first import generate_best_first
-from m2t_fast.decoding.decoder import Decoder, Memory, State
-from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.losses import linear_language_loss
 from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
 from m2t_fast.ops import decode
 from m2t_fast.ops.checks import check_shape, checked_indices
 from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.ops.decoding.best_first import generate_best_first
+from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
+from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
 from m2t_fast.ops.draws import random_draws
 from m2t_fast.random import Counter
 
@@ -295,11 +295,11 @@ class Captioner(nn.Module):
             length_penalty: a caption's score is its log-probability over its length (with <eos>) to this power.
             force_gate: replaces beta at every word (the paper's table 3: 1.0), or None.
             search: what ``beam_size`` above 1 does: "beam", or "best_first", the released model's search
-                (:func:`~m2t_fast.decoding.best_first.best_first_search`), whose scores are float64 means over
+                (:func:`~m2t_fast.ops.decoding.best_first.best_first_search`), whose scores are float64 means over
                 the words and take no length_penalty.
 
         Returns:
-            :class:`~m2t_fast.decoding.Generation`: tokens (B, K, <= max_length), best first, <pad> after <eos>;
+            :class:`~m2t_fast.ops.decoding.Generation`: tokens (B, K, <= max_length), best first, <pad> after <eos>;
             scores (B, K); attention of the best caption of each motion.
 
         Raises:

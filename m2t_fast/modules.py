@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.ops import attention, encoder, gate, guided, guided_step, keys
-from m2t_fast.ops import cudnn_lstm as recurrent
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
+from m2t_fast.ops.torch_lstm import lstm
 
 
 def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
@@ -39,46 +39,6 @@ class PartEncoder(nn.Module):
         """Arguments already checked; see :func:`m2t_fast.ops.part_encoder`."""
         weights = (self.weight1, self.bias1, self.weight2, self.bias2)
         return encoder.unchecked(motion, lengths, *weights, self.part_joints, self.part_sizes, relative)
-
-
-def lstm_step(
-    x: Tensor, state: tuple[Tensor, Tensor], weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """:func:`lstm` of one word, x (B, 1, I): cuDNN would have the weights copied together for every one."""
-    hidden, cell = torch._VF.lstm_cell(  # type: ignore[attr-defined]
-        x[:, 0], list(state), weight_ih, weight_hh, bias_ih, bias_hh
-    )
-    return hidden[:, None], (hidden, cell)
-
-
-def lstm(
-    x: Tensor,
-    state: tuple[Tensor, Tensor] | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Outputs (B, L, C) and the last (hidden, cell), each (B, C), over x (B, L, I); ``state`` None starts at zero.
-
-    ``weight_ih`` (4C, I), ``weight_hh`` (4C, C), biases (4C,), gates in torch's order i, f, g, o.
-    """
-    if state is None:
-        zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
-        state = zeros, zeros
-    if x.shape[1] == 1 and x.device.type != "cpu":
-        return lstm_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
-    hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
-    weights: list[Tensor] = [weight_ih, weight_hh, bias_ih, bias_hh]
-    if recurrent.takes(x):
-        output, hidden, cell = recurrent.cudnn_lstm(x.transpose(0, 1), hidden, cell, *weights)
-        return output.transpose(0, 1), (hidden[0], cell[0])
-    # Other paths to cuDNN want to be told when a gradient will follow.
-    training = torch.is_grad_enabled()
-    output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
-        x.contiguous(), (hidden, cell), weights, True, 1, 0.0, training, False, True
-    )
-    return output, (hidden[0], cell[0])
 
 
 class LSTM(nn.Module):

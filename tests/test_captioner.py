@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2t_fast import Captioner, CaptionerConfig
+from m2t_fast.benchmarking.stepwise import stepwise
 from m2t_fast.losses import guided_loss
 from m2t_fast.random import Counter
-from m2t_fast.reference.stepwise import stepwise
 
 SIZES = dict(vocab_size=17, part_dim=6, attention_dim=7, hidden_size=5, embedding_dim=4)
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from m2t_fast import losses, reference
+from m2t_fast.benchmarking.stepwise import stepwise
 from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.decoding.decoder import Decoder, Memory
 from m2t_fast.ops import attention, draws, encoder, gate, keys
+from m2t_fast.ops.decoding.decoder import Decoder, Memory
 from m2t_fast.ops.registry import use_backend
-from m2t_fast.reference.stepwise import stepwise
 
 
 @contextlib.contextmanager

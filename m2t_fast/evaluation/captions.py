@@ -12,8 +12,8 @@ from m2t_fast.config import Search
 from m2t_fast.data.batches import MotionBatch, motion_batches
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.distributed import ALONE, Processes
+from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
 
 
 class Hypothesis(NamedTuple):

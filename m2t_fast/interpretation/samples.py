@@ -12,10 +12,10 @@ import torch
 from m2t_fast.data.batches import MotionBatch
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.raw import Segment
-from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.captions import generate_batches
 from m2t_fast.interpretation.words import caption_words
+from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
 from m2t_fast.run_folder import Run
 
 

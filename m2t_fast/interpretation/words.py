@@ -9,7 +9,7 @@ from torch import Tensor
 from m2t_fast.config import EOS, PAD, SOS
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.decoding.result import Generation
+from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.skeleton import PART_NAMES
 
 

@@ -1,7 +1,7 @@
 """The ops ``search`` and ``sample_words``: whole captions word by word, without gradients.
 
 A backend implements them as one call each, so that no word costs a return to Python; where it has none, the searches of
-``m2t_fast.decoding`` run on the ops of the backend.
+``m2t_fast.ops.decoding`` run on the ops of the backend.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def search(
     force_gate: float | None = None,
     scale: float = 1.0,
 ) -> SearchOutput:
-    """Greedy search with ``beam_size=1``, else beam search as ``m2t_fast.decoding.beam`` describes it.
+    """Greedy search with ``beam_size=1``, else beam search as ``m2t_fast.ops.decoding.beam`` describes it.
 
     Args:
         parts: (B, T, P, H) body-part features. temporal_keys, spatial_keys: (B, T, S, D), S = 1 or S = P.

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.decoding.best_first import best_first_search
-from m2t_fast.decoding.decoder import Decoder, Memory
 from m2t_fast.ops import decode, encoder, keys
 from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
 from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.ops.decoding.best_first import best_first_search
+from m2t_fast.ops.decoding.decoder import Decoder, Memory
 from m2t_fast.released.weights import check_state, from_released, released_keys, released_part
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
-from m2t_fast.decoding.decoder import Decoder
 from m2t_fast.ops.cases import LSTM_CASES, LstmCase
 from m2t_fast.ops.cuda import lstm
+from m2t_fast.ops.decoding.decoder import Decoder
 
 BOTH = pytest.mark.parametrize("few", [True, False], ids=["few", "many"])
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from m2t_fast.benchmarking.stepwise import stepwise
 from m2t_fast.captioner import CaptionerOutput, Draws
 from m2t_fast.config import LOG_MIN
 from m2t_fast.losses import adaptive_loss, guided_loss, language_loss
-from m2t_fast.reference.stepwise import stepwise
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 

@@ -8,8 +8,8 @@ import torch
 from m2t_fast.config import EOS, PAD, SOS
 from m2t_fast.data.preprocessing import DataSettings, downsample
 from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.interpretation.words import WordAttention, caption_words, seconds_of
+from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
 from m2t_fast.skeleton import PART_NAMES
 
 

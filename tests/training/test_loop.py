@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from m2t_fast import Captioner
+from m2t_fast.benchmarking.stepwise import stepwise
 from m2t_fast.data.batches import training_batches
 from m2t_fast.errors import UserError
 from m2t_fast.locks import locked
 from m2t_fast.losses import guided_loss
 from m2t_fast.random import Counter
-from m2t_fast.reference.stepwise import stepwise
 from m2t_fast.run_folder import load_run
 from m2t_fast.training.loop import train
 from m2t_fast.training.settings import TrainingSettings

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from m2t_fast import reference
 from m2t_fast.config import SIGMA_MIN
-from m2t_fast.decoding.words import sample_words as sample_words
-from m2t_fast.decoding.words import search as search
 from m2t_fast.ops.backends import reference_gradients
+from m2t_fast.ops.decoding.words import sample_words as sample_words
+from m2t_fast.ops.decoding.words import search as search
 from m2t_fast.reference.attention import additive_scores, spatial_weights, temporal_scores
 from m2t_fast.reference.draws import random_draws as random_draws
 from m2t_fast.reference.encoder import root_relative, select_joints, valid_frames, velocity

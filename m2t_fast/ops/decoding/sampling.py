@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.decoding.decoder import Decoder, Memory, State
+from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
 
 
 def sampled_words(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import pad
 
-from m2t_fast.decoding.attention import caption_attention
-from m2t_fast.decoding.beam import beam_search
-from m2t_fast.decoding.decoder import Decoder, Memory
-from m2t_fast.decoding.greedy import greedy_search
-from m2t_fast.decoding.sampling import sampled_words
 from m2t_fast.ops.decode import DecoderWeights, hypothesis_lengths
+from m2t_fast.ops.decoding.attention import caption_attention
+from m2t_fast.ops.decoding.beam import beam_search
+from m2t_fast.ops.decoding.decoder import Decoder, Memory
+from m2t_fast.ops.decoding.greedy import greedy_search
+from m2t_fast.ops.decoding.sampling import sampled_words
 
 
 def search(

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from m2t_fast import Captioner, CaptionerConfig, available_backends, released, use_backend
 from m2t_fast.config import EOS, PAD, SOS
-from m2t_fast.decoding import best_first_search
-from m2t_fast.decoding.decoder import Decoder
 from m2t_fast.errors import UserError
+from m2t_fast.ops.decoding import best_first_search
+from m2t_fast.ops.decoding.decoder import Decoder
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 WIDTHS, BIASES, SAMPLES = (2, 4), range(5), range(3)
 
 
@@ -101,7 +101,7 @@ def test_nodes_are_taken_in_the_recorded_order(recording, monkeypatch):
         return cost, number, node
 
     spy = SimpleNamespace(heappop=heappop, heappush=heapq.heappush, nsmallest=heapq.nsmallest)
-    monkeypatch.setattr("m2t_fast.decoding.best_first.heapq", spy)
+    monkeypatch.setattr("m2t_fast.ops.decoding.best_first.heapq", spy)
     tolerance = 1e-11 if recording.dtype == torch.float64 else 2e-6
     for width, bias, sample in itertools.product(WIDTHS, BIASES, SAMPLES):
         taken.clear()

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from m2t_fast.modules import lstm
 from m2t_fast.ops import attention, gate
 from m2t_fast.ops import lstm as lstm_op
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.gate import GateOutput
+from m2t_fast.ops.torch_lstm import lstm
 
 
 class Memory(NamedTuple):

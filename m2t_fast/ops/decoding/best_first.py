@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from m2t_fast.config import EOS, PAD, SOS
-from m2t_fast.decoding.attention import caption_attention
-from m2t_fast.decoding.decoder import Decoder, Memory
-from m2t_fast.decoding.result import GeneratedAttention, Generation
 from m2t_fast.errors import UserError
+from m2t_fast.ops.decoding.attention import caption_attention
+from m2t_fast.ops.decoding.decoder import Decoder, Memory
+from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
 
 QUEUE_LIMIT = 100
 """A search gives up when its counter, 1 and K - 1 more for every node it expanded, exceeds this."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SOS
-from m2t_fast.decoding.decoder import Decoder, Memory, State, select_state
+from m2t_fast.ops.decoding.decoder import Decoder, Memory, State, select_state
 
 
 def beam_search(

@@ -10,7 +10,7 @@ import torch
 
 from m2t_fast import Captioner, CaptionerConfig, available_backends, use_backend
 from m2t_fast.config import EOS, PAD, SOS
-from m2t_fast.decoding.decoder import Decoder
+from m2t_fast.ops.decoding.decoder import Decoder
 
 
 @pytest.fixture(autouse=True, params=available_backends())

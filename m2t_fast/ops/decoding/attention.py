@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import SOS
-from m2t_fast.decoding.decoder import Decoder, Memory
-from m2t_fast.decoding.result import GeneratedAttention
+from m2t_fast.ops.decoding.decoder import Decoder, Memory
+from m2t_fast.ops.decoding.result import GeneratedAttention
 
 
 def caption_attention(decoder: Decoder, memory: Memory, tokens: Tensor, lengths: Tensor) -> GeneratedAttention:

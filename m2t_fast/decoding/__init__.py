@@ -1,9 +1,0 @@
-"""From motions to words: greedy, beam and best-first search and scheduled sampling, batched, word by word in Python."""
-
-from m2t_fast.decoding.beam import beam_search
-from m2t_fast.decoding.best_first import best_first_search
-from m2t_fast.decoding.greedy import greedy_search
-from m2t_fast.decoding.result import GeneratedAttention, Generation
-from m2t_fast.decoding.sampling import sampled_words
-
-__all__ = ["GeneratedAttention", "Generation", "beam_search", "best_first_search", "greedy_search", "sampled_words"]

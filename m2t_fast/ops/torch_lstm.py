@@ -1,0 +1,48 @@
+"""torch's own LSTM over given weights: many words in one call, or one word."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from m2t_fast.ops import cudnn_lstm
+
+
+def lstm_step(
+    x: Tensor, state: tuple[Tensor, Tensor], weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """:func:`lstm` of one word, x (B, 1, I): cuDNN would have the weights copied together for every one."""
+    hidden, cell = torch._VF.lstm_cell(  # type: ignore[attr-defined]
+        x[:, 0], list(state), weight_ih, weight_hh, bias_ih, bias_hh
+    )
+    return hidden[:, None], (hidden, cell)
+
+
+def lstm(
+    x: Tensor,
+    state: tuple[Tensor, Tensor] | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Outputs (B, L, C) and the last (hidden, cell), each (B, C), over x (B, L, I); ``state`` None starts at zero.
+
+    ``weight_ih`` (4C, I), ``weight_hh`` (4C, C), biases (4C,), gates in torch's order i, f, g, o.
+    """
+    if state is None:
+        zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
+        state = zeros, zeros
+    if x.shape[1] == 1 and x.device.type != "cpu":
+        return lstm_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
+    hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
+    weights: list[Tensor] = [weight_ih, weight_hh, bias_ih, bias_hh]
+    if cudnn_lstm.takes(x):
+        output, hidden, cell = cudnn_lstm.cudnn_lstm(x.transpose(0, 1), hidden, cell, *weights)
+        return output.transpose(0, 1), (hidden[0], cell[0])
+    # Other paths to cuDNN want to be told when a gradient will follow.
+    training = torch.is_grad_enabled()
+    output, hidden, cell = torch._VF.lstm(  # type: ignore[attr-defined]
+        x.contiguous(), (hidden, cell), weights, True, 1, 0.0, training, False, True
+    )
+    return output, (hidden[0], cell[0])
