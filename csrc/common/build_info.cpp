@@ -1,6 +1,10 @@
 // Detects compiler, OpenMP and the running processor's instruction sets.
 #include "common/build_info.h"
 
+#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
+
 namespace m2t {
 
 std::string compiler_version() {
@@ -41,6 +45,9 @@ std::vector<std::string> cpu_features() {
     M2T_ADD_IF_SUPPORTED("avx512vnni");
     M2T_ADD_IF_SUPPORTED("avx512bf16");
 #undef M2T_ADD_IF_SUPPORTED
+    // Older compilers do not know the name of this one: leaf 7 tells it in bit 22 of EDX.
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1u) != 0) found.emplace_back("amxbf16");
 #elif defined(__aarch64__) || defined(_M_ARM64)
     found.emplace_back("neon");  // part of the 64-bit Arm baseline, so there is nothing to ask
 #endif

@@ -8,6 +8,7 @@
 #include "cpu/draws.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
+#include "cpu/linear.h"
 
 #if M2T_X86_VARIANTS
 M2T_BEGIN_AVX512
@@ -16,5 +17,6 @@ M2T_BEGIN_AVX512
 #include "cpu/draws_kernel.h"
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"
+#include "cpu/linear_kernel.h"
 M2T_END_TARGET
 #endif

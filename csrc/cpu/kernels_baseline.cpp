@@ -8,9 +8,11 @@
 #include "cpu/draws.h"
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
+#include "cpu/linear.h"
 
 #include "cpu/attention_kernel.h"
 #include "cpu/decode_kernel.h"
 #include "cpu/draws_kernel.h"
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"
+#include "cpu/linear_kernel.h"

@@ -1,4 +1,4 @@
-"""Launches ``gated_decoder_step`` and its gradient: the products are torch's, what lies between them is one kernel."""
+"""Launches ``gated_decoder_step`` and its gradient: linear layers, and between them one kernel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
+from m2t_fast.ops.cpu.linear import input_gradient, linear, weight_gradients
 
 
 def gated_decoder_step(
@@ -27,16 +28,16 @@ def gated_decoder_step(
     mixture_bias: Tensor,
     force_gate: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, gate and gate logit of ``ops.gated_decoder_step``: torch's products, and what lies between them."""
+    """Features, gate and gate logit of ``ops.gated_decoder_step``."""
     lead, dtype = context.shape[:-1], context.dtype
     context, top, context_weight, language_weight, mixture_weight, mixture_bias = (
         ready(x) for x in (context, top, context_weight, language_weight, mixture_weight, mixture_bias)
     )
     inputs = [
         *(ready(x) for x in (hidden, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias)),
-        context.flatten(0, 1) @ context_weight.T,
+        *linear(context.flatten(0, 1), [(context_weight, None)]),
         ready(context_bias),
-        top.flatten(0, 1) @ language_weight.T,
+        *linear(top.flatten(0, 1), [(language_weight, None)]),
         ready(language_bias),
     ]
     sizes = _gate_sizes(inputs)
@@ -49,10 +50,8 @@ def gated_decoder_step(
         outputs=addresses((mixture_input, gate, logit)),
         **how(),
     )
-    features = mixture_input @ mixture_weight.T
-    rows, columns = features.shape
-    kernel("bias_tanh", dtype)(x=features.data_ptr(), bias=mixture_bias.data_ptr(), rows=rows, columns=columns, **how())
-    return features.view(*lead, columns).to(dtype), gate.to(dtype), logit.to(dtype)
+    (features,) = linear(mixture_input, [(mixture_weight, mixture_bias)], tanh=True)
+    return features.view(*lead, features.shape[1]).to(dtype), gate.to(dtype), logit.to(dtype)
 
 
 def gated_decoder_step_backward(
@@ -84,9 +83,9 @@ def gated_decoder_step_backward(
     context, top, features = context.flatten(0, 1), top.flatten(0, 1), features.flatten(0, 1)
     inputs = [
         *(ready(x) for x in (hidden, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias)),
-        context @ context_weight.T,
+        *linear(context, [(context_weight, None)]),
         ready(context_bias),
-        top @ language_weight.T,
+        *linear(top, [(language_weight, None)]),
         ready(language_bias),
     ]
     sizes = _gate_sizes(inputs)
@@ -100,7 +99,7 @@ def gated_decoder_step_backward(
             count=features.numel(),
             **how(),
         )
-    ready_gate, d_mixture_input = ready(gate), d_mixture @ mixture_weight
+    ready_gate, d_mixture_input = ready(gate), input_gradient([d_mixture], [mixture_weight])
     mixture_input = torch.empty_like(d_mixture_input)
     d_motion, d_language = torch.empty_like(inputs[6]), torch.empty_like(inputs[8])
     d_hidden, d_word, d_mixed_word = (torch.empty_like(x) for x in inputs[:3])
@@ -114,21 +113,20 @@ def gated_decoder_step_backward(
         **how(),
     )
     rows = d_logit.flatten()
+    pairs = [(d_motion, context), (d_language, top), (d_mixture, mixture_input)]
+    d_context_layer, d_language_layer, d_mixture_layer = weight_gradients(pairs)
     outputs = (
-        (d_motion @ context_weight).view(shape),
+        input_gradient([d_motion], [context_weight]).view(shape),
         d_hidden,
-        (d_language @ language_weight).view(hidden.shape),
+        input_gradient([d_language], [language_weight]).view(hidden.shape),
         d_word,
         d_mixed_word,
         rows @ hidden.flatten(0, 1),
         rows @ word.flatten(0, 1),
         rows.sum(),
-        d_motion.T @ context,
-        d_motion.sum(0),
-        d_language.T @ top,
-        d_language.sum(0),
-        d_mixture.T @ mixture_input,
-        d_mixture.sum(0),
+        *d_context_layer,
+        *d_language_layer,
+        *d_mixture_layer,
     )
     return tuple(x.to(dtype) for x in outputs)
 

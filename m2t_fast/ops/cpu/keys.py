@@ -1,11 +1,10 @@
-"""``attention_keys`` and its gradient: torch's products of the valid frames alone, one motion after the other."""
+"""``attention_keys`` and its gradient: the products of the valid frames of all motions at once."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import empty, ready
+from m2t_fast.ops.cpu.linear import Rows, arithmetic, as_computed, input_gradient, linear, weight_gradients
 
 
 def attention_keys(
@@ -17,18 +16,15 @@ def attention_keys(
     spatial_bias: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Temporal and spatial keys of ``ops.attention_keys``."""
-    dtype = parts.dtype
-    parts = ready(parts)
-    layers = [(ready(w).T, ready(b)) for w, b in ((temporal_weight, temporal_bias), (spatial_weight, spatial_bias))]
     dim, inputs = temporal_weight.shape
-    batch, frames, part_count, part_dim = parts.shape
-    temporal, spatial = (empty((batch, frames, part_count * part_dim // inputs, dim), parts) for _ in layers)
-    for b, length in enumerate(lengths.tolist()):
-        x = parts[b, :length].view(-1, inputs)
-        for keys, (weight, bias) in zip((temporal[b], spatial[b]), layers, strict=True):
-            torch.addmm(bias, x, weight, out=keys[:length].view(-1, dim))
-            keys[length:].zero_()
-    return temporal.to(dtype), spatial.to(dtype)
+    computed = arithmetic(parts.dtype, [inputs])
+    rows = _rows(parts, lengths, inputs)
+    x, *layers = (
+        as_computed(x, computed) for x in (parts, temporal_weight, temporal_bias, spatial_weight, spatial_bias)
+    )
+    keys = linear(x.view(-1, inputs), [(layers[0], layers[1]), (layers[2], layers[3])], rows)
+    temporal, spatial = (x.view(rows.batch, rows.frames, rows.per_frame, dim).to(parts.dtype) for x in keys)
+    return temporal, spatial
 
 
 def attention_keys_backward(
@@ -40,18 +36,18 @@ def attention_keys_backward(
     spatial_weight: Tensor,
 ) -> tuple[Tensor, ...]:
     """Gradients of parts, and of weight and bias of the temporal and of the spatial keys."""
-    dtype = parts.dtype
-    parts = ready(parts)
-    weights, grads = [ready(temporal_weight), ready(spatial_weight)], [ready(grad_temporal), ready(grad_spatial)]
     dim, inputs = temporal_weight.shape
-    d_parts, d_weights = empty(parts.shape, parts), [torch.zeros_like(x) for x in weights]
-    d_biases = [x.new_zeros(dim) for x in weights]
-    for b, length in enumerate(lengths.tolist()):
-        x, d_x = parts[b, :length].view(-1, inputs), d_parts[b, :length].view(-1, inputs)
-        for i, (grad, weight) in enumerate(zip(grads, weights, strict=True)):
-            g = grad[b, :length].view(-1, dim)
-            torch.addmm(d_x, g, weight, beta=i, out=d_x)  # the first product overwrites, the second adds
-            d_weights[i].addmm_(g.T, x)
-            d_biases[i] += g.sum(0)
-        d_parts[b, length:].zero_()
-    return tuple(x.to(dtype) for x in (d_parts, d_weights[0], d_biases[0], d_weights[1], d_biases[1]))
+    computed = arithmetic(parts.dtype, [dim])
+    rows = _rows(parts, lengths, inputs)
+    x = as_computed(parts, computed).view(-1, inputs)
+    grads = [as_computed(grad, computed).view(-1, dim) for grad in (grad_temporal, grad_spatial)]
+    weights = [as_computed(weight, computed) for weight in (temporal_weight, spatial_weight)]
+    d_parts = input_gradient(grads, weights, rows).view(parts.shape)
+    d_temporal, d_spatial = weight_gradients([(grad, x) for grad in grads], rows)
+    return tuple(x.to(parts.dtype) for x in (d_parts, *d_temporal, *d_spatial))
+
+
+def _rows(parts: Tensor, lengths: Tensor, inputs: int) -> Rows:
+    """A row for each part of a frame, or, where a key reads all parts, for each frame."""
+    batch, frames, part_count, part_dim = parts.shape
+    return Rows(batch, frames, part_count * part_dim // inputs, lengths.contiguous())
