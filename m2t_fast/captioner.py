@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
-from m2t_fast.losses import linear_language_loss
+from m2t_fast.data.batches import Batch
+from m2t_fast.losses import Losses, linear_language_loss, losses_of_sums, output_losses
 from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
 from m2t_fast.ops import decode
 from m2t_fast.ops.checks import check_shape, checked_indices
@@ -17,6 +18,7 @@ from m2t_fast.ops.decoding.best_first import generate_best_first
 from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
 from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
 from m2t_fast.ops.draws import random_draws
+from m2t_fast.ops.guided import is_fused
 from m2t_fast.random import Counter
 
 
@@ -39,19 +41,6 @@ class CaptionerOutput(NamedTuple):
     """(B, L): beta before the sigmoid."""
     words: Tensor
     """(B, L) int64: the words that were read, reference words or the model's own."""
-
-
-class GuidedOutput(NamedTuple):
-    """What the losses of a guided training step read, and nothing else; see :meth:`Captioner.run_guided`."""
-
-    language: Tensor
-    """Scalar: eq. 11 against the tokens of the forward pass."""
-    gate: Tensor
-    """(B, L)."""
-    adaptive_terms: Tensor
-    """(B, L): eq. 12's term of every word, 0 where it is not supervised."""
-    spatial_sums: Tensor
-    """(B, L): eq. 13's terms of every word, summed over its frames and parts."""
 
 
 class Draws(NamedTuple):
@@ -124,29 +113,30 @@ class Captioner(nn.Module):
         memory = self.encode(motion, lengths, relative)
         return self.decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
-    def run_guided(
-        self,
-        motion: Tensor,
-        lengths: Tensor,
-        tokens: Tensor,
-        draws: Draws,
-        gate_target: Tensor,
-        spatial_target: Tensor,
-        relative: bool = False,
-    ) -> GuidedOutput:
-        """:meth:`run` with the losses folded in: adaptive, against (B, L), and spatial, against (B, L, P) targets.
+    def losses(self, batch: Batch, draws: Draws, folded: bool | None = None) -> Losses:
+        """The three losses of a training step (eq. 11-13) over a checked batch and given ``draws``.
 
-        Neither logits nor the weights of frames and parts are kept, so a backend with a kernel for it writes neither.
+        Args:
+            folded: the losses are computed inside attention and gate, so that neither logits nor the weights of frames
+                and parts are written; None: where the backend in use has kernels for it. The values are the same.
         """
-        memory = self.encode(motion, lengths, relative)
-        words = self.input_words(memory, tokens, draws)
+        if _has_folded_kernels(batch.motion) if folded is None else folded:
+            return self._folded_losses(batch, draws)
+        out = self.run(batch.motion, batch.lengths, batch.tokens, draws, batch.relative)
+        return output_losses(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
+
+    def _folded_losses(self, batch: Batch, draws: Draws) -> Losses:
+        """:meth:`losses` by the ops that give the losses in place of what they are made of."""
+        memory = self.encode(batch.motion, batch.lengths, batch.relative)
+        words = self.input_words(memory, batch.tokens, draws)
         word, second, hidden, top = self._states(words, draws.dropout)
         context, spatial_sums = self.attention.guided(
-            memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden, spatial_target
+            memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden, batch.spatial_target
         )
-        features, gate, _, adaptive_terms = self.step.guided(context, hidden, top, word, second, gate_target)
-        language = linear_language_loss(features, self.output.weight, self.output.bias, tokens[:, 1:])
-        return GuidedOutput(language, gate, adaptive_terms, spatial_sums)
+        features, _, _, adaptive_terms = self.step.guided(context, hidden, top, word, second, batch.gate_target)
+        language = linear_language_loss(features, self.output.weight, self.output.bias, batch.tokens[:, 1:])
+        targets = batch.lengths, batch.gate_target, batch.spatial_target
+        return losses_of_sums(language, spatial_sums, adaptive_terms, *targets)
 
     def draw(
         self,
@@ -332,6 +322,16 @@ class Captioner(nn.Module):
         if motion.shape[1] < 1:
             raise ValueError(f"Captioner: motion has shape {tuple(motion.shape)}, expected at least one frame")
         return checked_indices("lengths", lengths, 1, motion.shape[1])
+
+
+def _has_folded_kernels(motion: Tensor) -> bool:
+    return _folds(motion.device.type, motion.dtype)
+
+
+@torch.compiler.assume_constant_result
+def _folds(device_type: str, dtype: torch.dtype) -> bool:
+    """Asked while compiling, not compiled: the answer is the backend's, which other guards hold fast."""
+    return is_fused(torch.empty(0, device=device_type, dtype=dtype))
 
 
 assert PAD == 0  # embedding rows, padding and targets all rely on it

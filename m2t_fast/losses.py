@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from m2t_fast.reference.loss import adaptive_terms, spatial_terms_count
 
 __all__ = [
     "GuidedLoss",
+    "Losses",
     "adaptive_loss",
     "guided_loss",
     "language_loss",
@@ -32,6 +33,39 @@ class GuidedLoss(NamedTuple):
     language: Tensor
     spatial: Tensor
     adaptive: Tensor
+
+
+class Losses(NamedTuple):
+    """Scalars, before they are weighted: eq. 11, 13 and 12."""
+
+    language: Tensor
+    spatial: Tensor
+    adaptive: Tensor
+
+    def weighted(self, lambda_spat: float, lambda_adapt: float) -> GuidedLoss:
+        """Eq. 14."""
+        return GuidedLoss(self.language + lambda_spat * self.spatial + lambda_adapt * self.adaptive, *self)
+
+
+class Output(Protocol):
+    """What the losses read of a forward pass over L words: a :class:`~m2t_fast.captioner.CaptionerOutput`, or what has
+    these fields."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(B, L, V)."""
+
+    @property
+    def gate(self) -> Tensor:
+        """(B, L): beta."""
+
+    @property
+    def spatial(self) -> Tensor:
+        """(B, L, T, P)."""
+
+    @property
+    def gate_logit(self) -> Tensor | None:
+        """(B, L): beta before the sigmoid, or None where it is not known."""
 
 
 def language_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -89,8 +123,34 @@ def supervised_counts(tokens: Tensor, lengths: Tensor, gate_target: Tensor, spat
     return torch.stack([(tokens[:, 1:] != PAD).sum(), terms, (gate_target >= 0).sum()])
 
 
+def output_losses(out: Output, tokens: Tensor, lengths: Tensor, gate_target: Tensor, spatial_target: Tensor) -> Losses:
+    """The three losses of an output, of checked tokens (B, L+1), lengths (B,) and targets (B, L) and (B, L, P)."""
+    return Losses(
+        language_loss(out.logits, tokens[:, 1:]),
+        spatial_loss(wide(out.spatial), spatial_target, lengths),
+        adaptive_loss(out.gate, gate_target, out.gate_logit),
+    )
+
+
+def losses_of_sums(
+    language: Tensor,
+    spatial_sums: Tensor,
+    adaptive_terms: Tensor,
+    lengths: Tensor,
+    gate_target: Tensor,
+    spatial_target: Tensor,
+) -> Losses:
+    """The three losses from what ops with the losses folded in leave: per word the sum of its spatial terms and its
+    adaptive term, each (B, L); and the language loss."""
+    return Losses(
+        language,
+        spatial_sums.sum() / spatial_terms_count(spatial_target, lengths).clamp(min=1),
+        adaptive_terms.sum() / (gate_target >= 0).sum().clamp(min=1),
+    )
+
+
 def guided_loss(
-    out: Any,
+    out: Output,
     tokens: Tensor,
     lengths: Tensor,
     gate_target: Tensor,
@@ -101,13 +161,12 @@ def guided_loss(
     """Eq. 14 for a :class:`~m2t_fast.captioner.CaptionerOutput` ``out`` of L words.
 
     Args:
-        out: has ``logits`` (B, L, V), ``gate`` (B, L), ``spatial`` (B, L, T, P) and, where known, ``gate_logit``.
-            A :class:`~m2t_fast.captioner.GuidedOutput` has the losses of these tokens and targets in their place.
+        out: has ``logits`` (B, L, V), ``gate`` (B, L), ``spatial`` (B, L, T, P) and ``gate_logit`` (B, L).
         tokens: (B, L+1) int64, the captions from <sos>.
         lengths: (B,) int64 valid frames.
         gate_target: (B, L): 1 motion word, 0 other word, -1 unsupervised, for the words ``tokens[:, 1:]``.
             (B, L+1) aligned with ``tokens`` is taken too; its first column is dropped.
-        spatial_target: (B, L, P) or (B, L+1, P): 1 or 0 a part, -1 unsupervised.
+        spatial_target: (B, L, P) or (B, L+1, P): 1 or 0 per part, -1 unsupervised.
 
     Raises:
         ValueError: a shape does not fit; the message names the argument.
@@ -120,14 +179,6 @@ def guided_loss(
     if spatial_target.dim() == 3 and spatial_target.shape[1] == words + 1:
         spatial_target = spatial_target[:, 1:]
     check_shape("guided_loss", "gate_target", gate_target, (batch, words), {})
-    if (sums := getattr(out, "spatial_sums", None)) is not None:
-        check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, "P"), {})
-        language = out.language
-        spatial = sums.sum() / spatial_terms_count(spatial_target, lengths).clamp(min=1)
-        adaptive = out.adaptive_terms.sum() / (gate_target >= 0).sum().clamp(min=1)
-    else:
-        check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
-        language = language_loss(out.logits, tokens[:, 1:])
-        spatial = spatial_loss(wide(out.spatial), spatial_target, lengths)
-        adaptive = adaptive_loss(out.gate, gate_target, getattr(out, "gate_logit", None))
-    return GuidedLoss(language + lambda_spat * spatial + lambda_adapt * adaptive, language, spatial, adaptive)
+    check_shape("guided_loss", "spatial_target", spatial_target, (batch, words, out.spatial.shape[-1]), {})
+    losses = output_losses(out, tokens, lengths, gate_target, spatial_target)
+    return losses.weighted(lambda_spat, lambda_adapt)

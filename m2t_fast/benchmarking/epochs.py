@@ -24,7 +24,7 @@ from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.random import Counter
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import adamw, losses_and_gradients, losses_in, training_step
+from m2t_fast.training.step import TrainingStep, adamw
 from m2t_fast.training.validation import Validation
 
 OURS = "ours"
@@ -65,12 +65,12 @@ def step_of(
     model = model_of(size, scoring, kinds[way]).to(split.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     counter = Counter(settings.seed, 0, split.device)
-    gradients = functools.partial(losses_and_gradients, losses=losses_in(dtype))
+    step = TrainingStep(model, optimizer, settings, dtype)
 
     def take(samples: Tensor, bucket: Bucket) -> Tensor:
         # Every bucket is compiled: beyond its limit torch.compile would leave them as they are.
         with plain_pytorch(), torch._dynamo.config.patch(recompile_limit=10 * BUCKETS):
-            loss = training_step(model, optimizer, split.batch(samples, *bucket), settings, counter, True, gradients)
+            loss = step(split.batch(samples, *bucket), counter)
         counter.advance()
         return torch.stack(tuple(loss))
 

@@ -21,7 +21,7 @@ from m2t_fast.config import EOS, SOS
 from m2t_fast.ops.decode import caption_lengths
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.random import Counter
-from m2t_fast.training.step import training_step
+from m2t_fast.training.step import TrainingStep
 
 
 class TrainingCase(Case):
@@ -45,11 +45,11 @@ class TrainingCase(Case):
     def _run(self, kind: type[Captioner], context: Callable[[], contextlib.AbstractContextManager[None]]) -> Run:
         model = model_of(self.size, self.scoring, kind).to(self.device).train()
         # A learning rate of 0 costs the same and leaves the weights as they are: every run does the same work.
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+        step = TrainingStep(model, torch.optim.AdamW(model.parameters(), lr=0.0), self.settings)
 
         def run() -> Results:
             with context():
-                loss = training_step(model, optimizer, self.batch, self.settings, Counter(0, device=self.device))
+                loss = step(self.batch, Counter(0, device=self.device))
             grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
             return Results(loss._asdict(), grads)
 

@@ -24,7 +24,8 @@ class Batch(NamedTuple):
 
     ``motion`` (B, T, J, 3) float32 standardised, 0 behind the end; ``lengths`` (B,) int64; ``tokens`` (B, L+1) int64,
     <sos> ... <eos> <pad>; ``gate_target`` (B, L) and ``spatial_target`` (B, L, P) float32, aligned with
-    ``tokens[:, 1:]``: 1, 0, or -1 where unsupervised; ``index`` (B,) int64, sample numbers.
+    ``tokens[:, 1:]``: 1, 0, or -1 where unsupervised; ``index`` (B,) int64, sample numbers; ``relative``: every joint
+    but the root is relative to the root already, as a :class:`~m2t_fast.data.resident.ResidentSplit` gives them.
     """
 
     motion: Tensor
@@ -33,10 +34,14 @@ class Batch(NamedTuple):
     gate_target: Tensor
     spatial_target: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs of a batch
+    relative: bool = False
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        motion, lengths, tokens, gate_target, spatial_target, index = (
+            tensor.to(device, non_blocking=True) for tensor in self[:-1]
+        )
+        return Batch(motion, lengths, tokens, gate_target, spatial_target, index, self.relative)
 
 
 class MotionBatch(NamedTuple):

@@ -57,7 +57,7 @@ class ResidentSplit:
         Returns:
             As :func:`~m2t_fast.data.batches.batch_of`, with T = ``frames`` and L = ``words``, but for ``motion``
             (B, T, J, 3): of the split's dtype, and every joint but the root relative to the root
-            (``relative=True`` tells the model).
+            (``relative`` tells the model).
         """
         motion = gather.unchecked(self.frames, self.frame_offsets, self.caption_motion[samples], frames)
         step = torch.arange(words + 1, device=self.device)
@@ -70,6 +70,7 @@ class ResidentSplit:
             self.gate_targets[at[:, 1:]],
             self.spatial_targets[at[:, 1:]],
             samples,
+            relative=True,
         )
 
 

@@ -3,54 +3,54 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from m2t_fast.captioner import Captioner, Draws
 from m2t_fast.data.batches import Batch
 from m2t_fast.data.buckets import BUCKETS
 from m2t_fast.errors import UserError
-from m2t_fast.losses import GuidedLoss
-from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import Losses, guided_losses, losses_and_gradients
+from m2t_fast.losses import Losses
 
 BACKEND = "inductor"
 """What compiles; the tests also take one that needs no compiler."""
 
 
-class CompiledGradients:
-    """:func:`~m2t_fast.training.step.losses_and_gradients` compiled, as it is from the first thing that cannot be.
+class CompiledLosses:
+    """What computes the losses of a step, compiled, until torch cannot; then the step goes on without.
 
     Args:
         rows: B, samples of the batches to compile for; others run as they are.
         losses: what to compile.
     """
 
-    def __init__(self, rows: int, losses: Losses = guided_losses):
-        self.rows, self.plain = rows, losses
-        self.losses: Losses | None = torch.compile(losses, fullgraph=True, backend=BACKEND)
+    def __init__(self, rows: int, losses: Callable[[Captioner, Batch, Draws], Losses]):
+        self.rows, self.failed = rows, False
+        self._losses: Callable[[Captioner, Batch, Draws], Losses]
+        self._losses = torch.compile(losses, fullgraph=True, backend=BACKEND)
 
-    def __call__(
-        self,
-        model: Captioner,
-        batch: Batch,
-        draws: Draws,
-        settings: TrainingSettings,
-        relative: bool,
-        shares: Tensor | None = None,
-    ) -> GuidedLoss:
-        """See there. A size that changes becomes a variable of the compiled code, where torch can do that."""
-        if self.losses is not None and len(batch.tokens) == self.rows:
-            try:
-                # torch's own limit is 8: on the CPU its LSTM is compiled anew for every number of words.
-                with torch._dynamo.config.patch(recompile_limit=2 * BUCKETS):
-                    return losses_and_gradients(model, batch, draws, settings, relative, shares, self.losses)
-            except _errors() as error:
-                self.losses = None
-                warnings.warn(f"--compile: {_why(error)}; training goes on without it", stacklevel=2)
-        return losses_and_gradients(model, batch, draws, settings, relative, shares, self.plain)
+    def takes(self, batch: Batch) -> bool:
+        """Whether a batch runs compiled."""
+        return not self.failed and len(batch.tokens) == self.rows
+
+    def __call__(self, model: Captioner, batch: Batch, draws: Draws) -> Losses:
+        """The losses. A size that changes becomes a variable of the compiled code, where torch can do that."""
+        return self._losses(model, batch, draws)
+
+    @contextmanager
+    def as_long_as_it_can(self) -> Iterator[None]:
+        """Around the losses and their gradients, which torch compiles when they are first asked for. An error in
+        compiling is told once and ends the block; from then on no batch is taken."""
+        try:
+            # torch's own limit is 8: on the CPU its LSTM is compiled anew for every number of words.
+            with torch._dynamo.config.patch(recompile_limit=2 * BUCKETS):
+                yield
+        except _errors() as error:
+            self.failed = True
+            warnings.warn(f"--compile: {_why(error)}; training goes on without it", stacklevel=4)
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,10 +15,9 @@ from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.losses import GuidedLoss
 from m2t_fast.random import Counter
 from m2t_fast.training import graphs
-from m2t_fast.training.compiled import CompiledGradients
-from m2t_fast.training.parallel import shared_step
+from m2t_fast.training.parallel import SharedStep
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import losses_and_gradients, losses_in, training_step
+from m2t_fast.training.step import TrainingStep
 
 
 class Engine:
@@ -50,17 +48,17 @@ class Engine:
         capture: bool = True,
         dtype: torch.dtype = torch.float32,
     ):
-        self.model, self.optimizer, self.split, self.settings = model, optimizer, split, settings
-        self.processes = processes
+        self.model, self.optimizer, self.split, self.processes = model, optimizer, split, processes
         weight = model.embedding.weight
         self.counter = Counter(settings.seed, step, weight.device)
         # Sums over the processes wait for the others: no graph can hold them.
         self.recorder = graphs.recorder_for(weight.device) if capture and processes.size == 1 else None
         rows = len(processes.share(torch.arange(settings.batch_size)))
-        losses = losses_in(dtype)
-        self.gradients: Callable[..., GuidedLoss] = partial(losses_and_gradients, losses=losses)
-        if settings.compile:
-            self.gradients = CompiledGradients(rows, losses)
+        self.step: TrainingStep | SharedStep
+        if processes.size == 1:
+            self.step = TrainingStep(model, optimizer, settings, dtype, rows)
+        else:
+            self.step = SharedStep(model, optimizer, settings, processes, dtype, rows)
         # What graphs read and write, outside their pool.
         self.samples = torch.zeros(settings.batch_size, dtype=torch.int64, device=weight.device)
         self.losses = weight.new_zeros(len(GuidedLoss._fields))
@@ -92,14 +90,12 @@ class Engine:
         return self.losses.clone()
 
     def _step(self, samples: Tensor, bucket: Bucket) -> Tensor:
-        model, optimizer, settings, counter = self.model, self.optimizer, self.settings, self.counter
-        if self.processes.size > 1:
-            loss = shared_step(
-                model, optimizer, self.split, samples, bucket, settings, counter, self.processes, self.gradients
-            )
+        if isinstance(self.step, SharedStep):
+            rows = self.processes.share(torch.arange(len(samples), device=samples.device))
+            batch = self.split.batch(samples[rows], *bucket) if len(rows) else None
+            loss = self.step(batch, self.counter.of_rows(rows))
         else:
-            batch = self.split.batch(samples, *bucket)
-            loss = training_step(model, optimizer, batch, settings, counter, True, self.gradients)
+            loss = self.step(self.split.batch(samples, *bucket), self.counter)
         self.counter.advance()
         return torch.stack(tuple(loss))
 

@@ -1,4 +1,4 @@
-"""One training step in its parts: forward pass with its losses, backward pass, clipping and AdamW."""
+"""One training step: scheduled-sampling decode, forward pass with its losses, backward pass, clipping and AdamW."""
 
 from __future__ import annotations
 
@@ -7,52 +7,32 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from m2t_fast.captioner import Captioner, CaptionerOutput, Draws, GuidedOutput
+from m2t_fast.captioner import Captioner, Draws
 from m2t_fast.data.batches import Batch
-from m2t_fast.losses import GuidedLoss, guided_loss
-from m2t_fast.ops.guided import is_fused
+from m2t_fast.losses import GuidedLoss, Losses
 from m2t_fast.random import Counter
+from m2t_fast.training.compiled import CompiledLosses
 from m2t_fast.training.settings import TrainingSettings
 
-DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16")}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 """What training can run in. float16 is none: its gradients underflow without a scale that is looked after."""
 
-Losses = Callable[[Captioner, Batch, Draws, TrainingSettings, bool, bool], GuidedLoss]
-"""``guided_losses`` or ``mixed_losses``, or one of them compiled."""
+
+def full_losses(model: Captioner, batch: Batch, draws: Draws) -> Losses:
+    """The three losses of a checked batch, in the dtype of the weights."""
+    return model.losses(batch, draws)
 
 
-def guided_losses(
-    model: Captioner, batch: Batch, draws: Draws, settings: TrainingSettings, relative: bool, fused: bool
-) -> GuidedLoss:
-    """Scheduled-sampling decode, parallel forward and the three losses of a checked batch.
-
-    Args:
-        relative: the motions are as a ``ResidentSplit`` gives them.
-        fused: the backend folds the losses into attention and gate. Nobody reads the attention here: it need not be
-            written.
-    """
-    inputs = (batch.motion, batch.lengths, batch.tokens, draws)
-    out: CaptionerOutput | GuidedOutput
-    if fused:
-        out = model.run_guided(*inputs, batch.gate_target, batch.spatial_target, relative)
-    else:
-        out = model.run(*inputs, relative)
-    targets = (batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
-    return guided_loss(out, *targets, settings.lambda_spat, settings.lambda_adapt)
-
-
-def mixed_losses(
-    model: Captioner, batch: Batch, draws: Draws, settings: TrainingSettings, relative: bool, fused: bool
-) -> GuidedLoss:
-    """:func:`guided_losses` in mixed precision: products and ops in bfloat16, float32 weights, sums and losses."""
+def mixed_losses(model: Captioner, batch: Batch, draws: Draws) -> Losses:
+    """:func:`full_losses` in mixed precision: products and ops in bfloat16, float32 weights, sums and losses."""
     # Without autocast's cache: a weight's copy made while decoding, without a gradient, would serve the forward pass.
     with torch.autocast(batch.motion.device.type, torch.bfloat16, cache_enabled=False):
-        return guided_losses(model, batch, draws, settings, relative, fused)
+        return model.losses(batch, draws)
 
 
-def losses_in(dtype: torch.dtype) -> Losses:
+def losses_in(dtype: torch.dtype) -> Callable[[Captioner, Batch, Draws], Losses]:
     """What computes the losses of a step in ``dtype``: bfloat16 is that of the products alone."""
-    return mixed_losses if dtype == torch.bfloat16 else guided_losses
+    return mixed_losses if dtype == torch.bfloat16 else full_losses
 
 
 def weights_in(dtype: torch.dtype) -> torch.dtype:
@@ -67,66 +47,76 @@ def weights_in(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
-def losses_and_gradients(
-    model: Captioner,
-    batch: Batch,
-    draws: Draws,
-    settings: TrainingSettings,
-    relative: bool,
-    shares: Tensor | None = None,
-    losses: Losses = guided_losses,
-) -> GuidedLoss:
-    """The losses of a batch, detached; their gradients are left in the model's parameters.
+class TrainingStep:
+    """Takes training steps of one model; nothing in one waits for the device.
 
     Args:
-        relative: the motions are as a ``ResidentSplit`` gives them.
-        shares: (3,) factors of the language, spatial and adaptive loss, those of a part of a batch; None: 1.
+        model: in training mode whenever a step is taken.
+        optimizer: of all its parameters.
+        settings: weights of the losses, teacher forcing, clipping.
+        dtype: of the arithmetic, that of the weights, or bfloat16 for mixed precision.
+        compiled_rows: B, samples of the batches whose losses are compiled where the settings ask for that.
     """
-    loss = losses(model, batch, draws, settings, relative, is_fused(batch.motion))
-    if shares is not None:
-        language, spatial, adaptive = (torch.stack(loss[1:]) * shares).unbind()
-        loss = GuidedLoss(weighted(language, spatial, adaptive, settings), language, spatial, adaptive)
-    model.zero_grad(set_to_none=True)
-    loss.total.backward()
-    return GuidedLoss(*(value.detach() for value in loss))
 
+    def __init__(
+        self,
+        model: Captioner,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainingSettings,
+        dtype: torch.dtype = torch.float32,
+        compiled_rows: int | None = None,
+    ):
+        self.model, self.optimizer, self.settings = model, optimizer, settings
+        self.losses = losses_in(dtype)
+        self.compiled: CompiledLosses | None = None
+        if settings.compile:
+            self.compiled = CompiledLosses(compiled_rows or settings.batch_size, self.losses)
 
-def weighted(language: Tensor, spatial: Tensor, adaptive: Tensor, settings: TrainingSettings) -> Tensor:
-    """Eq. 14."""
-    return language + settings.lambda_spat * spatial + settings.lambda_adapt * adaptive
+    def __call__(self, batch: Batch, generator: torch.Generator | Counter) -> GuidedLoss:
+        """Take one step.
 
+        Args:
+            batch: B samples on the model's device; their indices come from a checked data set.
+            generator: source of the coins and dropout masks.
 
-def clip_and_update(model: Captioner, optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> None:
-    """Scale the gradients down to the norm allowed and take the optimiser's step."""
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-    optimizer.step()
+        Returns:
+            The losses before the step, detached.
+        """
+        rows, words = batch.gate_target.shape
+        draws = self.model.draw(rows, words, self.settings.teacher_forcing, generator)
+        loss = self.losses_and_gradients(batch, draws)
+        self.update()
+        return loss
 
+    def losses_and_gradients(self, batch: Batch, draws: Draws, shares: Tensor | None = None) -> GuidedLoss:
+        """The losses of a batch, detached; their gradients are left in the model's parameters.
 
-def training_step(
-    model: Captioner,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    settings: TrainingSettings,
-    generator: torch.Generator | Counter,
-    relative: bool = False,
-    gradients: Callable[..., GuidedLoss] = losses_and_gradients,
-) -> GuidedLoss:
-    """One step: scheduled-sampling decode, parallel forward and backward, clipping, AdamW. It waits for no device.
+        ``shares``: (3,) factors of the language, spatial and adaptive loss, those of a part of a batch; None: 1.
+        """
+        if self.compiled is not None and self.compiled.takes(batch):
+            with self.compiled.as_long_as_it_can():
+                return self._backward(self.compiled, batch, draws, shares)
+        return self._backward(self.losses, batch, draws, shares)
 
-    Args:
-        batch: B samples on the model's device; their indices come from a checked data set.
-        generator: source of the coins and dropout masks.
-        relative: the motions are as a ``ResidentSplit`` gives them.
-        gradients: :func:`losses_and_gradients`, or what does the same.
+    def _backward(
+        self,
+        losses_of: Callable[[Captioner, Batch, Draws], Losses],
+        batch: Batch,
+        draws: Draws,
+        shares: Tensor | None,
+    ) -> GuidedLoss:
+        losses = losses_of(self.model, batch, draws)
+        if shares is not None:
+            losses = Losses(*(torch.stack(losses) * shares).unbind())
+        loss = losses.weighted(self.settings.lambda_spat, self.settings.lambda_adapt)
+        self.model.zero_grad(set_to_none=True)
+        loss.total.backward()
+        return GuidedLoss(*(value.detach() for value in loss))
 
-    Returns:
-        The losses before the step, detached.
-    """
-    rows, words = batch.gate_target.shape
-    draws = model.draw(rows, words, settings.teacher_forcing, generator)
-    loss = gradients(model, batch, draws, settings, relative)
-    clip_and_update(model, optimizer, settings)
-    return loss
+    def update(self) -> None:
+        """Scale the gradients down to the norm allowed and take the optimiser's step."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimizer.step()
 
 
 def adamw(model: Captioner, settings: TrainingSettings) -> torch.optim.AdamW:

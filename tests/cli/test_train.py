@@ -84,20 +84,19 @@ def test_bf16_by_either_name_and_what_comes_after(name, call, refused, data, tmp
 
 
 def test_ctrl_c_says_how_to_go_on(call, data, tmp_path, monkeypatch):
-    from m2t_fast.training import engine
+    from m2t_fast.training.step import TrainingStep
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "training_step", interrupted)
+    monkeypatch.setattr(TrainingStep, "__call__", interrupted)
     result = call("train", "--data", data, "--output", tmp_path / "run", "--quiet")
     assert result.code == 130 and "--resume" in result.err.splitlines()[-1]
     assert load_run(tmp_path / "run").model.config.joints == 22
 
 
 def test_compile_is_refused_without_a_compiler_and_may_change(call, refused, data, tmp_path, monkeypatch):
-    from m2t_fast.training import compiled, engine
-    from m2t_fast.training.step import losses_and_gradients
+    from m2t_fast.training import compiled, step
 
     def failing(graph, inputs):
         raise RuntimeError("no compiler")
@@ -109,7 +108,7 @@ def test_compile_is_refused_without_a_compiler_and_may_change(call, refused, dat
         assert not any(tmp_path.iterdir())
     rows = []
     monkeypatch.setattr(compiled, "require_compiler", lambda device: None)
-    monkeypatch.setattr(engine, "CompiledGradients", lambda *what: rows.append(what[0]) or losses_and_gradients)
+    monkeypatch.setattr(step, "CompiledLosses", lambda *what: rows.append(what[0]))
     run = ("train", "--data", data, "--output", tmp_path / "run", "--batch-size", 8)
     assert call(*run, "--epochs", 1, "--compile").code == 0 and rows == [8]
     assert call(*run, "--epochs", 2, "--resume").code == 0 and rows == [8, 8]

@@ -17,11 +17,10 @@ from m2t_fast.data.buckets import PlannedBatch, choose_buckets, epoch_plan
 from m2t_fast.data.dataset import Prepared, load_data
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.modules import LSTM
-from m2t_fast.training import engine as engine_module
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.loop import train
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import adamw
+from m2t_fast.training.step import TrainingStep, adamw
 
 SETTINGS = TrainingSettings(batch_size=8)
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
@@ -99,7 +98,7 @@ def test_no_step_waits_for_the_device(capture, dtype, model, data, waiting_is_an
 
 
 def test_what_cannot_be_captured_goes_on_eagerly(model, data, monkeypatch):
-    original = engine_module.training_step
+    original = TrainingStep.__call__
 
     def waiting(*arguments):
         loss = original(*arguments)
@@ -109,7 +108,7 @@ def test_what_cannot_be_captured_goes_on_eagerly(model, data, monkeypatch):
     theirs = engine_for(model, data, False)
     expected = list(theirs.steps(plan_of(data)))
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "training_step", waiting)
+        patch.setattr(TrainingStep, "__call__", waiting)
         ours = engine_for(model, data, True)
         before = torch.cuda.current_stream()
         with pytest.warns(UserWarning, match="no CUDA graph of a training step") as said:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
 from m2t_fast.captioner import Draws
-from m2t_fast.losses import guided_loss
+from m2t_fast.data.batches import Batch
 from m2t_fast.ops import attention
 from m2t_fast.ops.cases import AttentionCase, GateCase
 from m2t_fast.random import Counter
@@ -172,12 +172,11 @@ def test_a_captured_training_step(scoring: str) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, capturable=True)
     motion, lengths = torch.randn(4, 30, 21, 3, device="cuda"), torch.tensor([30, 9, 1, 20], device="cuda")
     tokens = torch.randint(2, 30, (4, 8), device="cuda")
-    gate_target, spatial_target = goals(4, 7), goals(4, 7, 6)
+    batch = Batch(motion, lengths, tokens, goals(4, 7), goals(4, 7, 6), torch.arange(4, device="cuda"))
 
     def step() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
-        out = model.run_guided(motion, lengths, tokens, Draws(None, None), gate_target, spatial_target)
-        loss = guided_loss(out, tokens, lengths, gate_target, spatial_target).total
+        loss = model.losses(batch, Draws(None, None), folded=True).weighted(2.0, 3.0).total
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -269,18 +268,15 @@ def test_a_compiled_training_step_under_autocast(scoring: str, dtype: torch.dtyp
     gate_target, spatial_target = torch.ones(4, 7, device="cuda"), torch.ones(4, 7, 6, device="cuda")
     found = []
 
-    def guided() -> tuple[Tensor, ...]:
-        return model.run_guided(motion, lengths, tokens, Draws(None, None), gate_target, spatial_target)
+    batch = Batch(motion, lengths, tokens, gate_target, spatial_target, torch.arange(4, device="cuda"))
 
-    def plain() -> tuple[Tensor, ...]:
-        return model(motion, lengths, tokens)
+    def run() -> Tensor:
+        return model.losses(batch, Draws(None, None), folded=scoring == "part").weighted(2.0, 3.0).total
 
-    run = guided if scoring == "part" else plain
     for function, enabled in ((run, False), (torch.compile(run, fullgraph=True), True)):
         model.zero_grad()
         with torch.autocast("cuda", dtype=dtype, enabled=enabled):
-            out = function()
-        loss = guided_loss(out, tokens, lengths, gate_target, spatial_target).total
+            loss = function()
         loss.backward()
         found.append((float(loss), [p.grad for p in model.parameters()]))
     assert abs(found[1][0] - found[0][0]) < 0.03 * found[0][0]

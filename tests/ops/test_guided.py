@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend
-from m2t_fast.losses import adaptive_loss, guided_loss
+from m2t_fast.data.batches import Batch
+from m2t_fast.losses import adaptive_loss
 from m2t_fast.ops.cases import AttentionCase, GateCase
 
 
@@ -90,12 +91,10 @@ def test_a_guided_step_has_the_losses_and_gradients_of_a_plain_one(scoring):
     tokens, gate_target, target = torch.randint(3, 9, (2, 5)), targets(2, 4), targets(2, 4, 6)
     draws = model.draw(2, 4, 0.5, torch.Generator().manual_seed(1))
     found = []
-    for out in (
-        model.run(motion, lengths, tokens, draws),
-        model.run_guided(motion, lengths, tokens, draws, gate_target, target),
-    ):
+    batch = Batch(motion, lengths, tokens, gate_target, target, torch.arange(2))
+    for folded in (False, True):
         model.zero_grad()
-        loss = guided_loss(out, tokens, lengths, gate_target, target)
+        loss = model.losses(batch, draws, folded).weighted(2.0, 3.0)
         loss.total.backward()
         found.append([*loss, *(p.grad for p in model.parameters())])
     for a, b in zip(*found, strict=True):

@@ -16,14 +16,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from m2t_fast import captioner
 from m2t_fast.captioner import Captioner
 from m2t_fast.data.buckets import Bucket, PlannedBatch, choose_buckets, epoch_plan
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import Processes
-from m2t_fast.training import step
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import adamw, guided_losses
+from m2t_fast.training.step import adamw
 
 SETTINGS = TrainingSettings(batch_size=4)
 
@@ -229,7 +229,7 @@ def test_no_step_waits_for_its_device(scoring, config, data, fused_anywhere):
 
 
 def test_no_fused_step_waits_for_its_device(config, data, monkeypatch, fused_anywhere):
-    monkeypatch.setattr(step, "is_fused", lambda parts: True)
+    monkeypatch.setattr(captioner, "is_fused", lambda motion: True)
     test_no_step_waits_for_its_device("part", config, data, None)
 
 
@@ -275,6 +275,7 @@ def test_the_losses_of_a_step_are_those_of_the_model(model, data):
     batch = batch_of(data["train"], samples)
     reference = engine_for(model, data).model
     draws = reference.draw(4, batch.gate_target.shape[1], SETTINGS.teacher_forcing, Counter(0, 7))
-    expected = torch.stack(guided_losses(reference, batch, draws, SETTINGS, relative=False, fused=False))
+    losses = reference.losses(batch, draws, folded=False)
+    expected = torch.stack(losses.weighted(SETTINGS.lambda_spat, SETTINGS.lambda_adapt))
     found = engine.take(samples, Bucket(batch.motion.shape[1], batch.gate_target.shape[1]))
     torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-6)

@@ -25,7 +25,7 @@ from m2t_fast.random import Counter
 from m2t_fast.run_folder import load_run
 from m2t_fast.training.loop import train
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import training_step
+from m2t_fast.training.step import TrainingStep
 
 SETTINGS = TrainingSettings(epochs=6, batch_size=8, log_interval=2, checkpoint_interval=3)
 TIMES = ("seconds", "seconds_validation")
@@ -218,7 +218,7 @@ def test_one_step_equals_the_loop_over_words(data, config):
     optimizers = [torch.optim.AdamW(m.parameters(), lr=5e-4, weight_decay=1e-4) for m in (fast, loop)]
     for step, batch in enumerate(training_batches(data["train"], 8, seed=0, epoch=0)):
         batch = batch._replace(motion=batch.motion.double())
-        taken = training_step(fast, optimizers[0], batch, SETTINGS, Counter(0, step))
+        taken = TrainingStep(fast, optimizers[0], SETTINGS)(batch, Counter(0, step))
         draws = loop.draw(*batch.gate_target.shape, 0.5, Counter(0, step))
         out = stepwise(loop, batch.motion, batch.lengths, batch.tokens, draws)
         loss = guided_loss(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target, 2.0, 3.0)

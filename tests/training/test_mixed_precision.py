@@ -19,7 +19,7 @@ from m2t_fast.tensor_files import read_tensors
 from m2t_fast.training import loop
 from m2t_fast.training.loop import train
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import adamw, losses_and_gradients, losses_in, training_step
+from m2t_fast.training.step import TrainingStep, adamw
 
 SETTINGS = TrainingSettings(epochs=2, batch_size=8, log_interval=2, checkpoint_interval=3)
 LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive")
@@ -82,7 +82,7 @@ def test_a_step_computes_in_bfloat16_between_float32_weights_and_losses(scoring,
     model.output.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     with use_backend(backend):
         for dtype in (torch.bfloat16, torch.float32):
-            loss = losses_and_gradients(model, batch, draws, SETTINGS, False, losses=losses_in(dtype))
+            loss = TrainingStep(model, adamw(model, SETTINGS), SETTINGS, dtype).losses_and_gradients(batch, draws)
             assert all(x.dtype == torch.float32 for x in loss)
             grads.append([p.grad for p in model.parameters()])
             values.append(torch.stack(tuple(loss)))
@@ -101,10 +101,7 @@ def test_the_weights_learn_less_than_bfloat16_could_hold(data, config) -> None:
     batch = next(training_batches(data["train"], 8, seed=0, epoch=0))
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-6)
 
-    def gradients(*arguments):
-        return losses_and_gradients(*arguments, losses=losses_in(torch.bfloat16))
-
-    training_step(model, adamw(model, settings), batch, settings, Counter(0), gradients=gradients)
+    TrainingStep(model, adamw(model, settings), settings, torch.bfloat16)(batch, Counter(0))
     for old, new in zip(before, model.parameters(), strict=True):
         assert not torch.equal(old, new.detach()) or not new.grad.any()
 

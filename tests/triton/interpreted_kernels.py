@@ -21,7 +21,7 @@ from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.guided import is_fused
 from m2t_fast.ops.triton import attention, gather, launch
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import training_step
+from m2t_fast.training.step import TrainingStep
 
 NAMES = [
     "context", "window", "spatial", "mean", "std", "d_parts", "d_temporal_keys", "d_spatial_keys", "d_temporal_query",
@@ -352,8 +352,8 @@ def test_a_compiled_training_step(dtype: torch.dtype | None) -> None:
     gate_target, spatial_target = torch.randint(-1, 2, (2, 3)).float(), torch.randint(-1, 2, (2, 3, 6)).float()
 
     def step() -> Tensor:
-        out = model.run_guided(motion, lengths, tokens, Draws(None, None), gate_target, spatial_target)
-        return guided_loss(out, tokens, lengths, gate_target, spatial_target).total
+        batch = Batch(motion, lengths, tokens, gate_target, spatial_target, torch.arange(2))
+        return model.losses(batch, Draws(None, None), folded=True).weighted(2.0, 3.0).total
 
     found = []
     with use_backend("triton"), torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
@@ -443,7 +443,8 @@ def test_a_step_of_the_training_loop(scoring: str) -> None:
             torch.manual_seed(0)
             model = Captioner(CaptionerConfig(vocab_size=9, joints=21, scoring=scoring, **sizes)).train()
             optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-            losses = training_step(model, optimizer, batch, TrainingSettings(), torch.Generator().manual_seed(1))
+            step = TrainingStep(model, optimizer, TrainingSettings())
+            losses = step(batch, torch.Generator().manual_seed(1))
             found.append([*losses, *(p.detach() for p in model.parameters())])
     for plain, fused in zip(*found, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)

@@ -31,8 +31,8 @@ from triton.runtime.jit import JITFunction
 
 from m2t_fast import Captioner, CaptionerConfig, use_backend
 from m2t_fast.captioner import Draws
+from m2t_fast.data.batches import Batch
 from m2t_fast.kernels import devices
-from m2t_fast.losses import guided_loss
 from m2t_fast.ops.cases import AttentionCase, GateCase
 from m2t_fast.ops.triton import attention, draws, gate, gather, launch
 
@@ -263,8 +263,8 @@ def test_a_guided_step_neither_waits_for_the_device_nor_copies_to_it(scoring: st
     masks = motion.new_empty(2, batch, words, model.config.embedding_dim).unbind(0)
     with use_backend("reference"), NothingFromTheHost():
         draws = Draws(None, (masks[0], masks[1]))
-        out = model.run_guided(motion, lengths, tokens, draws, gate_target, spatial_target)
-        loss = guided_loss(out, tokens, lengths, gate_target, spatial_target)
-        loss.total.backward()
+        samples = torch.empty(batch, dtype=torch.int64, device="meta")
+        sample = Batch(motion, lengths, tokens, gate_target, spatial_target, samples)
+        model.losses(sample, draws, folded=True).weighted(2.0, 3.0).total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     assert all(p.grad is not None and p.grad.device.type == "meta" for p in model.parameters())
