@@ -10,31 +10,15 @@ from typing import NoReturn
 import numpy as np
 
 from m2t_fast.errors import UserError
+from m2t_fast.motion.capture import Capture
 
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
 _AXES = "xyz"
 _FARTHEST = 1e30  # within float32, in whatever unit
 
 
-@dataclass(frozen=True)
-class Bvh:
-    """A .bvh file of T frames and N nodes (joints and End Sites, in the file's order).
-
-    Attributes:
-        names: N names; the End Site of joint ``Head`` is ``Head.end``.
-        parents: N indices, -1 for the root; a parent stands before its children.
-        positions: (T, N, 3) float64, positions in the file's own units and axes.
-        rest: (N, 3) float64, the same where nothing is turned: every OFFSET added to that of the parent.
-        frame_time: seconds between two frames as written; not checked to be positive.
-        added: whether position channels of joints other than the root were added to their OFFSET, not put in its place.
-    """
-
-    names: tuple[str, ...]
-    parents: tuple[int, ...]
-    positions: np.ndarray
-    rest: np.ndarray
-    frame_time: float
-    added: bool
+Bvh = Capture
+"""What :func:`read_bvh` gives."""
 
 
 @dataclass
@@ -45,7 +29,7 @@ class _Node:
     channels: list[tuple[str, int]] = field(default_factory=list)  # ("position" or "rotation", axis 0 to 2)
 
 
-def read_bvh(path: str | Path) -> Bvh:
+def read_bvh(path: str | Path) -> Capture:
     """Reads a .bvh file and computes its forward kinematics.
 
     A joint's rotation is the matrix product of its rotation channels in the order they are listed (degrees), whatever
@@ -73,7 +57,7 @@ def read_bvh(path: str | Path) -> Bvh:
         if node.parent >= 0:
             rest[index] += rest[node.parent]
     names, parents = tuple(node.name for node in nodes), tuple(node.parent for node in nodes)
-    return Bvh(names, parents, positions, rest, frame_time, added)
+    return Capture(names, parents, positions, rest, frame_time, added)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -29,6 +29,10 @@ COLLAR, TOE = 0.4, 0.5
 """Without a joint of its own, a collar lies this far from the neck to the shoulder, and the tip of the toes this far
 beyond the ball of the foot, as a share of the way from the ankle to it."""
 
+FOOT, HEAD = (0.155, 0.075), 0.12
+"""Without nodes of their own, the ball of the foot lies this far forward of the ankle and below it, and the head this
+far above the neck, in legs (hip over knee to ankle)."""
+
 
 @dataclass(frozen=True)
 class Scheme:
