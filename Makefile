@@ -31,6 +31,7 @@ lint: $(VENV)/.installed-dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
 	@git ls-files '*.cpp' '*.cu' '*.h' '*.cuh' | xargs $(VENV)/bin/clang-format --dry-run --Werror
 
 # The C++ code's tests on a copy built with AddressSanitizer and UndefinedBehaviorSanitizer (GCC on Linux).

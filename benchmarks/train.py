@@ -26,7 +26,7 @@ import torch
 from m2t_fast.benchmarking.case import BASELINES, PLAIN
 from m2t_fast.benchmarking.epochs import OURS, WAYS, Epoch
 from m2t_fast.benchmarking.paper_data import PAPER
-from m2t_fast.benchmarking.report import machine, machine_line
+from m2t_fast.benchmarking.ratio_tables import machine, machine_line
 from m2t_fast.cli import options
 from m2t_fast.training.settings import TrainingSettings
 

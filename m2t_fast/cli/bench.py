@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.benchmarking import SIZES, Options, Row, bench
-    from m2t_fast.benchmarking.report import document, machine, machine_line, table
+    from m2t_fast.benchmarking.ratio_tables import document, machine, machine_line, table
 
     device = options.device(args.device)
     ways = _ways(args, device)

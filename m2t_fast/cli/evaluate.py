@@ -12,7 +12,7 @@ from m2t_fast.cli import options
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
-    from m2t_fast.evaluation.report import Files, Report
+    from m2t_fast.evaluation.scored_runs import Files, Report
 
 
 def add_parser(subparsers: Any) -> None:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from m2t_fast import distributed
     from m2t_fast.evaluation.bert import HOW_TO_GET_IT, BertScorer, why_unavailable
     from m2t_fast.evaluation.lemmas import learn_lemmas
-    from m2t_fast.evaluation.report import Files, Report, evaluate_run
+    from m2t_fast.evaluation.scored_runs import Files, Report, evaluate_run
     from m2t_fast.run_folder import load_run
 
     names = _names(args.run_folders)

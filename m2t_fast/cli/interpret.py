@@ -80,7 +80,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.files import new_folder
-    from m2t_fast.interpretation import report
+    from m2t_fast.interpretation import localisation_table
     from m2t_fast.interpretation.attention_map import require_matplotlib
     from m2t_fast.interpretation.samples import choose
     from m2t_fast.run_folder import load_run
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
             "width": args.width,
             "times": args.times,
         }
-        text = report.write_report(folder, about, measured)
+        text = localisation_table.write_report(folder, about, measured)
     print(text)
     if dataset.segments is None:
         print(f"{args.data} tells no times and body parts of actions (segments.json): only the gate is measured")

@@ -3,7 +3,7 @@
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.captions import Hypothesis, caption_motions, generate_batches, hypotheses_of
 from m2t_fast.evaluation.lemmas import Lemmas, learn_lemmas
-from m2t_fast.evaluation.report import Files, Report, Result, evaluate_run
+from m2t_fast.evaluation.scored_runs import Files, Report, Result, evaluate_run
 from m2t_fast.evaluation.scores import evaluate, processed_references, write_predictions
 from m2t_fast.evaluation.tables import Row, Table
 from m2t_fast.evaluation.token_bleu import TokenBleu

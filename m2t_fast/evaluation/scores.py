@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from m2t_fast import metrics
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.errors import UserError
+from m2t_fast.evaluation import metrics
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.captions import caption_motions
 from m2t_fast.evaluation.lemmas import Lemmas

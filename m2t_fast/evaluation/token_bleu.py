@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from m2t_fast.config import EOS, PAD, SOS
 from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.metrics import MAX_ORDER, bleu
+from m2t_fast.evaluation.metrics import MAX_ORDER, bleu
 
 Integers = npt.NDArray[np.int64]
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m2t_fast import metrics
 from m2t_fast.data.dataset import load_data
-from m2t_fast.evaluation import caption_motions
+from m2t_fast.evaluation import caption_motions, metrics
 from m2t_fast.run_folder import load_run
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from m2t_fast import metrics
-from m2t_fast.evaluation import bert
+from m2t_fast.evaluation import bert, metrics
 
 FILES = ["predictions.jsonl", "scores.json", "scores.md", "scores.tex"]
 RAW = ["a person walks forward", "a man waves the left hand", "a person jumps up and down"]

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from m2t_fast import metrics
 from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.errors import UserError
-from m2t_fast.evaluation import caption_motions, evaluate, write_predictions
+from m2t_fast.evaluation import caption_motions, evaluate, metrics, write_predictions
 from m2t_fast.run_folder import Run
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2t_fast import metrics
 from m2t_fast.config import EOS, PAD, SOS, UNK
 from m2t_fast.data.vocabulary import Vocabulary
+from m2t_fast.evaluation import metrics
 from m2t_fast.evaluation.token_bleu import TokenBleu, bleu_4
 
 VOCABULARY = Vocabulary(["a", "man", "walks", "two words", " ", "runs"])

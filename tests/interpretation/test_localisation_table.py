@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from m2t_fast.interpretation.localisation import measure
-from m2t_fast.interpretation.report import table, write_report
+from m2t_fast.interpretation.localisation_table import table, write_report
 
 ABOUT = {"data": "here", "split": "test", "words": "generated", "beam_size": 2, "force_gate": None, "width": 1.5}
 
