@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 # Universal parts of speech, as HumanML3D's text files carry them. A template overrides one with "word~TAG".
@@ -34,29 +35,58 @@ _THIRD: dict[str, str] = {
     **{"punch": "punches", "march": "marches", "box": "boxes", "catch": "catches"},
     "do": "does",
 }
-_TAG_OF = {word: tag for tag, words in _WORDS.items() for word in words.split()}
 
 
-def _conjugate(verb: str, form: str) -> str:
-    if form == "ing":
-        return _ING.get(verb, f"{verb}ing")
-    return _THIRD.get(verb, f"{verb}s")
+class Lexicon:
+    """The words of a grammar.
 
-
-@lru_cache(maxsize=1024)
-def token(word: str, form: str) -> tuple[str, str, str]:
-    """(text, lemma, part of speech) of a template's word.
-
-    ``*verb`` becomes the "third" person ("walks") or the "ing" form ("walking") as ``form`` says; ``word~TAG`` has
-    that tag in place of its usual one; a comma is (",", "", "").
-
-    Raises:
-        KeyError: a word of no known part of speech.
+    Args:
+        words: Universal part of speech -> its words in base form, separated by spaces.
+        plurals: plural -> noun.
+        ing, third: verbs whose form is not the base with "ing" or "s" -> the form.
     """
-    if word == ",":
-        return ",", "", ""
-    if word.startswith("*"):
-        return _conjugate(word[1:], form), word[1:], "VERB"
-    text, _, tag = word.partition("~")
-    lemma = _PLURALS.get(text, text)
-    return text, lemma, tag or _TAG_OF[lemma]
+
+    def __init__(
+        self, words: Mapping[str, str], plurals: Mapping[str, str], ing: Mapping[str, str], third: Mapping[str, str]
+    ) -> None:
+        self.words, self.plurals, self.ing, self.third = dict(words), dict(plurals), dict(ing), dict(third)
+        self._tag_of = {word: tag for tag, listed in self.words.items() for word in listed.split()}
+        self.token = lru_cache(maxsize=1024)(self._token)
+
+    def extended(
+        self, words: Mapping[str, str], plurals: Mapping[str, str], ing: Mapping[str, str], third: Mapping[str, str]
+    ) -> Lexicon:
+        """A lexicon with more words."""
+        joined = {tag: f"{self.words.get(tag, '')} {words.get(tag, '')}" for tag in {**self.words, **words}}
+        return Lexicon(joined, self.plurals | dict(plurals), self.ing | dict(ing), self.third | dict(third))
+
+    def _token(self, word: str, form: str) -> tuple[str, str, str]:
+        """(text, lemma, part of speech) of a template's word.
+
+        ``*verb`` becomes the "third" person ("walks"), the "ing" form ("walking") or the "base" form as ``form`` says;
+        ``word~TAG`` has that tag in place of its usual one; a comma is (",", "", "").
+
+        Raises:
+            KeyError: a word of no known part of speech.
+        """
+        if word == ",":
+            return ",", "", ""
+        if word.startswith("*"):
+            return self._conjugate(word[1:], form), word[1:], "VERB"
+        text, _, tag = word.partition("~")
+        lemma = self.plurals.get(text, text)
+        return text, lemma, tag or self._tag_of[lemma]
+
+    def _conjugate(self, verb: str, form: str) -> str:
+        if form == "base":
+            return verb
+        if form == "ing":
+            return self.ing.get(verb, f"{verb}ing")
+        return self.third.get(verb, f"{verb}s")
+
+
+LEXICON = Lexicon(_WORDS, _PLURALS, _ING, _THIRD)
+"""The words of the synthetic captions."""
+
+token = LEXICON.token
+"""See :meth:`Lexicon.token`."""
