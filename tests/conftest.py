@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -144,3 +146,35 @@ about."""
 def faults() -> dict[str, tuple[str, str, Callable[[Path, str, str], None]]]:
     """Every fault of a data folder by name: what it leaves out, its kind, and ``spoil(folder, split, id)``."""
     return FAULTS
+
+
+def _shared_data() -> Path:
+    given = os.environ.get("M2T_FAST_DATA")
+    return Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data: ``$M2T_FAST_DATA``, or ``shared/data`` beside the repository."""
+    folder = _shared_data()
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is no folder (set M2T_FAST_DATA to one that holds bandai22)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bandai(shared_data: Path, request: pytest.FixtureRequest) -> Path:
+    """The folder bandai22, unpacked into pytest's cache the first time if there is only its archive."""
+    if (shared_data / "bandai22").is_dir():
+        return shared_data / "bandai22"
+    archive = shared_data / "bandai22.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"no real data: neither bandai22/ nor bandai22.tar.xz in {shared_data}")
+    assert request.config.cache is not None
+    target = request.config.cache.mkdir("m2t_fast_data") / "bandai22"
+    if not target.is_dir():
+        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+            with tarfile.open(archive) as opened:
+                opened.extractall(temporary, filter="data")
+            os.replace(Path(temporary) / "bandai22", target)
+    return target

@@ -1,4 +1,4 @@
-"""``m2t-fast prepare``: own captures and their captions as a data folder, ready for ``train``."""
+"""``m2t-fast prepare``: own captures, or a public data set, as a data folder, ready for ``train``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "prepare",
-        help="own captures and captions to a data folder",
+        help="own captures and captions, or a public data set, to a data folder",
         description="Makes a data folder (new_joints/, texts/, split files) of motion files of any kind and a table of "
-        "captions. A file that cannot be read or has no caption is left out and listed on stderr, exit code 3.",
+        "captions. A file that cannot be read or has no caption is left out and listed on stderr, exit code 3. With "
+        "--source bandai-namco CLONE it is made of a clone of the Bandai-Namco-Research-Motiondataset, whose motions "
+        "are licensed under CC BY-NC 4.0; captions, times and body parts come from labels and measurements.",
     )
     motion_files.add_arguments(parser)
     parser.add_argument(
@@ -35,6 +37,11 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help=".csv with columns file and caption, or .jsonl with such objects; start and end (seconds of the file), "
         "source (who was captured) and split may be there, too",
+    )
+    parser.add_argument(
+        "--source",
+        choices=("bandai-namco",),
+        help="the one folder given is a clone of this public data set (docs/data.md); it brings its own captions",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DATA", help="the data folder to make")
     parser.add_argument(
@@ -59,7 +66,29 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    return _from_captures(args)
+    return _from_captures(args) if args.source is None else _from_bandai_namco(args)
+
+
+def _from_bandai_namco(args: argparse.Namespace) -> int:
+    from m2t_fast.files import new_folder
+    from m2t_fast.preparation.bandai_namco import LICENCE, URL, prepare_bandai_namco
+
+    if len(args.motions) != 1:
+        raise UserError(f"--source bandai-namco: got {len(args.motions)} folders, expected one clone: git clone {URL}")
+    for name, usual in (("captions", None), ("mirror", False), ("skeleton", "humanml3d")):
+        if getattr(args, name) != usual:
+            raise UserError(f"--{name}: not with --source bandai-namco, whose recipe has its own")
+    options.refuse_existing(args.output)
+    with new_folder(args.output) as folder:
+        made = prepare_bandai_namco(args.motions[0], folder, args.seed)
+    for line in made.left_out:
+        print(f"{PROGRAM}: left out: {line}", file=sys.stderr)
+    counts = ", ".join(f"{count} {split}" for split, count in made.counts.items())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in made.kinds.items())
+    total = sum(made.counts.values())
+    print(f"{args.output}: {total} clips ({counts}; {kinds}) of {made.takes} takes, {made.hours:.2f} hours")
+    print(f"the motions are licensed under {LICENCE}: {args.output / 'LICENSE'}")
+    return 0
 
 
 def _from_captures(args: argparse.Namespace) -> int:
