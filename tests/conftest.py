@@ -20,6 +20,8 @@ import pytest
 import m2t_fast  # noqa: F401  # isort: skip  # before torch: it sets how threads wait, as for every user
 import torch
 
+pytest_plugins = ["interpreter"]
+
 # derandomize: the same examples in every run; database None: no folder of past failures in the checkout.
 hypothesis.settings.register_profile("m2t_fast", deadline=None, max_examples=25, derandomize=True, database=None)
 hypothesis.settings.load_profile("m2t_fast")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import interpreter
 import pytest
 import torch
 
 from m2t_fast import Captioner, CaptionerConfig, ops, use_backend
 from m2t_fast.losses import guided_loss
 from m2t_fast.ops.cases import AttentionCase, EncoderCase, GateCase, LstmCase
+
+
+@pytest.fixture(params=interpreter.backends())
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend that can run on this machine, and Triton's kernels interpreted."""
+    return request.param
+
 
 CALLS = {
     "spatio_temporal_attention": (ops.spatio_temporal_attention, AttentionCase(S=6)),

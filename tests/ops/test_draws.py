@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import interpreter
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +14,12 @@ from torch import Tensor
 from m2t_fast import ops, use_backend
 from m2t_fast.random import Counter
 from m2t_fast.reference.draws import philox
+
+
+@pytest.fixture(params=interpreter.backends())
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend that can run on this machine, and Triton's kernels interpreted."""
+    return request.param
 
 
 @pytest.mark.parametrize(

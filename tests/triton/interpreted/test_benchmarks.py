@@ -1,7 +1,6 @@
-"""The GPU benchmarks and the tuner, run in Triton's interpreter with tiny sizes and a stopwatch that calls once.
+"""The GPU benchmarks and the tuner, interpreted with tiny sizes and a stopwatch that calls once.
 
-test_interpreted.py runs this file in a process of its own, in which benchmarks/ can be imported. It finds wrong names
-and arguments before a GPU does.
+They find wrong names and arguments before a GPU does.
 """
 
 from __future__ import annotations
@@ -27,7 +26,8 @@ from m2t_fast.kernels import ceilings, devices, tune
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.registry import why_unavailable
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.interpreted
 TINY = {"tiny": dict(B=1, T=21, L=2, D=8, H=8)}
 
 
