@@ -19,7 +19,7 @@ CORE = tests/test_captioner.py tests/test_losses.py tests/data tests/decoding te
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h)
 
-.PHONY: demo check test lint sanitize bench gpu docs site clean
+.PHONY: demo check test lint sanitize bench gpu gpu-rehearsal gpu-bundle docs site clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -72,9 +72,22 @@ site: $(VENV)/.installed-dev
 # tests leave, and write what they have as they go. Nothing is downloaded. Without a .venv the Python of PYTHON is used,
 # with its torch, triton and pytest, and m2t_fast straight from this checkout. Most of the tests' time is compiling:
 # where pytest-xdist is installed, four processes share it.
+# On a machine with an NVIDIA GPU (docs/gpu-run.md): smoke, benchmarks, tests and sanitizer in two phases of 330 s, or
+# one of them (PHASE=first, PHASE=second); results as one archive after every step. Nothing is downloaded. Without a
+# .venv the Python of PYTHON is used, with its torch, triton and pytest, and m2t_fast straight from this checkout.
+PHASE ?= all
 GPU_PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON))
 gpu:
-	@.ci/gpu $(GPU_PYTHON)
+	@.ci/gpu $(GPU_PYTHON) $(PHASE)
+
+# Without one: the whole of it on a stand-in, with faults injected; in less than 3 minutes on two cores.
+gpu-rehearsal: $(VENV)/.installed-dev
+	@$(VENV)/bin/python benchmarks/gpu_rehearsal.py
+
+# What a bare machine lacks, in build/gpu-bundle: wheels, and the extension with CUDA kernels, for BUNDLE_PYTHON.
+BUNDLE_PYTHON ?= python3.12
+gpu-bundle:
+	@$(GPU_PYTHON) benchmarks/gpu_bundle.py --python $(BUNDLE_PYTHON)
 
 # Not the run folders: what was trained stays.
 clean:

@@ -1,142 +1,134 @@
-"""Runs the GPU benchmarks within a budget of seconds, one section after the other, and keeps what each has measured.
+"""Measures sections of the GPU benchmarks within a budget of seconds and keeps every number as soon as it is there.
 
-    python benchmarks/gpu.py [--budget SECONDS] [--section NAME ...] [--no-write]
+    python benchmarks/gpu.py --section NAME [--cells key|rest|compiled] [--budget SECONDS] [--ways NAME,...]
 
-Writes benchmarks/results/DEVICE.json and the tables of docs/benchmarks.md as soon as a line of them is measured: a run
-that is killed leaves the lines it came to. A section is one line of SECTIONS and a module in this folder.
+Cells are measured in a process that may hang, crash or be poisoned (gpu_cells.py). What is found is merged into
+benchmarks/results/DEVICE.json, cell by cell; `python benchmarks/tables.py` makes the document's tables of it.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import gpu_attention
-import gpu_ceilings
-import gpu_decoding
-import gpu_guided
-import torch
-from gpu_part import Part
+import gpu_cells
+import gpu_results
 
-from m2t_fast.files import atomic_path
-from m2t_fast.kernels.devices import file_name
-from m2t_fast.ops.registry import why_unavailable
-
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
+NAMES = ("ceilings", "attention", "decoding", "guided")
+CELL_LIMIT, COMPILED_LIMIT = 20.0, 80.0
+"""Seconds in which a cell must be done; of one that compiles."""
+CHOICES = ("key", "rest", "compiled", "all")
 
 
-class Section(NamedTuple):
-    """One line of the run."""
+def supervise(arguments: argparse.Namespace) -> int:
+    """Starts workers until all cells are done or the time is."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Path(folder) / "journal.jsonl"
+        until = time.time() + arguments.budget
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            __file__,
+            *sys.argv[1:],
+            "--journal",
+            str(journal),
+            "--until",
+            str(until),
+        ]
 
-    name: str
-    """Its key in the results, and its table's place in the document: between `gpu NAME` and `end of gpu NAME`."""
-    measure: Callable[[Part], None]
-    """Fills ``part.values`` and calls ``part.save()`` after every line; asks ``part.spent()`` before the next."""
-    share: float
-    """Of the budget, relative to the others'; what a section leaves goes to those behind it."""
-    table: Callable[[dict[str, Any]], str] | None
-    """The Markdown of its results, from all of them; None: it has no table."""
+        def lost(line: dict, why: str) -> None:
+            print(f"{line['name']}: {why}", flush=True)
+            where = line.get("cell")
+            if where is not None:
+                values = {"note": why}
+                gpu_results.record(
+                    where["device"], where["section"], where["row"], where["way"], values, where["software"]
+                )
+
+        # The worker ends by itself at its time; the rest is for a cell that is being measured then.
+        finished = gpu_cells.supervise(command, journal, arguments.budget + 5, lost)
+    return 0 if finished else 1
 
 
-SECTIONS = (
-    Section("ceilings", gpu_ceilings.measure, 0.05, None),
-    Section("decoding", gpu_decoding.measure, 0.35, gpu_decoding.table),
-    Section("attention", gpu_attention.measure, 0.5, gpu_attention.table),
-    Section("guided", gpu_guided.measure, 0.1, gpu_guided.table),
-)
+def work(arguments: argparse.Namespace) -> int:
+    """Measures the cells that nobody has begun yet."""
+    import gpu_attention
+    import gpu_ceilings
+    import gpu_decoding
+    import gpu_guided
+    import gpu_part
 
-
-def run(sections: tuple[Section, ...], budget: float, device: str, name: str, write: bool) -> dict[str, Any]:
-    """All ``sections`` on ``device``, whose results and tables bear ``name``; what fails says so in its results."""
-    started = time.monotonic()
-    results: dict[str, Any] = {
-        "device": name,
-        "torch": torch.__version__,
-        "triton": importlib.metadata.version("triton"),
-        "cuda": torch.version.cuda,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "budget": round(budget, 1),
-        "sections": {},
+    sections = {
+        s.name: s for s in (gpu_ceilings.SECTION, gpu_attention.SECTION, gpu_decoding.SECTION, gpu_guided.SECTION)
     }
-    for i, section in enumerate(sections):
-        values = results["sections"][section.name] = {}
-        left = max(0.0, started + budget - time.monotonic())
-        until = time.monotonic() + left * section.share / sum(s.share for s in sections[i:])
+    journal = gpu_cells.Journal(Path(arguments.journal))
+    device = gpu_part.find()
+    software = gpu_part.software()
+    gpu_part.warm_up(device.where, 1.0)
+    for name in arguments.section or NAMES:
+        section = sections[name]
+        for cell in section.cells():
+            chosen = arguments.cells == "all" or arguments.cells == _kind(cell)
+            if not chosen or (arguments.ways and cell.way not in arguments.ways.split(",")):
+                continue
+            title = f"{name} {cell.name}"
 
-        def save(section: Section = section) -> None:
-            results["seconds"] = round(time.monotonic() - started, 1)
-            if write:
-                write_results(results)
-                write_table(section, results)
+            def record(values: dict, name: str = name, cell: gpu_part.Cell = cell, title: str = title) -> None:
+                gpu_results.record(device.name, name, cell.row, cell.way, values, software)
+                print(f"{title}: {_short(values)}", flush=True)
 
-        try:
-            section.measure(Part(device, until, values, results, save))
-        except Exception as error:  # one section's failure must not cost the others their numbers
-            values["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
-            print(f"{section.name}: {values['error']}", file=sys.stderr, flush=True)
-        save()
-    return results
-
-
-def write_results(results: dict[str, Any]) -> None:
-    """The numbers, to benchmarks/results/."""
-    RESULTS.mkdir(exist_ok=True)
-    with atomic_path(RESULTS / file_name(results["device"])) as path:
-        path.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def write_table(section: Section, results: dict[str, Any]) -> None:
-    """A section's table into the document, once it has a line."""
-    if section.table is None or not results["sections"][section.name].get("rows"):
-        return
-    begin, end = f"<!-- gpu {section.name} -->", f"<!-- end of gpu {section.name} -->"
-    head, rest = DOCUMENT.read_text().split(begin)
-    _, tail = rest.split(end)
-    with atomic_path(DOCUMENT) as path:
-        path.write_text(f"{head}{begin}\n{heading(results)}\n\n{section.table(results)}\n{end}{tail}")
+            if time.time() > arguments.until:
+                if title not in journal.begun():
+                    record({"note": "no time left"})
+                continue
+            limit = COMPILED_LIMIT if cell.compiled else CELL_LIMIT
+            place = {"device": device.name, "section": name, "row": cell.row, "way": cell.way, "software": software}
+            gpu_cells.attempt(
+                journal,
+                title,
+                f"{name} {cell.way}",
+                float(os.environ.get("M2T_FAST_CELL_LIMIT") or limit),
+                lambda section=section, cell=cell, record=record: record(section.measure(cell, device)),
+                lambda why, record=record: record({"note": why}),
+                cell=place,
+            )
+            gpu_part.release(device.where)
+            if gpu_part.failed_captures:
+                print("a capture failed: another process goes on", flush=True)
+                os._exit(gpu_cells.POISONED)
+    return 0
 
 
-def heading(results: dict[str, Any]) -> str:
-    """What was measured where and when, in one line."""
-    versions = f"torch {results['torch']}, Triton {results['triton']}, CUDA {results['cuda']}"
-    line = f"{results['device']}, {versions}, {results['date']}"
-    rate = results["sections"].get("ceilings", {})
-    if "bytes_per_s" in rate:
-        line += (
-            f"; measured ceilings: {rate['tanh_per_s_exact']:.3g} exact and {rate['tanh_per_s_approximate']:.3g} "
-            f"approximate tanh a second, {rate['bytes_per_s'] / 1e9:.0f} GB/s copied"
-        )
-    return line + "."
+def _kind(cell: object) -> str:
+    return "compiled" if cell.compiled else "key" if cell.key else "rest"  # type: ignore[attr-defined]
+
+
+def _short(values: dict) -> str:
+    if "note" in values:
+        return str(values["note"])
+    return ", ".join(
+        f"{name} {value[0]:.3f} ms" if isinstance(value, list) else f"{name} {value:.4g}"
+        for name, value in values.items()
+        if isinstance(value, list | float | int)
+    )
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=240.0, help="seconds after which lines are left out")
-    parser.add_argument("--section", action="append", choices=[s.name for s in SECTIONS], help="default: all")
-    parser.add_argument("--no-write", action="store_true", help="print alone")
+    parser.add_argument("--budget", type=float, default=240.0, help="seconds after which cells are left out")
+    parser.add_argument("--section", action="append", choices=NAMES, help="default: all")
+    parser.add_argument("--cells", choices=CHOICES, default="all", help="default: all")
+    parser.add_argument("--ways", help="these ways alone, separated by commas")
+    parser.add_argument("--journal", help=argparse.SUPPRESS)
+    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    reason = why_unavailable("triton") or (None if torch.cuda.is_available() else "no CUDA device")
-    if reason is not None:
-        print(f"benchmarks/gpu.py: {reason}", file=sys.stderr)
-        return 2
-    sections = tuple(s for s in SECTIONS if arguments.section is None or s.name in arguments.section)
-    results = run(sections, arguments.budget, "cuda", torch.cuda.get_device_name(), not arguments.no_write)
-    for section in sections:
-        if section.table is not None and results["sections"][section.name].get("rows"):
-            print(section.table(results))
-    failed = [name for name, values in results["sections"].items() if "error" in values]
-    if failed:
-        print(f"benchmarks/gpu.py: failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return supervise(arguments) if arguments.journal is None else work(arguments)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Times the attention on a GPU against eager, torch.compile and a word-by-word loop, beside ceilings of the same run.
+"""Times the attention on a GPU against eager, torch.compile and a word-by-word loop.
 
-Medians with 20th and 80th percentiles of forward and backward, the L2 cache flushed before every call. A way that does
-not fit into memory, is wrong, or comes after the budget is spent leaves its cell empty.
+Forward and backward: the call as training makes it, and its captured graph, in which Python has no part; the L2 cache
+flushed before every one. A way that does not fit into memory or is wrong gives no time and says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from gpu_part import Part, milliseconds
+from gpu_part import Cell, Device, Section, milliseconds, replays, timed
 from torch import Tensor
 
 from m2t_fast import reference, use_backend
@@ -25,8 +25,26 @@ SIZES = {
 PARTS = 6
 SLOTS = {"part": PARTS, "frame": 1}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-WAYS = ("triton", "cuda", "eager", "torch.compile", "word by word")
+KEY = ("triton", "cuda", "eager")
+WAYS = (*KEY, "word by word", "torch.compile")
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
+CHECKED = 4
+"""Motions whose results are compared with float64's."""
+
+
+def cells() -> Iterator[Cell]:
+    """The sizes of the aim first; compiled are the cells of the aim and one more."""
+    titles = list(SIZES)
+    for mode in SLOTS:
+        for title in titles:
+            for dtype in DTYPES:
+                first = title == titles[0] and mode == "part"
+                for way in WAYS:
+                    compiled = way == "torch.compile"
+                    if compiled and not first and (title, mode, dtype) != ("KIT-ML", "part", "float32"):
+                        continue
+                    row = {"sizes": title, "scoring": mode, "dtype": dtype}
+                    yield Cell(row, way, first and way in KEY, compiled)
 
 
 def inputs_of(size: dict[str, int], slots: int, dtype: torch.dtype, device: str) -> list[Tensor]:
@@ -38,7 +56,7 @@ def inputs_of(size: dict[str, int], slots: int, dtype: torch.dtype, device: str)
         return torch.randn(shape, generator=g, device=device).to(dtype)
 
     rows = PARTS if slots == 1 else 1
-    lengths = torch.randint(20, frames + 1, (batch,), generator=g, device=device)
+    lengths = torch.randint(min(20, frames), frames + 1, (batch,), generator=g, device=device)
     return [
         torch.tanh(normal(batch, frames, PARTS, features)),
         normal(batch, frames, slots, dim),
@@ -64,27 +82,36 @@ def word_by_word(*inputs: Any) -> tuple[Tensor, ...]:
     return tuple(torch.cat(columns, dim=1) for columns in zip(*steps, strict=True))
 
 
-def ours(*inputs: Tensor) -> tuple[Tensor, ...]:
-    """The backend triton, without the checks that wait for the device."""
-    with use_backend("triton"):
-        return attention.unchecked(*inputs, scale=1.0)
+def by(backend: str) -> Callable[..., tuple[Tensor, ...]]:
+    """A backend, without the checks that wait for the device."""
+
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        with use_backend(backend):
+            return attention.unchecked(*inputs, scale=1.0)
+
+    return run
 
 
-def by_cuda(*inputs: Tensor) -> tuple[Tensor, ...]:
-    """The backend cuda, likewise."""
-    with use_backend("cuda"):
-        return attention.unchecked(*inputs, scale=1.0)
+def function_of(way: str) -> Callable[..., tuple[Tensor, ...]]:
+    """The attention in one of WAYS."""
+    plain = reference.spatio_temporal_attention
+    if way == "torch.compile":
+        return torch.compile(plain, fullgraph=True, dynamic=False)
+    return {"eager": plain, "word by word": word_by_word}.get(way) or by(way)
+
+
+def read_gradients(inputs: list[Tensor]) -> list[Tensor]:
+    """Random gradients of what training reads of the attention: context and alpha."""
+    batch, frames, parts, features = inputs[0].shape
+    words, g = inputs[3].shape[1], torch.Generator().manual_seed(1)
+    shapes = ((batch, words, features), (batch, words, frames, parts))
+    return [torch.randn(shape, generator=g).to(inputs[0].device, inputs[0].dtype) for shape in shapes]
 
 
 def training(function: Callable, inputs: list[Tensor]) -> tuple[Callable[[], Any], Callable[[], list[Tensor]]]:
-    """Forward alone, and forward with backward through context and alpha, what training reads."""
+    """Forward alone, and forward with backward."""
     leaves = [x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs]
-    wanted = [x for x in leaves if x.requires_grad]
-    with torch.no_grad():
-        shapes = [x.shape for x in ours(*leaves)]
-    device = inputs[0].device
-    g = torch.Generator(device).manual_seed(1)
-    grads = [torch.randn(shapes[i], generator=g, device=device).to(inputs[0].dtype) for i in (0, 2)]
+    wanted, grads = [x for x in leaves if x.requires_grad], read_gradients(inputs)
 
     def both() -> list[Tensor]:
         outputs = function(*leaves)
@@ -97,96 +124,49 @@ def training(function: Callable, inputs: list[Tensor]) -> tuple[Callable[[], Any
     return forward, both
 
 
+def exact(inputs: list[Tensor]) -> list[Tensor]:
+    """Context, and gradients of what belongs to a motion, of the first motions, in float64."""
+    of_motions = [x[:CHECKED] if i in (0, 1, 2, 3, 4, 8) else x for i, x in enumerate(inputs)]
+    leaves = [x.detach().double().requires_grad_() if x.is_floating_point() else x for x in of_motions]
+    grads = [x[:CHECKED].double() for x in read_gradients(inputs)]
+    outputs = reference.spatio_temporal_attention(*leaves)
+    return [outputs[0].detach(), *torch.autograd.grad([outputs[0], outputs[2]], leaves[:5], grads)]
+
+
 def close(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> bool:
     """Whether context and gradients agree, the gradients on one scale: some are 0 by cancellation. NaN does not."""
-    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True) if a is not None]
+    pairs = [(a[:CHECKED].double(), b) for a, b in zip(found[:6], expected, strict=True)]
     sizes = [float(b.norm()) for _, b in pairs]
     scales = [sizes[0]] + [max(sizes[1:])] * (len(sizes) - 1)
     return all(float((a - b).norm()) <= TOLERANCE[dtype] * scale for (a, b), scale in zip(pairs, scales, strict=True))
 
 
 def work(inputs: list[Tensor]) -> dict[str, int]:
-    """Tanh of the forward and of both passes, and the bytes of both if every tensor moved once."""
-    keys, queries, lengths = inputs[1], inputs[3], inputs[8]
+    """Tanh of both passes, and the bytes of both if every tensor moved once."""
+    parts, keys, queries, lengths = inputs[0], inputs[1], inputs[3], inputs[8]
     once = 2 * int(lengths.sum()) * keys.shape[2] * queries.shape[1] * keys.shape[3]  # temporal and spatial
-    tensors = sum(x.nbytes for x in inputs)
-    with torch.no_grad():
-        outputs = sum(x.nbytes for x in ours(*inputs))
+    batch, frames, count, features = parts.shape
+    outputs = batch * queries.shape[1] * (features + frames + frames * count + 2) * parts.element_size()
     # The backward makes the scores again, then every tanh for the queries' and for the keys' gradients.
-    return {
-        "tanh_forward": once,
-        "tanh": 4 * once,
-        "bytes_forward": tensors + outputs,
-        "bytes": 3 * tensors + 2 * outputs,
-    }
+    return {"tanh": 4 * once, "bytes": 3 * sum(x.nbytes for x in inputs) + 2 * outputs}
 
 
-def measure(part: Part) -> None:
-    """Every size, scoring mode and dtype in every way: ours everywhere first, and the sizes of the aim first."""
-    rows: list[dict[str, Any]] = []
-    for title in SIZES:
-        for dtype in DTYPES:
-            for mode in SLOTS:
-                rows.append({"sizes": title, "scoring": mode, "dtype": dtype, "forward": {}, "both": {}, "notes": {}})
-    part.values["rows"] = rows
-    for way in WAYS:
-        for row in rows:
-            if part.spent():
-                row["notes"][way] = "no time left"
-                continue
-            if way == "cuda" and why_unavailable("cuda") is not None:
-                row["notes"][way] = "not built"
-                continue
-            try:
-                _measure_way(row, way, part.device)
-            except torch.OutOfMemoryError:
-                row["notes"][way] = "out of memory"
-            except Exception as error:  # one cell's failure must not cost the others their numbers
-                row["notes"][way] = type(error).__name__
-            torch.compiler.reset()
-            torch.cuda.empty_cache()
-            found = f"{row['both'][way][0]:.3f} ms" if way in row["both"] else row["notes"][way]
-            print(f"{row['sizes']:10} {row['scoring']:5} {row['dtype']:8} {way}: {found}", flush=True)
-            part.save()
+def measure(cell: Cell, device: Device) -> dict[str, Any]:
+    """Forward with backward (`call`, `replay`) and forward alone."""
+    if cell.way in ("triton", "cuda") and (reason := why_unavailable(cell.way)) is not None:
+        return {"note": f"not built: {reason}"}
+    dtype = DTYPES[cell.row["dtype"]]
+    inputs = inputs_of(SIZES[cell.row["sizes"]], SLOTS[cell.row["scoring"]], dtype, device.where)
+    try:
+        forward, both = training(function_of(cell.way), inputs)
+        if not close(both(), exact(inputs), dtype):
+            return {"note": "differs from float64"}
+        found = timed(both, device.where)
+        if "replay" in found:
+            replays(found, "replay_forward", forward, device.where)
+        return {**found, "forward": milliseconds(forward, device.where), **work(inputs)}
+    except torch.OutOfMemoryError:
+        return {"note": "out of memory"}
 
 
-def _measure_way(row: dict[str, Any], way: str, device: str) -> None:
-    dtype = DTYPES[row["dtype"]]
-    inputs = inputs_of(SIZES[row["sizes"]], SLOTS[row["scoring"]], dtype, device)
-    row |= work(inputs)
-    functions: dict[str, Callable] = {
-        "triton": ours,
-        "cuda": by_cuda,
-        "eager": reference.spatio_temporal_attention,
-        "torch.compile": torch.compile(reference.spatio_temporal_attention, fullgraph=True, dynamic=False),
-        "word by word": word_by_word,
-    }
-    expected = training(ours, inputs)[1]()
-    forward, both = training(functions[way], inputs)
-    if close(both(), expected, dtype):
-        row["forward"][way], row["both"][way] = milliseconds(forward), milliseconds(both)
-    else:
-        row["notes"][way] = "differs"
-
-
-def table(results: dict[str, Any]) -> str:
-    """The Markdown table of forward and backward, ratios to ours beside the medians."""
-    rate = results["sections"].get("ceilings", {})
-    lines = [
-        "| sizes | scoring | dtype | triton ms (p20 to p80) | cuda | eager | torch.compile | word by word "
-        "| of the tanh ceiling | of the copy ceiling |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in results["sections"]["attention"]["rows"]:
-        mine = row["both"].get("triton")
-        cells = [f"{mine[0]:.3f} ({mine[1]:.3f} to {mine[2]:.3f})" if mine else row["notes"].get("triton", "")]
-        for way in WAYS[1:]:
-            other = row["both"].get(way)
-            ratio = f" ({other[0] / mine[0]:.1f}x)" if other and mine else ""
-            cells.append(f"{other[0]:.3f}{ratio}" if other else row["notes"].get(way, ""))
-        kind = "exact" if row["dtype"] == "float32" else "approximate"
-        for done, ceiling in (("tanh", f"tanh_per_s_{kind}"), ("bytes", "bytes_per_s")):
-            known = mine and ceiling in rate
-            cells.append(f"{row[done] / (mine[0] / 1e3) / rate[ceiling]:.0%}" if known else "")
-        lines.append("| " + " | ".join([row["sizes"], row["scoring"], row["dtype"], *cells]) + " |")
-    return "\n".join(lines)
+SECTION = Section("attention", cells, measure)

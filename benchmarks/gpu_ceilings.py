@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from gpu_part import Part, milliseconds
+from gpu_part import Cell, Device, Section, milliseconds
 
 PROGRAMS, BLOCK, COUNT = 4096, 1024, 512
 COPIED = 1 << 28
 """Numbers of the copy: 1 GiB, far more than any cache."""
+NAMES = ("tanh_per_s_exact", "tanh_per_s_approximate", "bytes_per_s")
 
 
-def measure(part: Part) -> None:
-    """The section."""
+def cells() -> Iterator[Cell]:
+    """A row for each ceiling."""
+    for name in NAMES:
+        yield Cell({"ceiling": name}, "measured", key=True)
+
+
+def measure(cell: Cell, device: Device) -> dict[str, Any]:
+    """The rate, a second."""
+    name = cell.row["ceiling"]
+    if name == "bytes_per_s":
+        source = torch.empty(COPIED, device=device.where)
+        target = torch.empty_like(source)
+        return {"value": 2 * source.nbytes / (milliseconds(lambda: target.copy_(source), device.where)[0] / 1e3)}
     from m2t_fast.kernels.ceilings import repeat_tanh
 
-    out = torch.empty(PROGRAMS * BLOCK, device=part.device)
-    for name, approximate in (("tanh_per_s_exact", False), ("tanh_per_s_approximate", True)):
-        options = {"BLOCK": BLOCK, "APPROXIMATE": approximate, "enable_fp_fusion": True}
-        run = functools.partial(repeat_tanh[(PROGRAMS,)], out, COUNT, **options)
-        part.values[name] = PROGRAMS * BLOCK * COUNT / (milliseconds(run)[0] / 1e3)
-    source = torch.empty(COPIED, device=part.device)
-    target = torch.empty_like(source)
-    part.values["bytes_per_s"] = 2 * source.nbytes / (milliseconds(lambda: target.copy_(source))[0] / 1e3)
-    rates = ", ".join(f"{name} {value:.3g}" for name, value in part.values.items())
-    print(f"ceilings   {rates}", flush=True)
+    out = torch.empty(PROGRAMS * BLOCK, device=device.where)
+    approximate = name.endswith("approximate") and device.where != "cpu"  # the interpreter has no hardware tanh
+    options = {"BLOCK": BLOCK, "APPROXIMATE": approximate, "enable_fp_fusion": True}
+    run = functools.partial(repeat_tanh[(PROGRAMS,)], out, COUNT, **options)
+    return {"value": PROGRAMS * BLOCK * COUNT / (milliseconds(run, device.where)[0] / 1e3)}
+
+
+SECTION = Section("ceilings", cells, measure)

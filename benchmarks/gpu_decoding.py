@@ -1,40 +1,57 @@
 """Times whole captions on a GPU: the decoder in one launch against PyTorch, compiled, graphed, and one by one.
 
 Greedy and beam search for 1 to 4,160 motions of 20 to 100 frames and the data sets' sizes; every caption has 20 words,
-so that every way does the same work. Wall time of a call that waits for the device: medians with 20th and 80th
-percentiles. The decoder in one launch also writes the attention behind every word, the others do not. A way that fails,
-is wrong, or comes after the budget is spent leaves its cell empty and says why.
+so that every way does the same work. `call` is the wall time of a call that waits for the device, `replay` that of its
+captured graph: medians with 20th and 80th percentiles. The decoder in one launch also writes the attention behind every
+word, the others do not.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from gpu_part import Part
+from gpu_part import Cell, Device, Section, captured, milliseconds_waited, replays, synchronize, warm_up
 from torch import Tensor
 
 from m2t_fast import ops, use_backend
 from m2t_fast.benchmarking.captioners import plain_pytorch
-from m2t_fast.benchmarking.measure import quantile
 from m2t_fast.benchmarking.sizes import SIZES, Size, model_of
 from m2t_fast.config import EOS, SOS
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.decoding.decoder import Decoder, Memory, State, select_state
 from m2t_fast.ops.registry import why_unavailable
 
-BATCHES = (1, 64, 512, 4160)
-BEAMS = (1, 2, 5, 10)
+DATA = ("humanml3d", "kit")
+BATCHES = (4160, 1, 64, 512)
+BEAMS = (2, 1, 5, 10)
+KEY = (("humanml3d", 4160, 2), ("humanml3d", 1, 2), ("humanml3d", 1, 1), ("humanml3d", 64, 2), ("kit", 4160, 2))
+COMPILED = KEY[:2]
 WORDS = 20
 WAYS = ("cuda", "cuda bfloat16", "PyTorch", "CUDA graph", "one by one", "torch.compile")
-"""In the order in which they are measured: the slowest to prepare comes last."""
+ONE_BY_ONE = (64,)
+"""Motions for which one after the other is timed: of one it is PyTorch's own time, and of thousands takes minutes."""
 SHARE = 0.9
-"""Captions that must be those of our decoder: near ties may decide the others."""
+"""Captions that must be those of PyTorch: near ties may decide the others."""
+CHECKED = 64
+"""Motions whose captions are compared."""
 Found = tuple[Tensor, Tensor]
 """Tokens (B, K, W) and scores (B, K)."""
+
+
+def cells() -> Iterator[Cell]:
+    """The cells of the aims first, all ways of a cell one after the other."""
+    every = [(data, batch, beams) for beams in BEAMS for data in DATA for batch in BATCHES]
+    for place in sorted(every, key=lambda place: KEY.index(place) if place in KEY else len(KEY)):
+        data, batch, beams = place
+        row = {"sizes": data, "motions": batch, "beams": beams, "words": WORDS}
+        for way in WAYS:
+            compiled = way == "torch.compile"
+            if (compiled and place not in COMPILED) or (way == "one by one" and batch not in ONE_BY_ONE):
+                continue
+            yield Cell(row, way, place in KEY, compiled)
 
 
 def inputs_of(size: Size, batch: int, device: str) -> tuple[Memory, DecoderWeights]:
@@ -118,175 +135,68 @@ def one_by_one(memory: Memory, weights: DecoderWeights, beams: int, words: int) 
     return tokens, scores
 
 
-def graphed(memory: Memory, weights: DecoderWeights, beams: int, words: int) -> Callable[[], Found]:
-    """Step by step, captured in one CUDA graph."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        step_by_step(memory, weights, beams, words)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = step_by_step(memory, weights, beams, words)
-
-    def run() -> Found:
-        graph.replay()
-        return found
-
-    return run
-
-
-def prepared(
-    way: str, memory: Memory, weights: DecoderWeights, beams: int, words: int, backend: str
-) -> Callable[[], Found]:
+def prepared(way: str, memory: Memory, weights: DecoderWeights, beams: int, words: int) -> Callable[[], Found]:
     """A function that captions all motions in one of WAYS."""
     arguments = (memory, weights, beams, words)
     if way == "cuda":
-        return lambda: one_launch(*arguments, backend)
+        return lambda: one_launch(*arguments, "cuda")
     if way == "cuda bfloat16":
-        short = Memory(*(x.bfloat16() if x.is_floating_point() else x for x in memory))
-        short_weights = DecoderWeights(*(x.bfloat16() for x in weights))
-        return lambda: one_launch(short, short_weights, beams, words, backend)
-    if way == "PyTorch":
-        return lambda: step_by_step(*arguments)
+        short, short_weights = shortened(memory, weights)
+        return lambda: one_launch(short, short_weights, beams, words, "cuda")
     if way == "torch.compile":
         step = torch.compile(advance, dynamic=False)
         return lambda: step_by_step(*arguments, step)
     if way == "CUDA graph":
-        return graphed(*arguments)
-    return lambda: one_by_one(*arguments)
+        return captured(lambda: step_by_step(*arguments), memory.parts.device.type)
+    return lambda: {"PyTorch": step_by_step, "one by one": one_by_one}[way](*arguments)
 
 
-def wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()
+def shortened(memory: Memory, weights: DecoderWeights) -> tuple[Memory, DecoderWeights]:
+    """The same in bfloat16."""
+    floats = (x.bfloat16() if x.is_floating_point() else x for x in memory)
+    return Memory(*floats), DecoderWeights(*(x.bfloat16() for x in weights))
 
 
-def milliseconds(
-    run: Callable[[], Any], device: str, least: int = 5, most: int = 50, seconds: float = 1.0
-) -> list[float]:
-    """Median, 20th and 80th percentile of a call: ``least`` calls, and more up to ``most`` within ``seconds``."""
-    times: list[float] = []
-    began = time.perf_counter()
-    while len(times) < least or (len(times) < most and time.perf_counter() - began < seconds):
-        wait(device)
-        before = time.perf_counter()
-        run()
-        wait(device)
-        times.append(1e3 * (time.perf_counter() - before))
-    return [round(quantile(times, q), 4) for q in (0.5, 0.2, 0.8)]
+def launched(way: str, memory: Memory, weights: DecoderWeights, beams: int, words: int) -> Callable[[], Any]:
+    """The op ``search`` without the checks that wait for the device: what a graph can hold."""
+    if way == "cuda bfloat16":
+        memory, weights = shortened(memory, weights)
+    arguments = (*memory, list(weights), beams, words, 1.0, None, 1.0, "cuda")
+    return functools.partial(torch.ops.m2t_fast.search, *arguments)
 
 
 def agree(found: Found, expected: Found, way: str) -> bool:
     """Whether hardly a caption differs; in bfloat16, where every weight does, whether the scores are numbers."""
-    tokens, scores = found
+    tokens, scores = (x[: len(expected[0])] for x in found)
     if way == "cuda bfloat16":
-        return bool(scores.isfinite().all())
+        return bool(found[1].isfinite().all())
     same = (tokens[:, 0] == expected[0][:, 0]).all(-1)
     close = torch.isclose(scores[:, 0].float(), expected[1][:, 0].float(), rtol=1e-3, atol=1e-3)
     return float((same & close).float().mean()) >= SHARE
 
 
-def cells(sizes: Sequence[str], batches: Sequence[int], beams: Sequence[int]) -> Iterator[tuple[str, int, int]]:
-    for size in sizes:
-        for batch in batches:
-            for width in beams:
-                yield size, batch, width
-
-
 @torch.no_grad()
-def measure_decoding(
-    budget: float,
-    device: str = "cuda",
-    backend: str = "cuda",
-    sizes: Sequence[str] = ("kit", "humanml3d"),
-    batches: Sequence[int] = BATCHES,
-    beams: Sequence[int] = BEAMS,
-    words: int = WORDS,
-    save: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
-) -> list[dict[str, Any]]:
-    """A row for every size, number of motions and beam width: times in milliseconds by way, or a note why not.
-
-    Way after way, until ``budget`` seconds are spent: ours first, so that it is there whatever the others take. After
-    every cell ``save`` is given the rows.
-    """
-    began = time.monotonic()
-    rows = {
-        cell: {"sizes": cell[0], "motions": cell[1], "beams": cell[2], "words": words, "ms": {}, "notes": {}}
-        for cell in cells(sizes, batches, beams)
-    }
-    for way in WAYS:
-        made: tuple[str, int] | None = None
-        for (size, batch, width), row in rows.items():
-            left = budget - (time.monotonic() - began)
-            alone = rows[size, batches[0], width]["ms"].get("PyTorch") if batches[0] == 1 else None
-            if left <= 0 or (way == "one by one" and (alone is None or 7 * batch * alone[0] / 1e3 > left / 8)):
-                row["notes"][way] = "no time left" if left <= 0 else "too long"
-                continue
-            if made != (size, batch):
-                memory = weights = None
-                memory, weights = inputs_of(SIZES[size], batch, device)
-                made = size, batch
-            try:
-                with plain_pytorch():
-                    run = prepared(way, memory, weights, width, words, backend)
-                    found = run()
-                    wait(device)
-                    expected = one_launch(memory, weights, width, words, backend)
-                    if agree(found, expected, way):
-                        row["ms"][way] = milliseconds(run, device)
-                    else:
-                        row["notes"][way] = "differs"
-            except torch.OutOfMemoryError:
-                row["notes"][way] = "out of memory"
-            except Exception as error:  # one way's failure must not cost the others their numbers
-                row["notes"][way] = type(error).__name__
-                print(f"{way}, {size}, {batch} motions, beam {width}: {error}", file=sys.stderr)
-            run = found = expected = None
-            torch.compiler.reset()
-            if device != "cpu":
-                torch.cuda.empty_cache()
-            print(line(row, way), flush=True)
-            save(list(rows.values()))
-    return list(rows.values())
+def measure(cell: Cell, device: Device) -> dict[str, Any]:
+    """Times of one way to caption."""
+    if cell.way.startswith("cuda") and (reason := why_unavailable("cuda")) is not None:
+        return {"note": f"not built: {reason}"}
+    row = cell.row
+    beams, words = row["beams"], row["words"]
+    memory, weights = inputs_of(SIZES[row["sizes"]], row["motions"], device.where)
+    try:
+        with plain_pytorch():
+            expected = step_by_step(Memory(*(x[:CHECKED] for x in memory)), weights, beams, words)
+            run = prepared(cell.way, memory, weights, beams, words)
+            if not agree(run(), expected, cell.way):
+                return {"note": "differs from plain PyTorch"}
+            synchronize(device.where)
+            warm_up(device.where, 0.2)
+            found: dict[str, Any] = {"call": milliseconds_waited(run, device.where, least=3)}
+            if cell.way.startswith("cuda"):
+                replays(found, "replay", launched(cell.way, memory, weights, beams, words), device.where)
+            return found
+    except torch.OutOfMemoryError:
+        return {"note": "out of memory"}
 
 
-def line(row: dict[str, Any], way: str) -> str:
-    """What was just measured, for whoever waits."""
-    name = f"{row['sizes']:10} {row['motions']:5} motions, beam {row['beams']:2}, {way}: "
-    if way not in row["ms"]:
-        return name + row["notes"][way]
-    middle = row["ms"][way][0]
-    return name + f"{middle:.3f} ms, {1e3 * row['motions'] * row['words'] / middle:.0f} words/s"
-
-
-def measure(part: Part) -> None:
-    """The section of the GPU benchmarks."""
-    if (reason := why_unavailable("cuda")) is not None:
-        part.values["note"] = reason
-        return
-
-    def save(rows: list[dict[str, Any]]) -> None:
-        part.values["rows"] = rows
-        part.save()
-
-    measure_decoding(part.until - time.monotonic(), part.device, save=save)
-
-
-def table(results: dict[str, Any]) -> str:
-    """Markdown: milliseconds (p20 to p80) of ours with words a second, of the others with their ratio to ours."""
-    lines = [
-        "| sizes | motions | beam | cuda ms (p20 to p80) | words/s | " + " | ".join(WAYS[1:]) + " |",
-        "| --- " * (5 + len(WAYS[1:])) + "|",
-    ]
-    for row in results["sections"]["decoding"]["rows"]:
-        mine = row["ms"].get("cuda")
-        texts = [row["sizes"], str(row["motions"]), "greedy" if row["beams"] == 1 else str(row["beams"])]
-        texts.append(f"{mine[0]:.3f} ({mine[1]:.3f} to {mine[2]:.3f})" if mine else row["notes"].get("cuda", ""))
-        texts.append(f"{1e3 * row['motions'] * row['words'] / mine[0]:,.0f}" if mine else "")
-        for way in WAYS[1:]:
-            other = row["ms"].get(way)
-            ratio = f" ({other[0] / mine[0]:.1f}x)" if other and mine else ""
-            texts.append(f"{other[0]:.3f}{ratio}" if other else row["notes"].get(way, ""))
-        lines.append("| " + " | ".join(texts) + " |")
-    return "\n".join(lines)
+SECTION = Section("decoding", cells, measure)

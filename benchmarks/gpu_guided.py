@@ -6,12 +6,12 @@ Both ways run on the backend `triton`, forward and backward; apart means the ops
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from gpu_attention import DTYPES, PARTS, SIZES, SLOTS, inputs_of
-from gpu_part import Part, milliseconds, peak_bytes
+from gpu_part import Cell, Device, Section, peak_bytes, timed
 from torch import Tensor
 
 from m2t_fast import use_backend
@@ -75,45 +75,26 @@ def agree(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> bo
     return all(float((a.double() - b.double()).norm()) <= TOLERANCE[dtype] * scale for a, b, scale in pairs)
 
 
-def measure(part: Part) -> None:
+def cells() -> Iterator[Cell]:
     """Every size, dtype and scoring mode."""
-    rows = part.values["rows"] = []
-    for title, size in SIZES.items():
-        for name, dtype in DTYPES.items():
-            for mode, slots in SLOTS.items():
-                if part.spent():
-                    return
-                row: dict[str, Any] = {"sizes": title, "scoring": mode, "dtype": name}
-                row |= {"both": {}, "bytes": {}, "notes": {}}
-                try:
-                    runs = {way: training(way, size, slots, dtype, part.device) for way in WAYS}
-                    if agree(runs["folded"](), runs["apart"](), dtype):
-                        for way, run in runs.items():
-                            row["both"][way], row["bytes"][way] = milliseconds(run), peak_bytes(run, part.device)
-                    else:
-                        row["notes"]["folded"] = "differs"
-                except torch.OutOfMemoryError:
-                    row["notes"]["folded"] = "out of memory"
-                rows.append(row)
-                cells = [f"{way} {row['both'][way][0]:.3f} ms" for way in WAYS if way in row["both"]]
-                print(
-                    f"{title:10} {mode:5} {name:8} guided: " + ", ".join(cells or row["notes"].values()),
-                    flush=True,
-                )
-                torch.cuda.empty_cache()
-                part.save()
+    for title in SIZES:
+        for dtype in DTYPES:
+            for mode in SLOTS:
+                for way in WAYS:
+                    yield Cell({"sizes": title, "scoring": mode, "dtype": dtype}, way, key=False)
 
 
-def table(results: dict[str, Any]) -> str:
-    """The Markdown table: forward and backward, and the most memory either way holds at once."""
-    lines = ["| sizes | scoring | dtype | folded ms (p20 to p80) | apart | memory, MiB | apart |", "|" + " --- |" * 7]
-    for row in results["sections"]["guided"]["rows"]:
-        folded, apart = (row["both"].get(way) for way in WAYS)
-        cells = [row["notes"].get("folded", ""), ""]
-        if folded and apart:
-            cells = [f"{folded[0]:.3f} ({folded[1]:.3f} to {folded[2]:.3f})"]
-            cells += [f"{apart[0]:.3f} ({apart[0] / folded[0]:.2f}x)"]
-        held = [row["bytes"].get(way) for way in WAYS]
-        cells += ["" if x is None else f"{x / 2**20:.0f}" for x in held]
-        lines.append("| " + " | ".join([row["sizes"], row["scoring"], row["dtype"], *cells]) + " |")
-    return "\n".join(lines)
+def measure(cell: Cell, device: Device) -> dict[str, Any]:
+    """Forward and backward of one way, whose losses and gradients are the other's."""
+    row, dtype = cell.row, DTYPES[cell.row["dtype"]]
+    try:
+        runs = {way: training(way, SIZES[row["sizes"]], SLOTS[row["scoring"]], dtype, device.where) for way in WAYS}
+        if not agree(runs["folded"](), runs["apart"](), dtype):
+            return {"note": "differs"}
+        held = peak_bytes(runs[cell.way], device.where)
+        return {**timed(runs[cell.way], device.where), "peak_bytes": held}
+    except torch.OutOfMemoryError:
+        return {"note": "out of memory"}
+
+
+SECTION = Section("guided", cells, measure)
