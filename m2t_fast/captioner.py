@@ -16,7 +16,7 @@ from m2t_fast.ops.checks import check_shape, checked_indices
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.decoding.best_first import generate_best_first
 from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
-from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
+from m2t_fast.ops.decoding.result import CaptionAttention, Generation
 from m2t_fast.ops.draws import random_draws
 from m2t_fast.ops.guided import is_fused
 from m2t_fast.random import Counter
@@ -310,7 +310,15 @@ class Captioner(nn.Module):
         tokens, scores, *attention = decode.search(
             *memory, self.decoder_weights(), beam_size, max_length, length_penalty, force_gate, self.attention.scale
         )
-        return Generation(tokens, scores, GeneratedAttention(*attention))
+        return Generation(tokens, scores, CaptionAttention(*attention))
+
+    @torch.no_grad()
+    def greedy_words(self, motion: Tensor, lengths: Tensor, relative: bool = False, ends: bool = True) -> Tensor:
+        """The words (B, MAX_LENGTH) int64 of greedy captions of checked motions; what comes after <eos> is not to be
+        read. ``relative``: as in :meth:`encode`; ``ends``: as of :func:`~m2t_fast.ops.decode.greedy_words`, whose False
+        lets a CUDA graph hold it."""
+        memory = self.encode(motion, lengths, relative)
+        return decode.greedy_words(*memory, self.decoder_weights(), MAX_LENGTH, self.attention.scale, ends)
 
     def _checked_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
         sizes = {"J": self.config.joints}

@@ -8,26 +8,26 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from m2t_fast.captioning.journal import Journal, Part
 from m2t_fast.captioning.manifest import names_of, write_manifest
+from m2t_fast.captioning.pipeline import generate_batches, padded_batches
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
 from m2t_fast.locks import locked_folder
 from m2t_fast.motion.read import MotionOptions, read_motion, units_of
+from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
 
@@ -178,6 +178,14 @@ def _identity(run: Run, job: CaptionJob) -> dict[str, Any]:
     return {"weights": weights, **job.search, **known}
 
 
+class _File(NamedTuple):
+    """A motion of a job: its place, its name, and the frames (T, J, 3) that the model reads."""
+
+    number: int
+    name: str
+    frames: Tensor
+
+
 class _Worker:
     """This process's part of a job."""
 
@@ -197,45 +205,35 @@ class _Worker:
 
     def run(self) -> int:
         """Captions this process's windows, and returns how many captions it made."""
-        plan, size = self.plan, self.processes.size
+        job, plan, size = self.job, self.plan, self.processes.size
         own = plan.open[self.processes.rank :: size]
-        windows = names_of(self.job.parts / "files.jsonl", plan.window, own)
+        windows = names_of(job.parts / "files.jsonl", plan.window, own)
         made = 0
-        with Part(self.job.parts, self.processes.rank) as part:
+        with Part(job.parts, self.processes.rank) as part:
             for turn in range(-(-len(plan.open) // size)):
                 todo = [(n, name) for n, name in next(windows, []) if n not in plan.journal.done]
-                for batch, names in self._batches(todo, part):
-                    part.append(self._records(batch, names))
-                    made += len(batch)
+                files = self._readable(todo, part)
+                batches = padded_batches([file.frames for file in files], job.batch_size, job.batch_size * _FRAMES)
+                for batch, found in generate_batches(self.captioner.model, batches, **job.search):
+                    part.append(self._records([files[row] for row in batch.index.tolist()], found))
+                    made += len(batch.index)
                     self._stop_if_asked()
-                    self.bar.update(len(batch) * size)
+                    self.bar.update(len(batch.index) * size)
                 if turn % _MEETING == _MEETING - 1:
                     self.processes.any(False)
         return made
 
-    def _batches(
-        self, todo: list[tuple[int, str]], part: Part
-    ) -> Iterator[tuple[list[tuple[int, Tensor]], dict[int, str]]]:
-        """The motions that can be read, in batches of like length: numbers and frames (T, J, 3); and all names."""
-        motions = []
+    def _readable(self, todo: list[tuple[int, str]], part: Part) -> list[_File]:
+        """The motions that can be read; the others are written down."""
+        files = []
         for number, name in todo:
             try:
-                motions.append((number, self._read(name)))
+                files.append(_File(number, name, self._read(name)))
             except Exception as error:  # whatever is wrong with one file among millions must not end the job
                 text = str(error) if isinstance(error, UserError) else f"{name}: {type(error).__name__}: {error}"
                 part.append([{"number": number, "file": name, "error": " ".join(text.split())}])
             self._stop_if_asked()
-        motions.sort(key=lambda motion: len(motion[1]))
-        names = dict(todo)
-        batch: list[tuple[int, Tensor]] = []
-        for motion in motions:
-            full = len(batch) == self.job.batch_size
-            if batch and (full or (len(batch) + 1) * len(motion[1]) > self.job.batch_size * _FRAMES):
-                yield batch, names
-                batch = []
-            batch.append(motion)
-        if batch:
-            yield batch, names
+        return files
 
     def _read(self, name: str) -> Tensor:
         run, assumed = self.captioner, self.summary.assumed
@@ -244,16 +242,12 @@ class _Worker:
             assumed.setdefault("; ".join(notes), name)
         return torch.from_numpy(run.statistics.apply(downsample(joints, run.settings)))
 
-    def _records(self, batch: list[tuple[int, Tensor]], names: dict[int, str]) -> list[dict[str, Any]]:
-        model, vocabulary = self.captioner.model, self.captioner.vocabulary
-        weight = model.embedding.weight
-        motion = pad_sequence([frames for _, frames in batch], batch_first=True).to(weight.device, weight.dtype)
-        lengths = torch.tensor([len(frames) for _, frames in batch], device=weight.device)
-        found = model.generate(motion, lengths, **self.job.search)
-        best, scores = found.tokens[:, 0].cpu(), found.scores[:, 0].tolist()
+    def _records(self, files: list[_File], found: Generation) -> list[dict[str, Any]]:
+        vocabulary = self.captioner.vocabulary
+        best, scores = found.tokens[:, 0], found.scores[:, 0].tolist()
         return [
-            {"number": number, "file": names[number], "caption": vocabulary.decode(tokens), "score": score}
-            for (number, _), tokens, score in zip(batch, best, scores, strict=True)
+            {"number": file.number, "file": file.name, "caption": vocabulary.decode(tokens), "score": score}
+            for file, tokens, score in zip(files, best, scores, strict=True)
         ]
 
     def _stop_if_asked(self) -> None:

@@ -13,8 +13,8 @@ from m2t_fast.cli import options
 if TYPE_CHECKING:
     import torch
 
+    from m2t_fast.captioning.words import WordAttention
     from m2t_fast.data.dataset import MotionDataset, Prepared
-    from m2t_fast.interpretation.words import WordAttention
     from m2t_fast.run_folder import Run
 
 EPOCHS, MOTIONS, SHOWN = 10, 2500, 8
@@ -143,9 +143,9 @@ def _explain(opened: Run, test: MotionDataset, number: int) -> list[WordAttentio
     """The words of a motion's caption, with what the model looked at."""
     import torch
 
+    from m2t_fast.captioning.pipeline import generate_batches
+    from m2t_fast.captioning.words import caption_words
     from m2t_fast.data.batches import MotionBatch
-    from m2t_fast.evaluation.captions import generate_batches
-    from m2t_fast.interpretation.words import caption_words
 
     motion = test.motion(number)
     batch = MotionBatch(motion[None], torch.tensor([len(motion)]), torch.tensor([number]))

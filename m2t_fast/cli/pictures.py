@@ -14,10 +14,9 @@ from m2t_fast.cli import options
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from m2t_fast.captioning.pipeline import Captioned
+    from m2t_fast.cli.motion_files import MotionFile
     from m2t_fast.interpretation.captioned import CaptionedMotion
-    from m2t_fast.interpretation.words import WordAttention
     from m2t_fast.run_folder import Run
 
 FORMATS = ("html", "gif", "mp4")
@@ -67,14 +66,15 @@ def check(args: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
         options.require_writable(path)
 
 
-def item(path: Path, joints: np.ndarray, words: list[WordAttention], opened: Run, frames: int) -> CaptionedMotion:
-    """One motion for :func:`write`: ``joints`` (T, J, 3) in metres are what the model kept of the file's ``frames``."""
+def item(file: MotionFile, found: Captioned, opened: Run) -> CaptionedMotion:
+    """One motion for :func:`write`."""
+    from m2t_fast.captioning.words import seconds_of
     from m2t_fast.interpretation.captioned import CaptionedMotion
-    from m2t_fast.interpretation.words import seconds_of
 
     fps, settings = opened.skeleton.fps, opened.settings
-    start = seconds_of(0, settings, fps, frames)
-    return CaptionedMotion.of(str(path), joints, words, fps / settings.downsample, start)
+    start = seconds_of(0, settings, fps, len(file.joints))
+    joints = found.joints / file.units_per_metre
+    return CaptionedMotion.of(str(file.path), joints, found.words, fps / settings.downsample, start)
 
 
 def write(args: argparse.Namespace, items: Sequence[CaptionedMotion]) -> None:

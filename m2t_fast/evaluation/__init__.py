@@ -1,7 +1,7 @@
 """Captioning whole data sets and scoring the captions."""
 
+from m2t_fast.captioning.pipeline import Hypothesis, caption_motions, generate_batches, hypotheses_of
 from m2t_fast.evaluation.bert import BertScorer
-from m2t_fast.evaluation.captions import Hypothesis, caption_motions, generate_batches, hypotheses_of
 from m2t_fast.evaluation.lemmas import Lemmas, learn_lemmas
 from m2t_fast.evaluation.scored_runs import Files, Report, Result, evaluate_run
 from m2t_fast.evaluation.scores import evaluate, processed_references, write_predictions

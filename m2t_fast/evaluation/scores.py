@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from m2t_fast.captioning.pipeline import caption_motions
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation import metrics
 from m2t_fast.evaluation.bert import BertScorer
-from m2t_fast.evaluation.captions import caption_motions
 from m2t_fast.evaluation.lemmas import Lemmas
 from m2t_fast.files import atomic_path
 from m2t_fast.run_folder import Run
@@ -22,7 +22,7 @@ def evaluate(
     """Caption a split and score the best caption of every motion against all its references.
 
     The split must be prepared with the run's own vocabulary, statistics and settings. ``options`` are those of
-    :func:`~m2t_fast.evaluation.captions.caption_motions`.
+    :func:`~m2t_fast.captioning.pipeline.caption_motions`.
 
     Args:
         lemmas: None compares captions as written. Else references are the lemmatised tokens of the text files, and

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from m2t_fast.interpretation.words import WordAttention
+from m2t_fast.captioning.words import WordAttention
 from m2t_fast.skeleton import PART_NAMES, Skeleton, skeleton_of
 
 

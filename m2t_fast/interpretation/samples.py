@@ -9,28 +9,28 @@ from typing import Any
 import numpy as np
 import torch
 
+from m2t_fast.captioning.pipeline import generate_batches
+from m2t_fast.captioning.words import caption_words
 from m2t_fast.data.batches import MotionBatch
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.raw import Segment
 from m2t_fast.errors import UserError
-from m2t_fast.evaluation.captions import generate_batches
-from m2t_fast.interpretation.words import caption_words
-from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
+from m2t_fast.ops.decoding.result import CaptionAttention, Generation
 from m2t_fast.run_folder import Run
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One caption of one motion with L words: ``gate``, ``mean``, ``std`` (L,), ``window`` (L, T) and ``spatial``
-    (L, T, P), in kept frames, ``fps`` of them a second; the motion's ``references`` and what happens in it."""
+    """One caption of one motion with L words: ``gate`` (L,), ``window`` (L, T), ``spatial`` (L, T, P), ``mean`` and
+    ``std`` (L,), in kept frames, ``fps`` of them a second; the motion's ``references`` and what happens in it."""
 
     id: str
     words: list[str]
     gate: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
     window: np.ndarray
     spatial: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
     fps: float
     references: list[str]
     segments: list[Segment] | None
@@ -114,5 +114,5 @@ def _read(run: Run, dataset: MotionDataset, batch: MotionBatch) -> Generation:
     out = run.model(
         batch.motion.to(weight.device, weight.dtype), batch.lengths.to(weight.device), tokens.to(weight.device)
     )
-    attention = GeneratedAttention(*(x.cpu() for x in (out.gate, out.window, out.spatial, out.mean, out.std)))
+    attention = CaptionAttention(out.gate, out.window, out.spatial, out.mean, out.std)
     return Generation(tokens[:, None, 1:], torch.zeros(1, 1), attention)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from m2t_fast.captioner import Captioner
-from m2t_fast.config import EOS, PAD, SOS
+from m2t_fast.captioning.pipeline import generate_batches
+from m2t_fast.captioning.words import spoken
 from m2t_fast.data import lexicon
 from m2t_fast.data.batches import batch_of, motion_batches
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.stems import stem
 from m2t_fast.data.supervision import targets
 from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.evaluation.captions import generate_batches
 
 MOTION, NO_MOTION, UNKNOWN = 1, 0, -1
 """Kinds of words, as the supervision of the gate tells them (table 5): action verbs, adverbs and trajectory words are
@@ -89,12 +89,11 @@ def generated_words(
     batches = generate_batches(model, motion_batches(dataset, batch_size), **search)
     with tqdm(total=dataset.motions, desc=f"attention of {dataset.split}", unit="motion", disable=not progress) as bar:
         for batch, found in batches:
-            peak, share = part_statistics(found.attention.window, found.attention.spatial, batch.lengths)
-            gate, mean, std = (
-                x.double().numpy() for x in (found.attention.gate, found.attention.mean, found.attention.std)
-            )
+            seen = found.attention.cpu()
+            peak, share = part_statistics(seen.window, seen.spatial, batch.lengths)
+            gate, mean, std = (x.double().numpy() for x in (seen.gate, seen.mean, seen.std))
             for row, motion in enumerate(batch.index.tolist()):
-                steps, words = _words_of(found.tokens[row, 0].tolist(), vocabulary)
+                steps, words = spoken(found.tokens[row, 0].tolist(), vocabulary)
                 kinds, parts = targets(words, lexicon.tag(words))
                 captions[motion] = [
                     WordRecord(
@@ -106,13 +105,6 @@ def generated_words(
                 ]  # fmt: skip
             bar.update(len(batch.index))
     return [record for caption in captions for record in caption]
-
-
-def _words_of(tokens: Sequence[int], vocabulary: Vocabulary) -> tuple[list[int], list[str]]:
-    """The steps that say a word, and these words, up to <eos>."""
-    end = tokens.index(EOS) if EOS in tokens else len(tokens)
-    steps = [step for step in range(end) if tokens[step] not in (PAD, SOS)]
-    return steps, [vocabulary.words[tokens[step]] for step in steps]
 
 
 @torch.no_grad()

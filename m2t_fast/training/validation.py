@@ -18,7 +18,6 @@ from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.evaluation.token_bleu import Integers, TokenBleu, bleu_4
 from m2t_fast.ops import gather
-from m2t_fast.ops.decode import greedy_words
 from m2t_fast.training import graphs
 from m2t_fast.training.host_copy import HostCopy
 
@@ -84,11 +83,8 @@ class Validation:
 
     def _caption(self, batch: tuple[Tensor, Tensor, int, Tensor]) -> None:
         index, lengths, longest, tokens = batch
-        model = self._model
         motion = gather.unchecked(self._frames, self._offsets, index, longest)
-        memory = model.encode(motion, lengths, relative=True)
-        weights, scale = model.decoder_weights(), model.attention.scale
-        tokens.copy_(greedy_words(*memory, weights, MAX_LENGTH, scale, ends=not self._tokens.is_cuda))
+        tokens.copy_(self._model.greedy_words(motion, lengths, relative=True, ends=not tokens.is_cuda))
 
     def _capture(self, recorder: graphs.Recorder) -> None:
         """Record the decoding of all batches, or leave it as it is where that fails."""

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 
 from m2t_fast import run_folder
+from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.dataset import load_data
 from m2t_fast.distributed import job, launched
 from m2t_fast.errors import JobError
 from m2t_fast.evaluation.token_bleu import TokenBleu
-from m2t_fast.training import loop, validation
+from m2t_fast.training import loop
 from m2t_fast.training.settings import TrainingSettings
 
 data = load_data("synthetic", synthetic_count={"train": 24, "val": 4, "test": 2}, joints=21)
@@ -37,7 +38,7 @@ def pauses(folder: Path, phase: str, number: int) -> None:
             while not folder.with_name(f"{folder.name}.go").exists():
                 time.sleep(0.002)
 
-    decode, counts, write = validation.greedy_words, TokenBleu.counts, Path.write_bytes
+    decode, counts, write = Captioner.greedy_words, TokenBleu.counts, Path.write_bytes
 
     def decode_and_wait(*arguments, **options):
         words = decode(*arguments, **options)
@@ -55,7 +56,7 @@ def pauses(folder: Path, phase: str, number: int) -> None:
         return write(path, content)
 
     if phase == "decoding":
-        validation.greedy_words = decode_and_wait
+        Captioner.greedy_words = decode_and_wait
     elif phase == "scoring":
         TokenBleu.counts = wait_and_count
     else:

@@ -14,7 +14,7 @@ from m2t_fast.config import EOS, PAD, SOS
 from m2t_fast.errors import UserError
 from m2t_fast.ops.decoding.attention import caption_attention
 from m2t_fast.ops.decoding.decoder import Decoder, Memory
-from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
+from m2t_fast.ops.decoding.result import CaptionAttention, Generation
 
 QUEUE_LIMIT = 100
 """A search gives up when its counter, 1 and K - 1 more for every node it expanded, exceeds this."""
@@ -164,5 +164,5 @@ def generate_best_first(decoder: Decoder, memory: Memory, beam_size: int, max_le
     best = tokens[:, 0, : int(lengths.max()) if len(found) else 1]
     attention = caption_attention(decoder, memory, best, lengths)
     missing = width - best.shape[1]
-    attention = GeneratedAttention(*(pad(x, (0, 0) * (x.dim() - 2) + (0, missing)) for x in attention))
+    attention = CaptionAttention(*(pad(x, (0, 0) * (x.dim() - 2) + (0, missing)) for x in attention))
     return Generation(tokens, scores.to(device), attention)

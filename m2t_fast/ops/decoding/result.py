@@ -7,8 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class GeneratedAttention(NamedTuple):
-    """Where the model looked at each of W words of the best caption; 0 after the caption's end."""
+class CaptionAttention(NamedTuple):
+    """Where and when the model looked at each of W words of B captions; 0 after a caption's end."""
 
     gate: Tensor
     """(B, W): beta (eq. 7)."""
@@ -21,6 +21,15 @@ class GeneratedAttention(NamedTuple):
     std: Tensor
     """(B, W): width of the window in frames."""
 
+    def of_words(self, row: int, steps: list[int], frames: int) -> CaptionAttention:
+        """The attention of these steps of caption ``row``, on the CPU, without B and of the first ``frames`` frames."""
+        gate, window, spatial, mean, std = (x[row].cpu()[steps] for x in self)
+        return CaptionAttention(gate, window[:, :frames], spatial[:, :frames], mean, std)
+
+    def cpu(self) -> CaptionAttention:
+        """All of it on the CPU."""
+        return CaptionAttention(*(x.cpu() for x in self))
+
 
 class Generation(NamedTuple):
     """Captions of B motions, K hypotheses each, best first."""
@@ -30,5 +39,5 @@ class Generation(NamedTuple):
     scores: Tensor
     """(B, K): log-probability / length ** length_penalty; -inf where fewer than K captions exist. Of a best-first
     search log-probability / (length + 1e-6) in float64: minus the number that the released code sorts by."""
-    attention: GeneratedAttention
+    attention: CaptionAttention
     """Attention of hypothesis 0 of every motion."""

@@ -16,8 +16,8 @@ from m2t_fast.interpretation import CaptionedMotion, WordAttention
 
 def test_from_words() -> None:
     words = [
-        WordAttention("jumps", 0.9, 1.0, 0.5, torch.tensor([0.1, 1.0, 0.1]), torch.full((3, 6), 1 / 6)),
-        WordAttention("up", 0.4, 2.0, 0.25, torch.tensor([0.0, 0.2, 1.0]), torch.eye(6)[:3]),
+        WordAttention("jumps", 0.9, torch.tensor([0.1, 1.0, 0.1]), torch.full((3, 6), 1 / 6), 1.0, 0.5),
+        WordAttention("up", 0.4, torch.tensor([0.0, 0.2, 1.0]), torch.eye(6)[:3], 2.0, 0.25),
     ]
     joints = np.arange(3 * 21 * 3, dtype=np.float32).reshape(3, 21, 3)
     motion = CaptionedMotion.of("m", joints, words, fps=6.25, start=0.08, reference="a hop")

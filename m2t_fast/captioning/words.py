@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,10 +24,10 @@ class WordAttention:
 
     word: str
     gate: float
-    mean: float
-    std: float
     window: Tensor
     spatial: Tensor
+    mean: float
+    std: float
 
     @property
     def parts(self) -> dict[str, float]:
@@ -35,29 +36,23 @@ class WordAttention:
         return dict(zip(PART_NAMES, weights.tolist(), strict=True))
 
 
+def spoken(tokens: Sequence[int], vocabulary: Vocabulary) -> tuple[list[int], list[str]]:
+    """The steps of a caption that say a word, and these words, up to <eos>."""
+    end = tokens.index(EOS) if EOS in tokens else len(tokens)
+    steps = [step for step in range(end) if tokens[step] not in (PAD, SOS)]
+    return steps, [vocabulary.words[tokens[step]] for step in steps]
+
+
 def caption_words(generation: Generation, row: int, length: int, vocabulary: Vocabulary) -> list[WordAttention]:
     """The words of the best caption of motion ``row`` of a batch, without <eos>, with the attention of each.
 
     ``length``: the motion's valid frames T; what the batch pads is cut off.
     """
-    attention = generation.attention
-    words = []
-    for step, token in enumerate(generation.tokens[row, 0].tolist()):
-        if token == EOS:
-            break
-        if token in (PAD, SOS):  # the decoded caption leaves them out, too
-            continue
-        words.append(
-            WordAttention(
-                word=vocabulary.words[token],
-                gate=float(attention.gate[row, step]),
-                mean=float(attention.mean[row, step]),
-                std=float(attention.std[row, step]),
-                window=attention.window[row, step, :length].float(),
-                spatial=attention.spatial[row, step, :length].float(),
-            )
-        )
-    return words
+    steps, words = spoken(generation.tokens[row, 0].tolist(), vocabulary)
+    seen = generation.attention.of_words(row, steps, length)
+    gate, mean, std = (x.tolist() for x in (seen.gate, seen.mean, seen.std))
+    rows = zip(words, gate, seen.window.float(), seen.spatial.float(), mean, std, strict=True)
+    return [WordAttention(*row) for row in rows]
 
 
 def seconds_of(frame: float, settings: DataSettings, fps: float, frames: int) -> float:

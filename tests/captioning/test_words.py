@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
+from m2t_fast.captioning.words import WordAttention, caption_words, seconds_of
 from m2t_fast.config import EOS, PAD, SOS
 from m2t_fast.data.preprocessing import DataSettings, downsample
 from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.interpretation.words import WordAttention, caption_words, seconds_of
-from m2t_fast.ops.decoding.result import GeneratedAttention, Generation
+from m2t_fast.ops.decoding.result import CaptionAttention, Generation
 from m2t_fast.skeleton import PART_NAMES
 
 
 def test_parts_are_averaged_over_the_window() -> None:
     spatial = torch.zeros(3, 6)
     spatial[0, 1], spatial[1, 2], spatial[2, 5] = 1.0, 1.0, 1.0
-    word = WordAttention("waves", 0.9, 1.0, 0.5, torch.tensor([0.5, 1.0, 0.5]), spatial)
+    word = WordAttention("waves", 0.9, torch.tensor([0.5, 1.0, 0.5]), spatial, 1.0, 0.5)
     assert word.parts == {
         "root": 0.0,
         "torso": pytest.approx(0.25),
@@ -33,7 +33,7 @@ def test_words_and_their_attention() -> None:
     tokens = torch.tensor([[[4, 5, EOS, PAD, PAD], [6, EOS, PAD, PAD, PAD]], [[SOS, 6, PAD, 3, 5], [4, 4, 4, 4, 4]]])
     step = torch.arange(5.0).expand(2, 5)
     window = step[..., None].expand(2, 5, 7)
-    attention = GeneratedAttention(step / 10, window, window[..., None].expand(2, 5, 7, 6), step + 0.5, step + 1)
+    attention = CaptionAttention(step / 10, window, window[..., None].expand(2, 5, 7, 6), step + 0.5, step + 1)
     generation = Generation(tokens, torch.zeros(2, 2), attention)
     first = caption_words(generation, 0, 7, vocabulary)
     assert [(word.word, round(word.gate, 3), word.mean, word.std) for word in first] == [
