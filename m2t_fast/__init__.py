@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from m2t_fast.captioner import Captioner, CaptionerOutput
     from m2t_fast.config import CaptionerConfig
     from m2t_fast.data import Vocabulary, load_data
+    from m2t_fast.inference import load_run
     from m2t_fast.ops.registry import available_backends, use_backend
     from m2t_fast.released import accelerate
-    from m2t_fast.run_folder import load_run
 
 _MODULE_OF = {
     "Captioner": "captioner",
@@ -31,7 +31,7 @@ _MODULE_OF = {
     "accelerate": "released",
     "available_backends": "ops.registry",
     "load_data": "data",
-    "load_run": "run_folder",
+    "load_run": "inference",
     "use_backend": "ops.registry",
 }
 """Where the public names are; the other names of ``__all__`` are modules."""

@@ -109,19 +109,48 @@ def read_motion(
         UserError: the file is unreadable, is none of these, or does not fit ``skeleton`` or ``options``.
     """
     options = options or MotionOptions()
-    if Path(path).suffix.lower() == ".bvh":
-        joints, fps, notes = _read_bvh(path, skeleton, options)
-        metres = 1.0
+    if Path(path).suffix.lower() != ".bvh":
+        return read_array(load_array(path, _expected(skeleton)), skeleton, options, units_per_metre, path)
+    joints, fps, notes = _read_bvh(path, skeleton, options)
+    return _as_wanted(path, joints, fps, 1.0, notes, skeleton, units_per_metre)
+
+
+def read_array(
+    array: np.ndarray,
+    skeleton: Skeleton,
+    options: MotionOptions | None = None,
+    units_per_metre: float = 1.0,
+    name: str | Path = "motion",
+) -> tuple[np.ndarray, list[str]]:
+    """A motion that is an array already, as :func:`read_motion` reads one from a .npy file; ``name`` is for messages.
+
+    Raises:
+        UserError: as there.
+    """
+    options = options or MotionOptions()
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise UserError(f"{name}: dtype {array.dtype}, expected float16, float32 or float64")
+    if array.ndim == 3 and array.shape[0] == 1 and array.shape[2] in FEATURE_SIZES:
+        array = array[0]  # a batch of one
+    fps = options.fps or skeleton.fps
+    if array.ndim == 2 and array.shape[1] in FEATURE_SIZES:
+        joints, metres, notes = _read_features(name, array, skeleton, options)
     else:
-        array = load_array(path, _expected(skeleton))
-        if array.ndim == 3 and array.shape[0] == 1 and array.shape[2] in FEATURE_SIZES:
-            array = array[0]  # a batch of one
-        fps = options.fps or skeleton.fps
-        if array.ndim == 2 and array.shape[1] in FEATURE_SIZES:
-            joints, metres, notes = _read_features(path, array, skeleton, options)
-        else:
-            joints, metres, notes = _read_joints(path, array, skeleton, options, units_per_metre)
-        notes.insert(1, f"{fps:g} frames per second" + ("" if options.fps else " assumed (--fps)"))
+        joints, metres, notes = _read_joints(name, array, skeleton, options, units_per_metre)
+    notes.insert(1, f"{fps:g} frames per second" + ("" if options.fps else " assumed (--fps)"))
+    return _as_wanted(name, joints, fps, metres, notes, skeleton, units_per_metre)
+
+
+def _as_wanted(
+    name: str | Path,
+    joints: np.ndarray,
+    fps: float,
+    metres: float,
+    notes: list[str],
+    skeleton: Skeleton,
+    units_per_metre: float,
+) -> tuple[np.ndarray, list[str]]:
+    """Joints (T, J, 3) whose unit is ``metres``, in the unit and at the frame rate that are wanted, and all notes."""
     scale = metres * units_per_metre
     if abs(scale - 1.0) > 1e-9:
         joints = joints.astype(np.float64) * scale
@@ -130,13 +159,13 @@ def read_motion(
     try:
         resampled = resample(joints, fps, skeleton.fps)
     except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     if resampled is not joints:
         notes.append(f"resampled to {skeleton.fps:g} ({len(joints)} frames to {len(resampled)})")
     with np.errstate(over="ignore"):
         result = np.ascontiguousarray(resampled, dtype=np.float32)
     if not np.isfinite(result).all():
-        raise UserError(f"{path}: coordinates of {np.abs(resampled).max():.3g} are too large to be a motion")
+        raise UserError(f"{name}: coordinates of {np.abs(resampled).max():.3g} are too large to be a motion")
     return result, notes
 
 
