@@ -28,16 +28,28 @@ def precision(loose: bool) -> Iterator[None]:
     """Inside the block cuDNN's recurrent layers use TF32 only if ``torch.set_float32_matmul_precision`` allows it.
 
     ``loose``: as torch is set, which by default allows it.
+
+    torch's older switch, ``torch.backends.cudnn.allow_tf32``, is turned with it: where the two contradict one another
+    reading the older one raises, whoever reads it.
     """
-    rnn: Any = torch.backends.cudnn.rnn
+    cudnn: Any = torch.backends.cudnn
+    rnn = cudnn.rnn
     before = rnn.fp32_precision
     if loose or before == "ieee" or torch.backends.cuda.matmul.fp32_precision == "tf32":
         yield
         return
+    convolutions, switch = cudnn.conv.fp32_precision, False
+    with contextlib.suppress(RuntimeError):  # a caller may have set them against one another
+        switch = cudnn.allow_tf32
+    if switch:
+        cudnn.allow_tf32 = False
     rnn.fp32_precision = "ieee"
     try:
         yield
     finally:
+        if switch:
+            cudnn.allow_tf32 = True
+            cudnn.conv.fp32_precision = convolutions
         rnn.fp32_precision = before
 
 

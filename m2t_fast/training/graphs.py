@@ -52,6 +52,8 @@ class CudaRecorder:
         torch.cuda.synchronize(self.device)
         gc.collect()
         torch.cuda.empty_cache()
+        generator = torch.cuda.default_generators[self._index()]
+        random = generator.get_state()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
             # Only this thread's mistakes count: another may copy a state to disk meanwhile.
@@ -60,21 +62,29 @@ class CudaRecorder:
                 step()
                 graph.capture_end()
             except BaseException:
-                self._abandon(graph)
+                self._abandon(graph, generator, random)
                 raise
         return graph.replay
 
-    def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
+    def _index(self) -> int:
+        return torch.cuda.current_device() if self.device.index is None else self.device.index
+
+    def _abandon(self, graph: torch.cuda.CUDAGraph, generator: torch.Generator, random: Tensor) -> None:
         """End a capture that failed, as far as torch lets one.
 
-        Ending it raises again, before the allocator has been told; and what the allocator asks whether a stream is
-        captured keeps a bare pointer to the graph.
+        Where kernels failed, ending it raises again, before the allocator and the device's generator have been told:
+        both would go on as if it still ran, and the generator would refuse to draw. What the allocator asks whether a
+        stream is captured keeps a bare pointer to the graph.
         """
         _abandoned.append(graph)
-        with contextlib.suppress(RuntimeError):
+        try:
             graph.capture_end()
-        with contextlib.suppress(RuntimeError):
-            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
+        except RuntimeError:
+            with contextlib.suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(self._index(), self.pool)
+            fresh = torch.Generator(self.device)
+            fresh.set_state(random)
+            generator.graphsafe_set_state(fresh)  # the state itself, not its values: it knows of no capture
 
 
 _abandoned: list[torch.cuda.CUDAGraph] = []

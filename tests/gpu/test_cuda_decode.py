@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from near_ties import near_ties
 from torch import Tensor
 
 from m2t_fast import Captioner, CaptionerConfig, ops, use_backend
@@ -48,12 +49,16 @@ def equal(a: SearchOutput, b: SearchOutput) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def assert_exact(found: SearchOutput, exact: SearchOutput, allowed: float = 0.0) -> None:
-    """The reference's tokens, close scores and attention; a share of motions may be decided by a near tie."""
+def assert_exact(
+    found: SearchOutput, exact: SearchOutput, inputs: tuple[list[Tensor], DecoderWeights], allowed: float = 0.0
+) -> None:
+    """The reference's tokens, close scores and attention. Near ties may decide otherwise, and behind them a share of
+    motions: the device's exponential and division are not the processor's."""
     width = max(found.tokens.shape[2], exact.tokens.shape[2])
     tokens = [torch.nn.functional.pad(x.tokens, (0, width - x.tokens.shape[2])) for x in (found, exact)]
     same = (tokens[0] == tokens[1]).flatten(1).all(1)
-    assert int((~same).sum()) <= allowed * len(same)
+    other = ~same & ~near_ties(found, exact, *doubled(*inputs))
+    assert int(other.sum()) <= allowed * len(same)
     words = min(found.tokens.shape[2], exact.tokens.shape[2])
     torch.testing.assert_close(found.scores[same].double(), exact.scores[same], rtol=1e-4, atol=1e-4)
     for name in ("gate", "window", "spatial"):
@@ -69,7 +74,7 @@ def test_search_finds_what_the_reference_finds(name: str, beam_size: int, dtype:
     inputs = inputs_of(DECODE_CASES[name], dtype)
     options: dict[str, Any] = dict(beam_size=beam_size, max_length=8)
     allowed = 0.1 if DECODE_CASES[name].B > 10 else 0.0
-    assert_exact(search(*inputs, **options), search(*doubled(*inputs), "reference", **options), allowed)
+    assert_exact(search(*inputs, **options), search(*doubled(*inputs), "reference", **options), inputs, allowed)
 
 
 @pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
@@ -81,7 +86,7 @@ def test_a_models_sizes(sizes: dict[str, int], batch: int, beam_size: int, S: in
     inputs = inputs_of(DecodeCase(B=batch, S=S, end=3.0, **sizes), dtype)
     options: dict[str, Any] = dict(beam_size=beam_size, max_length=8)
     exact = search(*doubled(*inputs), "reference", **options)
-    assert_exact(search(*inputs, **options), exact, allowed=0.0 if batch == 1 else 0.15)
+    assert_exact(search(*inputs, **options), exact, inputs, allowed=0.0 if batch == 1 else 0.15)
 
 
 @pytest.mark.parametrize("case", [DecodeCase(B=2, V=50_000, T=20), DecodeCase(B=2, T=2000, S=1)], ids=["V", "T"])

@@ -20,7 +20,9 @@ def test_the_curves_of_the_device_and_of_the_processor_stay_together(teacher_for
     inputs = (data["train"], config, settings, 40)
     plain = loss_curve(*inputs, "reference")
     exact = loss_curve(*inputs, "triton", device="cuda")
-    assert compare(exact, plain, 1e-3).together == 40
+    parted = compare(exact, plain, 1e-3).together
+    near_tie = "; sampled words may have met a near tie there" if teacher_forcing < 1 else ""
+    assert parted == 40, f"the curves part at step {parted}{near_tie}"
     assert compare(loss_curve(*inputs, "triton", device="cuda"), exact, 0.0).together == 40  # equal bits
     mixed = loss_curve(*inputs, "triton", torch.bfloat16, "cuda")
     assert compare(mixed, plain, 1e-3).final <= 0.02

@@ -187,3 +187,23 @@ def test_torch_has_these_functions_with_these_arguments(monkeypatch):
 
 def test_it_takes_what_cudnn_has():
     assert not lstm.takes(torch.zeros(2, 2))
+
+
+def test_the_older_switch_can_be_read_inside_and_is_as_before_behind():
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.conv.fp32_precision, RNN.fp32_precision
+    with lstm.precision(False):
+        assert cudnn.allow_tf32 is False and RNN.fp32_precision == "ieee"
+    assert (cudnn.allow_tf32, cudnn.conv.fp32_precision, RNN.fp32_precision) == before
+
+
+def test_switches_that_contradict_one_another_are_left_so():
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    try:
+        convolutions.fp32_precision = "ieee"
+        with lstm.precision(False):
+            assert RNN.fp32_precision == "ieee"
+        assert (convolutions.fp32_precision, RNN.fp32_precision) == ("ieee", "tf32")
+    finally:
+        convolutions.fp32_precision = before

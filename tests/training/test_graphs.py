@@ -12,6 +12,23 @@ import torch
 from m2t_fast.training import graphs
 
 
+class Generator:
+    """A device's generator: a number for its state, and whether a capture that it knows of runs."""
+
+    def __init__(self, device):
+        self.state, self.capturing = 7, False
+
+    def get_state(self):
+        assert not self.capturing
+        return self.state
+
+    def set_state(self, state):
+        self.state = state
+
+    def graphsafe_set_state(self, other):
+        self.state, self.capturing = other.state, other.capturing
+
+
 class Cuda:
     """Notes what is asked of it; a capture that has been spoilt cannot be ended."""
 
@@ -19,16 +36,19 @@ class Cuda:
         self.done: list[str] = []
         self.now = self.Stream(None, "outside")
         self.spoilt = False
+        self.default_generators = [Generator("default")]
         cuda = self
 
         class CUDAGraph:
             def capture_begin(self, pool, capture_error_mode):
                 cuda.done.append(f"begin on {cuda.now.name} in {pool}, {capture_error_mode}")
+                cuda.default_generators[0].capturing = True
 
             def capture_end(self):
                 cuda.done.append("end")
                 if cuda.spoilt:
                     raise RuntimeError("operation failed due to a previous error during capture")
+                cuda.default_generators[0].capturing = False
 
             def replay(self):
                 cuda.done.append("replay")
@@ -73,7 +93,7 @@ class Cuda:
 def cuda(monkeypatch) -> Cuda:
     cuda = Cuda()
     ended = SimpleNamespace(_cuda_endAllocateToPool=lambda device, pool: cuda.done.append(f"{pool} ended"))
-    monkeypatch.setattr(graphs, "torch", SimpleNamespace(cuda=cuda, _C=ended))
+    monkeypatch.setattr(graphs, "torch", SimpleNamespace(cuda=cuda, _C=ended, Generator=Generator))
     monkeypatch.setattr(graphs, "_abandoned", [])
     return cuda
 
@@ -94,11 +114,15 @@ def test_a_capture_is_begun_and_ended_around_the_step_alone(cuda):
 def test_the_first_error_of_a_failed_capture_is_told(spoilt, cuda):
     def step():
         cuda.spoilt = spoilt
+        cuda.default_generators[0].state = 8
         raise RuntimeError("not permitted when stream is capturing")
 
     with pytest.raises(RuntimeError, match="not permitted"):
         recorder().capture(step)
-    assert cuda.done[-2:] == ["end", "the pool ended"]
+    # A capture that can be ended, as after running out of memory, tells allocator and generator itself.
+    assert cuda.done[3:] == (["end", "the pool ended"] if spoilt else ["end"])
+    assert not cuda.default_generators[0].capturing
+    assert cuda.default_generators[0].state == (7 if spoilt else 8)  # nothing was drawn for it
     assert cuda.now.name == "outside" and len(graphs._abandoned) == 1
 
 
