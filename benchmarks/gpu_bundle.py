@@ -123,8 +123,10 @@ def main() -> int:
     out.mkdir(parents=True)
     said([arguments.python, "--version"])
     download(arguments.python, out)
+    wrong, sources = [], source_hash()
     extension = build(arguments.python, out)
-    wrong = []
+    if source_hash() != sources:
+        wrong.append("the sources have changed while the extension was built: make gpu-bundle again")
     for name, most in (("GLIBC", tuple(map(int, arguments.glibc.split(".")))), ("GLIBCXX", LIBSTDCXX)):
         found = newest(extension, name)
         text = ".".join(map(str, found))
@@ -132,7 +134,7 @@ def main() -> int:
         if found > most:
             wrong.append(f"the extension asks for {name} {text}, the other machine has {'.'.join(map(str, most))}")
     print(check_loads(arguments.python, extension))
-    (out / MANIFEST).write_text(json.dumps({"sources": source_hash(), "extension": extension.name}, indent=1) + "\n")
+    (out / MANIFEST).write_text(json.dumps({"sources": sources, "extension": extension.name}, indent=1) + "\n")
     sizes = {path.name: path.stat().st_size for path in sorted(out.iterdir())}
     sizes["(the checkout)"] = checkout_bytes()
     for name, size in sizes.items():
