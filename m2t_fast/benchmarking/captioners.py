@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from m2t_fast import losses, reference
 from m2t_fast.benchmarking.stepwise import stepwise
 from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.ops import attention, draws, encoder, gate, keys
+from m2t_fast.ops.decode import hypothesis_lengths
+from m2t_fast.ops.decoding.attention import caption_attention
+from m2t_fast.ops.decoding.beam import beam_search
 from m2t_fast.ops.decoding.decoder import Decoder, Memory
+from m2t_fast.ops.decoding.greedy import greedy_search
+from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.ops.registry import use_backend
 
 
@@ -76,14 +83,40 @@ class CompiledCaptioner(Captioner):
         return self.compiled_decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
 
-@contextlib.contextmanager
-def keys_anew(model: Captioner) -> Iterator[None]:
-    """Inside the block a search in Python makes the keys anew for every word, as the released code does."""
-    next_word = Decoder.next_word
+class RecomputedCaptioner(Captioner):
+    """A :class:`StepwiseCaptioner` that computes attention again for the gradient: no word's tensors are held."""
 
-    def uncached(decoder: Decoder, memory: Memory, *rest: Any) -> Tensor:
-        temporal, spatial = model.attention.keys(memory.parts, memory.lengths)
-        return next_word(decoder, memory._replace(temporal_keys=temporal, spatial_keys=spatial), *rest)
+    def run(
+        self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
+    ) -> CaptionerOutput:
+        """See :meth:`Captioner.run`."""
+        attend = functools.partial(checkpoint, reference.spatio_temporal_attention, use_reentrant=False)
+        return stepwise(self, motion, lengths, tokens, draws, relative=relative, attend=attend)
 
-    with mock.patch.object(Decoder, "next_word", uncached):
-        yield
+
+class KeysAnew(Decoder):
+    """Makes the keys anew for every word, as the released code does."""
+
+    def __init__(self, model: Captioner):
+        super().__init__(model.decoder_weights(), model.attention.scale)
+        self._keys = model.attention.keys
+
+    def next_word(self, memory: Memory, *states: Tensor) -> Tensor:
+        """See :meth:`Decoder.next_word`."""
+        temporal, spatial = self._keys(memory.parts, memory.lengths)
+        return super().next_word(memory._replace(temporal_keys=temporal, spatial_keys=spatial), *states)
+
+
+@torch.no_grad()
+def captions_with_keys_anew(
+    model: Captioner, motion: Tensor, lengths: Tensor, beam_size: int, max_length: int
+) -> Generation:
+    """What :meth:`Captioner.generate` finds, word by word in Python and with the keys anew for every word."""
+    decoder, memory = KeysAnew(model), model.encode(motion, lengths)
+    if beam_size == 1:
+        tokens, scores = greedy_search(decoder, memory, max_length, 1.0)
+    else:
+        tokens, scores = beam_search(decoder, memory, beam_size, max_length, 1.0)
+    words = hypothesis_lengths(tokens, scores)
+    tokens = tokens[..., : max(1, int(words.max()))]
+    return Generation(tokens, scores, caption_attention(decoder, memory, tokens[:, 0], words[:, 0]))

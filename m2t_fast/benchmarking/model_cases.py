@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
-from unittest import mock
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from m2t_fast import reference
-from m2t_fast.benchmarking.captioners import CompiledCaptioner, StepwiseCaptioner, keys_anew, plain_pytorch
+from m2t_fast.benchmarking.captioners import (
+    CompiledCaptioner,
+    RecomputedCaptioner,
+    StepwiseCaptioner,
+    captions_with_keys_anew,
+    plain_pytorch,
+)
 from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, Case, Run
 from m2t_fast.benchmarking.results import TOLERANCE, Results, why_wrong
 from m2t_fast.benchmarking.sizes import Size, model_of, motions_to_caption, training_batch, training_settings
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import EOS, SOS
 from m2t_fast.ops.decode import caption_lengths
+from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.random import Counter
 from m2t_fast.training.step import TrainingStep
@@ -40,7 +43,7 @@ class TrainingCase(Case):
 
     def truth(self) -> Results:
         """Step by step; attention is computed again for the gradient, so that no word's tensors are held."""
-        return self._run(StepwiseCaptioner, _recomputed_attention)()
+        return self._run(RecomputedCaptioner, plain_pytorch)()
 
     def _run(self, kind: type[Captioner], context: Callable[[], contextlib.AbstractContextManager[None]]) -> Run:
         model = model_of(self.size, self.scoring, kind).to(self.device).train()
@@ -54,17 +57,6 @@ class TrainingCase(Case):
             return Results(loss._asdict(), grads)
 
         return run
-
-
-@contextlib.contextmanager
-def _recomputed_attention() -> Iterator[None]:
-    equations = reference.spatio_temporal_attention
-
-    def recomputed(*arguments: Any) -> Any:
-        return checkpoint(equations, *arguments, use_reentrant=False)
-
-    with plain_pytorch(), mock.patch.object(reference, "spatio_temporal_attention", recomputed):
-        yield
 
 
 class DecodingCase(Case):
@@ -92,7 +84,7 @@ class DecodingCase(Case):
         find = self._one_by_one if way == LOOP else self._generate
 
         def run() -> Results:
-            with context(), keys_anew(model) if way == LOOP else contextlib.nullcontext():
+            with context():
                 return Results(find(model, self.motion, self.lengths), {})
 
         return run
@@ -125,11 +117,12 @@ class DecodingCase(Case):
 
     def _generate(self, model: Captioner, motion: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         found = model.generate(motion, lengths, beam_size=self.beams, max_length=self.size.caption_words)
-        return {"tokens": found.tokens, "scores": found.scores, **found.attention._asdict()}
+        return _named(found)
 
     def _one_by_one(self, model: Captioner, motion: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+        options = self.beams, self.size.caption_words
         each = [
-            self._generate(model, motion[i : i + 1, :length], lengths[i : i + 1])
+            _named(captions_with_keys_anew(model, motion[i : i + 1, :length], lengths[i : i + 1], *options))
             for i, length in enumerate(lengths.tolist())
         ]
         for found in each:
@@ -152,3 +145,7 @@ class DecodingCase(Case):
                 inside = torch.arange(caption.shape[1], device=caption.device) < words[:, None]
                 scores.append(torch.where(inside, each, 0).sum(-1) / words)
         return torch.stack(scores, dim=1)
+
+
+def _named(found: Generation) -> dict[str, Tensor]:
+    return {"tokens": found.tokens, "scores": found.scores, **found.attention._asdict()}

@@ -5,6 +5,7 @@ Nothing is shared between words and nothing is fused: each word computes its key
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +26,7 @@ def stepwise(
     draws: Draws,
     force_gate: float | None = None,
     relative: bool = False,
+    attend: Callable[..., reference.AttentionOutput] = reference.spatio_temporal_attention,
 ) -> CaptionerOutput:
     """Run ``model``'s equations word by word; same arguments and result as ``model.run``, differentiable.
 
@@ -33,6 +35,7 @@ def stepwise(
         draws: the coins and dropout masks of the step (``model.draw``).
         force_gate: replaces beta, or None.
         relative: every joint of ``motion`` but the root is relative to the root already.
+        attend: computes the attention of a word.
     """
     from m2t_fast.captioner import CaptionerOutput
 
@@ -58,7 +61,7 @@ def stepwise(
         bottom = lstm_cell(first, bottom, *_weights(model.bottom_lstm))
         top = lstm_cell(bottom[0], top, *_weights(model.top_lstm))
         hidden = bottom[0][:, None]
-        seen = reference.spatio_temporal_attention(
+        seen = attend(
             parts,
             *reference.attention_keys(parts, lengths, *keys),
             attention.temporal_query(hidden),
