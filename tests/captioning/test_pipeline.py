@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.captioning.pipeline import caption_motions, generate_batches, hypotheses_of, padded_batches
 from m2t_fast.data.batches import motion_batches
 from m2t_fast.data.dataset import Prepared
-from m2t_fast.evaluation import caption_motions, generate_batches, hypotheses_of
 
 
 def test_every_motion_in_the_order_of_the_data_set(model: Captioner, data: Prepared) -> None:
@@ -72,3 +74,23 @@ def test_a_model_in_double_precision(model: Captioner, data: Prepared) -> None:
     _, found = next(generate_batches(model.double(), batches, beam_size=2, max_length=3))
     assert found.scores.dtype == found.attention.window.dtype == torch.float64
     assert len(hypotheses_of(found, 0, data.vocabulary)) == 2
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), max_size=12), batch_size=st.integers(1, 5), most=st.none() | st.integers(1, 60)
+)
+def test_padded_batches(lengths: list[int], batch_size: int, most: int | None) -> None:
+    """Every motion once, shortest first, whole and padded with 0, in batches within both bounds."""
+    motions = [torch.randn(length, 21, 3) for length in lengths]
+    batches = list(padded_batches(motions, batch_size, most))
+    order = [number for batch in batches for number in batch.index.tolist()]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[number] for number in order] == sorted(lengths)
+    for batch in batches:
+        rows, frames = batch.motion.shape[:2]
+        assert rows <= batch_size and (most is None or rows == 1 or rows * frames <= most)
+        assert frames == int(batch.lengths.max())
+        for row, number in enumerate(batch.index.tolist()):
+            length = int(batch.lengths[row])
+            assert torch.equal(batch.motion[row, :length], motions[number])
+            assert not batch.motion[row, length:].any()
