@@ -30,10 +30,17 @@ def _step(dtype: torch.dtype, scoring: str, device: str) -> tuple[float, float]:
     bucket, _ = next(found for found in epoch.counts.most_common() if found[0] in epoch.batches)
     samples = epoch.batches[bucket].to(device)
     ours, plain = (step_of(way, epoch.size, epoch.split, scoring, dtype) for way in (OURS, PLAIN))
-    first, replay = ours(samples, bucket), ours(samples, bucket)
-    expected = plain(samples, epoch.shape(PLAIN, bucket, samples.cpu()))
-    errors = torch.stack([(found - expected).abs() / expected.abs().clamp(min=1e-6) for found in (first, replay)])
-    return float(errors.max()), TOLERANCE[dtype]
+    shapes = [epoch.shape(way, bucket, samples.cpu()) for way in (OURS, PLAIN)]
+    errors = []
+    for _ in range(2):  # the second step has other random numbers; on a GPU ours is then the captured one
+        found, expected = ours(samples, shapes[0]), plain(samples, shapes[1])
+        errors.append(float(((found - expected).abs() / expected.abs().clamp(min=1e-6)).max()))
+    return worse(errors), TOLERANCE[dtype]
+
+
+def worse(errors: list[float]) -> float:
+    """The largest; infinite where one is NaN."""
+    return max(error if error == error else float("inf") for error in errors)
 
 
 def _lstm(device: str) -> tuple[float, float]:
