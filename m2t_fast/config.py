@@ -16,6 +16,9 @@ SEARCHES: tuple[str, ...] = get_args(Search)
 MAX_LENGTH = 40
 """Words of the longest caption, <eos> included, where nothing else is asked for."""
 
+LARGEST_SIZE = 10_000_000
+"""Largest size of a model: of a file that claims more, something is damaged."""
+
 SIGMA_MIN = 1e-3
 """Floor of the Gaussian window's standard deviation, in frames (eq. 4)."""
 
@@ -59,8 +62,8 @@ class CaptionerConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "joints", "part_dim", "attention_dim", "hidden_size", "embedding_dim"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: got {value!r}, expected a positive integer")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_SIZE:
+                raise ValueError(f"{name}: got {value!r}, expected a positive integer of at most {LARGEST_SIZE:,}")
         if self.vocab_size <= UNK:
             raise ValueError(f"vocab_size: got {self.vocab_size}, expected at least 4 (<pad> <sos> <eos> <unk>)")
         if self.part_dim % 2:
@@ -68,6 +71,10 @@ class CaptionerConfig:
         skeleton_of(self.joints)
         if self.scoring not in ("part", "frame"):
             raise ValueError(f"scoring: got {self.scoring!r}, expected 'part' or 'frame'")
+        for name in ("dropout", "context_scale"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not -1e6 <= value <= 1e6:
+                raise ValueError(f"{name}: got {value!r}, expected a number of at most a million")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout: got {self.dropout!r}, expected a number in [0, 1)")
         if not self.context_scale > 0.0:

@@ -20,11 +20,18 @@ from m2t_fast.data.preprocessing import DataSettings, Statistics
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
+from m2t_fast.reading import Malformed, Missing, read_json, shown
 from m2t_fast.skeleton import Skeleton, skeleton_of
-from m2t_fast.tensor_files import read_tensors, write_tensors
+from m2t_fast.tensor_files import read_tensors, require_finite, write_tensors
 
 FORMAT = "m2t_fast run"
 CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.json", "model.safetensors"
+_FORM = {
+    "format": str,
+    "model": {str: (str, int, float)},
+    "data": {"settings": {str: (int, None)}, "mean": [float], "std": [float]},
+    "training?": ({"lambda_spat?": (float, None), "lambda_adapt?": (float, None)}, None),
+}
 METRICS, STATE = "metrics.jsonl", "training_state.safetensors"
 
 
@@ -91,13 +98,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such run folder")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if config["format"] != FORMAT or not isinstance(config["model"], dict) or "data" not in config:
-            raise KeyError("format")
-    except FileNotFoundError:
+        config: dict[str, Any] = read_json(path, _FORM)
+    except Missing:
         raise UserError(f"{folder}: not a run folder ({CONFIG} is missing)") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{path}: damaged or foreign run configuration") from error
+    except Malformed as error:
+        raise UserError(f"{path}: damaged or foreign run configuration ({error})") from None
+    if config["format"] != FORMAT:
+        raise UserError(f"{path}: damaged or foreign run configuration (format {shown(config['format'])})")
     return config
 
 
@@ -111,27 +118,33 @@ def load_run(folder: str | Path, device: str | torch.device = "cpu") -> Run:
     config = read_config(folder)
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     try:
-        model = Captioner(CaptionerConfig.from_dict(config["model"]))
+        sizes = CaptionerConfig.from_dict(config["model"])
         data = config["data"]
         statistics = Statistics(tuple(data["mean"]), tuple(data["std"]))
         settings = DataSettings.from_dict(data["settings"])
-        training = _training_of(config)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{folder / CONFIG}: damaged run configuration ({error})") from error
-    if len(vocabulary) != model.config.vocab_size:
-        raise UserError(f"{folder / VOCABULARY}: {len(vocabulary)} words, but the model has {model.config.vocab_size}")
-    load_weights(folder / WEIGHTS, model)
-    return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, training)
+    if len(vocabulary) != sizes.vocab_size:
+        raise UserError(f"{folder / VOCABULARY}: {len(vocabulary)} words, but the model has {sizes.vocab_size}")
+    # The sizes are the file's own claim: they are compared with the weights before memory is taken for them.
+    tensors = read_tensors(folder / WEIGHTS, tensors_of(sizes))[0]
+    require_finite(folder / WEIGHTS, tensors)
+    model = Captioner(sizes)
+    model.load_state_dict(tensors)
+    return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, config.get("training"))
 
 
-def _training_of(config: dict[str, Any]) -> dict[str, Any] | None:
-    training = config.get("training")
-    if training is not None and not isinstance(training, dict):
-        raise TypeError(f"training: got {training!r}, expected an object or null")
-    for name in ("lambda_spat", "lambda_adapt"):
-        if not isinstance(value := (training or {}).get(name), int | float | None):
-            raise TypeError(f"training: {name}: got {value!r}, expected a number")
-    return training
+def tensors_of(config: CaptionerConfig) -> dict[str, torch.Tensor]:
+    """The tensors of a captioner of this configuration by name, on ``meta``: shapes without memory.
+
+    Raises:
+        UserError: no tensor can be that large.
+    """
+    try:
+        with torch.device("meta"):
+            return Captioner(config).state_dict()
+    except (RuntimeError, OverflowError) as error:
+        raise UserError(f"the model's sizes are too large ({error})") from None
 
 
 def load_weights(path: Path, model: Captioner) -> None:
@@ -140,11 +153,9 @@ def load_weights(path: Path, model: Captioner) -> None:
     Raises:
         UserError: the file is missing, damaged, or holds other tensors or NaN; the message names the first such tensor.
     """
-    tensors = read_tensors(path)[0]
+    tensors = read_tensors(path, model.state_dict())[0]
+    require_finite(path, tensors)
     fill(path, model, tensors)
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise UserError(f"{path}: {name} has values that are not finite: training went wrong, or it is damaged")
 
 
 def fill(path: Path, model: Captioner, tensors: dict[str, torch.Tensor]) -> None:

@@ -1,7 +1,9 @@
-"""Named tensors in safetensors files."""
+"""Named tensors in safetensors files: headers are checked before memory is taken, values before they are written."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
@@ -10,30 +12,98 @@ import torch
 
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
+from m2t_fast.reading import Missing, require_regular
+
+DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+"""The dtypes of weights, by the names in a header."""
+
+
+def require_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raises unless every number is finite; ``path`` is for the message.
+
+    Raises:
+        UserError: NaN or infinite numbers; the message names the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: {name} has values that are not finite: training went wrong, or it is damaged")
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file atomically.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written, or a number is not finite: then the old file stays.
     """
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"{path}: not written: {name} has values that are not finite; training went wrong, and a smaller "
+                "--learning-rate may help"
+            )
     # Not save_file, which writes to a file beside the one it is given: a killed process would leave that behind.
     with atomic_path(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_tensors(
+    path: Path, expected: Mapping[str, torch.Tensor] | None = None, strict: bool = True
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """All tensors and the metadata of a safetensors file.
 
+    Args:
+        path: the file.
+        expected: tensors by name, which may be on ``meta``: the file must hold these shapes, as floats. The header
+            alone is read until that is known, so that a file that does not fit takes no memory.
+        strict: the file must not hold others.
+
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing or damaged, or its tensors are others than expected or do not fit in memory.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: file is missing")
     try:
+        require_regular(path)
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
+            names = list(file.keys())  # noqa: SIM118
+            if expected is not None:
+                found = {name: file.get_slice(name) for name in names}
+                headers = {name: (tuple(s.get_shape()), str(s.get_dtype())) for name, s in found.items()}
+                _compare(path, headers, expected, strict)
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except Missing:
+        raise UserError(f"{path}: file is missing") from None
+    except UserError:
+        raise
+    except (safetensors.SafetensorError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged or foreign weights ({error})") from error
+
+
+def _compare(
+    path: Path, headers: dict[str, tuple[tuple[int, ...], str]], expected: Mapping[str, torch.Tensor], strict: bool
+) -> None:
+    for name, tensor in expected.items():
+        if name not in headers:
+            raise UserError(f"{path}: tensor {name} is missing")
+        shape, dtype = headers[name]
+        if shape != tuple(tensor.shape):
+            raise UserError(f"{path}: {name} has shape {shape}, expected {tuple(tensor.shape)}")
+        if dtype not in DTYPES:
+            raise UserError(f"{path}: {name} has dtype {dtype}, expected one of {', '.join(DTYPES)}")
+    if strict and (unknown := sorted(set(headers) - set(expected))):
+        raise UserError(f"{path}: unknown tensor {unknown[0]}")
+    needed = sum(tensor.numel() * (tensor.element_size() + 8) for tensor in expected.values())
+    if (free := available_memory()) is not None and needed > free:
+        raise UserError(
+            f"{path}: these weights need {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes of main memory that can be had now, None where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError, IndexError):
+        return None

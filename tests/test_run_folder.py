@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import resource
 import stat
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
-from m2t_fast import Captioner, CaptionerConfig
+from m2t_fast import Captioner, CaptionerConfig, tensor_files
 from m2t_fast.data.dataset import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.errors import UserError
@@ -91,11 +94,81 @@ def test_a_configuration_that_does_not_fit_is_explained(run, change, message):
 
 
 def test_weights_that_are_not_numbers(run):
+    before = (run / "model.safetensors").read_bytes()
     model = load_run(run).model
     with torch.no_grad():
         model.output.bias[1] = float("nan")
-    save_weights(run / "model.safetensors", model)
+    with pytest.raises(UserError, match=r"model.safetensors: not written: output.bias has values that are not finite"):
+        save_weights(run / "model.safetensors", model)
+    assert (run / "model.safetensors").read_bytes() == before
+    safetensors.torch.save_file(model.state_dict(), run / "model.safetensors")
     with pytest.raises(UserError, match=r"model.safetensors: output.bias has values that are not finite"):
+        load_run(run)
+
+
+def claim(run, **sizes):
+    config = json.loads((run / "config.json").read_text())
+    config["model"].update(sizes)
+    (run / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("sizes", [dict(hidden_size=20_000), dict(part_dim=2**23), dict(attention_dim=10**7)], ids=str)
+def test_sizes_that_the_weights_do_not_have_take_no_memory(run, sizes):
+    claim(run, **sizes)
+    with pytest.raises(UserError, match=r"has shape .* expected|too large"):
+        load_run(run)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 8 * 2**20  # KiB: the third alone would take 1.5 TB
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (dict(hidden_size=10**20), "64 bits"),
+        (dict(hidden_size=10**9), "at most 10,000,000"),
+        (dict(context_scale=math.inf), "context_scale"),
+        (dict(context_scale=10**400), "64 bits"),
+        (dict(dropout="0.5"), "dropout: got '0.5'"),
+        (dict(scoring=[[]]), "scoring.: got"),
+    ],
+    ids=str,
+)
+def test_sizes_beyond_reason(run, sizes, message):
+    claim(run, **sizes)
+    with pytest.raises(UserError, match=message):
+        load_run(run)
+
+
+@pytest.mark.parametrize(("name", "value"), [("std", 1e-300), ("std", 1e300), ("mean", 1e30), ("mean", -1e200)])
+def test_statistics_that_no_motion_has(run, name, value):
+    config = json.loads((run / "config.json").read_text())
+    config["data"][name][1] = value
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=f"{name}: got .* expected numbers from"):
+        load_run(run)
+
+
+def test_weights_of_eight_bits(run):
+    tensors = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_run(run).model.state_dict().items()}
+    safetensors.torch.save_file(tensors, run / "model.safetensors")
+    with pytest.raises(UserError, match=r"has dtype F8_E4M3, expected one of F16, BF16, F32, F64"):
+        load_run(run)
+
+
+def test_weights_that_do_not_fit_in_memory(run, monkeypatch):
+    monkeypatch.setattr(tensor_files, "available_memory", lambda: 1000)
+    with pytest.raises(UserError, match=r"model.safetensors: these weights need .* GiB of memory, and 0.0 GiB"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "model.safetensors"])
+def test_a_pipe_or_a_device_is_not_waited_for(run, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(UserError, match=f"{name}: cannot read.*: it is not a regular file"):
+        load_run(run)
+    (run / name).unlink()
+    (run / name).symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=f"{name}: cannot read.*: it is not a regular file"):
         load_run(run)
 
 

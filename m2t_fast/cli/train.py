@@ -157,6 +157,7 @@ def _fresh(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, Ca
 def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
     """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
     from m2t_fast.data.dataset import load_data
+    from m2t_fast.reading import shown
     from m2t_fast.run_folder import CONFIG, load_run
     from m2t_fast.training.settings import TrainingSettings
     from m2t_fast.training.step import DTYPES
@@ -166,17 +167,17 @@ def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, 
         raise UserError(f"{args.output}: converted weights cannot be resumed")
     training = dict(stored.training)
     dtype = training.pop("dtype", None)
-    if dtype not in DTYPES:
-        path = args.output / CONFIG
-        raise UserError(f"{path}: training: dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
-    training.pop("data")
+    path = args.output / CONFIG
+    if not (isinstance(dtype, str) and dtype in DTYPES):
+        raise UserError(f"{path}: training: dtype: got {shown(dtype)}, expected one of {', '.join(DTYPES)}")
+    training.pop("data", None)
+    settings = TrainingSettings.from_dict(training, f"{path}: training: ")
     own = {**training, **stored.settings.to_dict(), "scoring": stored.model.config.scoring, "dtype": dtype}
     for name in (*OPTIONS, *_LIMITS, "scoring", "dtype"):
         given = getattr(args, name)
         if name != "epochs" and given is not None and given != own[name]:
             text = _UNLIKE_THE_RUN.format(given=given, folder=args.output, own=own[name])
             raise UserError(f"--{name.replace('_', '-')}: {text}")
-    settings = TrainingSettings(**training)
     if args.epochs is not None:
         settings = dataclasses.replace(settings, epochs=args.epochs)
     data = processes.machine_by_machine(

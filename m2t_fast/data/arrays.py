@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from m2t_fast.data.faults import DataFault
+from m2t_fast.reading import Unreadable, open_regular
 from m2t_fast.skeleton import SKELETONS
 
 JOINTS_EXPECTED = f"(frames, {' or '.join(str(s.joints) for s in reversed(SKELETONS))}, 3)"
@@ -30,14 +31,16 @@ def load_array(path: str | Path, expected: str) -> np.ndarray:
         UserError: the file is missing, truncated or no .npy of floats.
     """
     try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise DataFault("unreadable motion", f"{path}: cannot read: {error.strerror or error}") from None
+        with open_regular(path) as file:
+            array = np.load(file, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                array.close()
+    except Unreadable as error:
+        raise DataFault("unreadable motion", str(error)) from None
     except Exception as error:  # foreign bytes make NumPy raise nearly anything, from EOFError to MemoryError
         reason = " ".join(str(error).split())
         raise DataFault("unreadable motion", f"{path}: truncated or not a .npy file of numbers ({reason})") from None
     if not isinstance(array, np.ndarray):
-        array.close()
         raise DataFault("unreadable motion", f"{path}: an .npz archive, expected a .npy file of shape {expected}")
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise DataFault("unreadable motion", f"{path}: dtype {array.dtype}, expected float16, float32 or float64")

@@ -12,10 +12,12 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
+from m2t_fast.reading import parse_json, require_regular
 
 _KEPT_PER_FOLDER = 4
 
@@ -61,6 +63,7 @@ def _files(folder: Path) -> list[tuple[str, int, int]]:
 def fetch(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The tensors and the dictionary that ``store`` put into ``file``; None if it is missing, damaged or foreign."""
     try:
+        require_regular(file)
         with safetensors.safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
@@ -68,9 +71,10 @@ def fetch(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         if int(metadata["checksum"]) != _checksum(tensors, content):
             return None
         os.utime(file)  # the most recently used caches of a folder are kept
-        return tensors, json.loads(content)
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError):
-        return None
+        found: dict[str, Any] = parse_json(content, {})
+        return tensors, found
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, safetensors.SafetensorError):
+        return None  # whatever is odd: it is built again
 
 
 def store(file: Path, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
@@ -91,5 +95,7 @@ def store(file: Path, tensors: dict[str, Tensor], content: dict[str, Any]) -> No
 def _checksum(tensors: dict[str, Tensor], text: str) -> int:
     value = zlib.crc32(text.encode())
     for name in sorted(tensors):
-        value = zlib.crc32(tensors[name].reshape(-1).numpy().data, zlib.crc32(name.encode(), value))
+        tensor = tensors[name]  # its dtype and shape are part of what was stored: a header may lie about them
+        value = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(), value)
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
     return value

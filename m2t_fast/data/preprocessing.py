@@ -16,6 +16,7 @@ from m2t_fast.errors import UserError
 
 _Array = TypeVar("_Array", np.ndarray, torch.Tensor)
 _FLAT = 1e-6  # metres: an axis that varies less than a micrometre does not vary
+_LARGEST = 1e9  # metres, and their inverse: float32 holds what is standardised by them
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ class Statistics:
             if values.shape != (3,) or not np.isfinite(values).all() or (name == "std" and not (values > 0).all()):
                 kind = "finite" if name == "mean" else "finite positive"
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected three {kind} numbers")
+            if (np.abs(values) > _LARGEST).any() or (name == "std" and (values < 1 / _LARGEST).any()):
+                kind = f"{-_LARGEST:g} to" if name == "mean" else f"{1 / _LARGEST:g} to"
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected numbers from {kind} {_LARGEST:g}")
             object.__setattr__(self, name, tuple(float(v) for v in values))
 
     @classmethod

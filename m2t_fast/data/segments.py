@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from m2t_fast.data.faults import DataFault
 from m2t_fast.data.raw import Segment
 from m2t_fast.data.texts import read_text
+from m2t_fast.reading import Malformed, parse_json, shown
 from m2t_fast.skeleton import PART_NAMES
 
 _KIND = "malformed segments"
@@ -23,9 +23,9 @@ def read_segments(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataFault(_KIND, f"{path}: truncated or not JSON ({error})") from None
+        content = parse_json(read_text(path))
+    except Malformed as error:
+        raise DataFault(_KIND, f"{path}: truncated or {error}") from None
     if not isinstance(content, dict):
         raise DataFault(_KIND, f'{path}: got a JSON {type(content).__name__}, expected {{id: {{"segments": [...]}}}}')
     return content
@@ -57,15 +57,15 @@ def _parse(item: Any, frames: int, captions: int, where: str) -> Segment:
         raise malformed(f"frames {start} to {end}, expected a range in 0 to {frames}")
     for part in parts:
         if part not in PART_NAMES:
-            raise malformed(f"part {part!r}, expected some of {', '.join(PART_NAMES)}")
+            raise malformed(f"part {shown(part)}, expected some of {', '.join(PART_NAMES)}")
     active, words = item.get("active"), item.get("caption_verbs") or []
     if active is not None:
         if not (isinstance(active, list) and len(active) == 2 and all(type(frame) is int for frame in active)):
-            raise malformed(f"active {active!r}, expected [start, end] in frames")
+            raise malformed(f"active {shown(active)}, expected [start, end] in frames")
         if not 0 <= active[0] < active[1] <= frames:
             raise malformed(f"active frames {active[0]} to {active[1]}, expected a range in 0 to {frames}")
     if not isinstance(words, list) or not all(word is None or isinstance(word, str) for word in words):
-        raise malformed(f"caption_verbs {words!r}, expected a word or null a caption")
+        raise malformed(f"caption_verbs {shown(words)}, expected a word or null a caption")
     if words and len(words) != captions:
         raise malformed(f"{len(words)} caption_verbs, expected one for each of {captions} captions")
     return Segment(action, start, end, parts, tuple(active) if active else None, tuple(words))

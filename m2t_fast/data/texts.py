@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from m2t_fast import reading
 from m2t_fast.data.faults import DataFault
 from m2t_fast.data.raw import Caption
 
@@ -87,8 +88,6 @@ def read_text(path: Path) -> str:
         UserError: the file is unreadable or no UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataFault("unreadable text", f"{path}: cannot read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise DataFault("unreadable text", f"{path}: not UTF-8 text (byte {error.start})") from None
+        return reading.read_text(path, "utf-8-sig")
+    except reading.Unreadable as error:
+        raise DataFault("unreadable text", str(error)) from None

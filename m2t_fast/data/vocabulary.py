@@ -13,6 +13,7 @@ from m2t_fast.config import EOS, PAD, SOS, UNK
 from m2t_fast.data.text import tokenise
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
+from m2t_fast.reading import Malformed, NotText, Unreadable, read_json, shown
 
 SPECIALS: tuple[str, ...] = ("<pad>", "<sos>", "<eos>", "<unk>")
 _FORMAT = "m2t_fast vocabulary"
@@ -37,7 +38,7 @@ class Vocabulary:
         self._index: dict[str, int] = {}
         for position, word in enumerate(self._words):
             if not isinstance(word, str) or not word:
-                raise ValueError(f"words: got {word!r} at id {position}, expected a non-empty str")
+                raise ValueError(f"words: got {shown(word)} at id {position}, expected a non-empty str")
             if word in self._index:
                 kind = "special" if word in SPECIALS else "repeated"
                 raise ValueError(f"words: {kind} word {word!r} at id {position}, expected each word once")
@@ -135,18 +136,20 @@ class Vocabulary:
                 specials, or a word is repeated.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot read the vocabulary: {error.strerror or error}") from None
-        except ValueError as error:
-            raise UserError(f"{path}: not a vocabulary: truncated or not JSON ({error})") from None
+            content = read_json(path)
+        except NotText as error:
+            raise UserError(f"{path}: not a vocabulary: truncated or not JSON ({error.reason})") from None
+        except Unreadable as error:
+            raise UserError(f"{path}: cannot read the vocabulary: {error.reason}") from None
+        except Malformed as error:
+            raise UserError(f"{path}: not a vocabulary: truncated or {error}") from None
         words = content.get("words") if isinstance(content, dict) else None
         if not isinstance(content, dict) or content.get("format") != _FORMAT or not isinstance(words, list):
             raise UserError(f'{path}: not a vocabulary: expected JSON with "format": "{_FORMAT}" and a list "words"')
         if content.get("version") != 1:
-            raise UserError(f"{path}: vocabulary version {content.get('version')!r}, expected 1")
+            raise UserError(f"{path}: vocabulary version {shown(content.get('version'))}, expected 1")
         if tuple(words[: len(SPECIALS)]) != SPECIALS:
-            raise UserError(f"{path}: the first words are {words[: len(SPECIALS)]}, expected {list(SPECIALS)}")
+            raise UserError(f"{path}: the first words are {shown(words[: len(SPECIALS)])}, expected {list(SPECIALS)}")
         try:
             return cls(words)
         except ValueError as error:

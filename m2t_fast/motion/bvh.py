@@ -11,6 +11,7 @@ import numpy as np
 
 from m2t_fast.errors import UserError
 from m2t_fast.motion.capture import Capture
+from m2t_fast.reading import read_bytes
 
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
 _AXES = "xyz"
@@ -61,10 +62,7 @@ def read_bvh(path: str | Path) -> Capture:
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    content = read_bytes(path)
     if b"\0" in content[:4096]:
         raise UserError(f"{path}: not a .bvh file (it is not text)")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from m2t_fast.motion.capture import Capture
 from m2t_fast.motion.joint_names import JOINT_NAMES
 from m2t_fast.motion.matching import match_joints
 from m2t_fast.motion.matching.match import JointMap
+from m2t_fast.reading import Malformed, read_json, shown
 from m2t_fast.skeleton import Skeleton
 
 __all__ = ["JointMap", "map_joints", "read_joint_map"]
@@ -27,11 +27,9 @@ def read_joint_map(path: str | Path, skeleton: Skeleton) -> dict[str, Any]:
         UserError: the file is unreadable or says something else, or a name is none of ``JOINT_NAMES``.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are both ValueErrors
-        raise UserError(f"{path}: not JSON ({error})") from None
+        content = read_json(path, encoding="utf-8-sig")
+    except Malformed as error:
+        raise UserError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: got a JSON {type(content).__name__}, expected {{our joint: joint of the file}}")
     names = JOINT_NAMES[skeleton.name]
@@ -40,15 +38,15 @@ def read_joint_map(path: str | Path, skeleton: Skeleton) -> dict[str, Any]:
             raise UserError(f"{path}: unknown joint {name!r}, expected some of {', '.join(names)}")
         if isinstance(theirs, dict):
             good = bool(theirs) and all(
-                isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight)
+                isinstance(weight, int | float) and not isinstance(weight, bool) and abs(weight) < math.inf
                 for weight in theirs.values()
             )
             if not good or abs(sum(theirs.values()) - 1.0) > 0.01:
-                raise UserError(f"{path}: {name}: got {theirs!r}, expected weights by joint name that add up to 1")
+                raise UserError(f"{path}: {name}: got {shown(theirs)}, expected weights by joint name that add up to 1")
             continue
         several = theirs if isinstance(theirs, list) else [theirs]
         if not several or not all(isinstance(one, str) and one for one in several):
-            raise UserError(f"{path}: {name}: got {theirs!r}, expected a joint name or a list of joint names")
+            raise UserError(f"{path}: {name}: got {shown(theirs)}, expected a joint name or a list of joint names")
     return content
 
 

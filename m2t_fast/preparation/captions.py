@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from m2t_fast.data.folder import SPLITS
 from m2t_fast.data.text import tokenise
 from m2t_fast.errors import UserError
+from m2t_fast.reading import Malformed, parse_json, read_text
 
 FIELDS: tuple[str, ...] = ("file", "caption", "start", "end", "source", "split")
 """What a row may have; ``file`` and ``caption`` it must have. A .jsonl row may have ``captions``, a list, instead."""
@@ -46,12 +46,7 @@ def read_caption_rows(path: str | Path) -> list[CaptionRow]:
     ending = path.suffix.lower()
     if ending not in (".csv", ".tsv", ".jsonl"):
         raise UserError(f"{path}: expected captions as .csv or .jsonl")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    text = read_text(path, "utf-8-sig")
     records = _json_lines(path, text) if ending == ".jsonl" else _table(path, text, "\t" if ending == ".tsv" else None)
     rows = [row for number, record in records for row in _rows(f"{path}: line {number}", record)]
     if not rows:
@@ -118,9 +113,9 @@ def _json_lines(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: line {number}: not JSON ({error})") from None
+            record = parse_json(line)
+        except Malformed as error:
+            raise UserError(f"{path}: line {number}: {error}") from None
         unknown = [name for name in record if name not in (*FIELDS, "captions")] if isinstance(record, dict) else None
         if unknown is None or unknown or not ("file" in record and ("caption" in record) != ("captions" in record)):
             what = f"unknown field {unknown[0]!r}" if unknown else f"got {line.strip()[:60]!r}"

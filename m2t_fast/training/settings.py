@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
+from m2t_fast.errors import UserError
+
 PRESETS: tuple[str, ...] = ("kit", "humanml3d")
+WHOLE: dict[str, tuple[int, int]] = {
+    "epochs": (1, 10**6),
+    "batch_size": (1, 2**16),
+    "log_interval": (1, 10**9),
+    "checkpoint_interval": (1, 10**9),
+    "seed": (0, 2**64 - 1),
+}
+"""The least and the most of every whole number."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +53,21 @@ class TrainingSettings:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("log_interval", 1),
-            ("checkpoint_interval", 1),
-            ("seed", 0),
-        ):
+        for name, (least, most) in WHOLE.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: got {value!r}, expected an integer of at least {least}")
-        if self.seed >> 64:
-            raise ValueError(f"seed: got {self.seed}, expected an integer below 2**64")
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise ValueError(f"{name}: got {value!r}, expected an integer of at least {least} and at most {most}")
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile: got {self.compile!r}, expected True or False")
         for name in ("lambda_spat", "lambda_adapt", "weight_decay"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if not (_is_number(value) and value >= 0):
                 raise ValueError(f"{name}: got {value!r}, expected a number of at least 0")
         for name in ("learning_rate", "clip"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if not (_is_number(value) and value > 0):
                 raise ValueError(f"{name}: got {value!r}, expected a positive number")
-        if not 0.0 <= self.teacher_forcing <= 1.0:
+        if not (_is_number(self.teacher_forcing) and 0.0 <= self.teacher_forcing <= 1.0):
             raise ValueError(f"teacher_forcing: got {self.teacher_forcing!r}, expected a probability in [0, 1]")
 
     @classmethod
@@ -79,6 +81,25 @@ class TrainingSettings:
         own: dict[str, Any] = dict(epochs=70, batch_size=128, lambda_spat=0.0, weight_decay=1e-5)
         return cls(**{**own, **changes})
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "") -> TrainingSettings:
+        """The inverse of :meth:`to_dict`; missing fields take their defaults. ``where`` begins messages.
+
+        Raises:
+            UserError: an unknown field, or a value out of range.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise UserError(f"{where}unknown field {unknown[0]!r}, expected {', '.join(sorted(known))}")
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise UserError(f"{where}{error}") from None
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as a JSON-ready dictionary."""
         return dataclasses.asdict(self)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

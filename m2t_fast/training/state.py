@@ -14,11 +14,17 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
+from m2t_fast.reading import Malformed, parse_json
 from m2t_fast.run_folder import fill
-from m2t_fast.tensor_files import read_tensors, write_tensors
+from m2t_fast.tensor_files import read_tensors, require_finite, write_tensors
 from m2t_fast.training.host_copy import HostCopy
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_COUNT, _SUMS = int, {str: float}
+_FORM = {
+    **{f"{name}?": _COUNT for name in ("epoch", "step", "batch", "interval_steps", "metrics_bytes", "digest")},
+    **{"best_bleu?": (float, None), "sums?": _SUMS, "interval?": _SUMS, "seconds?": float},
+}
 
 
 @dataclass
@@ -78,12 +84,16 @@ def load_state(
     Raises:
         UserError: the file is missing, damaged or belongs to another model.
     """
-    tensors, metadata = processes.on_main(lambda: read_tensors(path))
+    weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors, metadata = processes.on_main(lambda: read_tensors(path, weights, strict=False))
+    require_finite(path, tensors)
     fill(path, model, {name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
     try:
-        position = Position(**json.loads(metadata["position"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged training state ({error})") from error
+        position = Position(**parse_json(metadata["position"], _FORM))
+    except (KeyError, TypeError, Malformed) as error:
+        raise UserError(f"{path}: damaged training state ({error})") from None
+    if min(position.epoch, position.step, position.batch, position.interval_steps, position.metrics_bytes) < 0:
+        raise UserError(f"{path}: damaged training state (a negative position)")
     if position.step == 0:
         return position
     fused = optimizer.defaults.get("fused") or optimizer.defaults.get("capturable")
@@ -94,6 +104,8 @@ def load_state(
             shape = () if moment == "step" else parameter.shape
             if key not in tensors or tensors[key].shape != shape:
                 raise UserError(f"{path}: tensor {key} is missing or has another shape")
+            if tensors[key].dtype != (torch.float32 if moment == "step" else parameter.dtype):
+                raise UserError(f"{path}: tensor {key} has dtype {tensors[key].dtype}, expected {parameter.dtype}")
             # AdamW in one kernel keeps the step count beside the weights, else it is on the CPU.
             moments[moment] = tensors[key].to(parameter.device) if fused or moment != "step" else tensors[key]
         optimizer.state[parameter] = moments

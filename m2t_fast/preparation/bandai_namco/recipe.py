@@ -31,6 +31,7 @@ from m2t_fast.preparation.bandai_namco.takes import Take, find_files, read_take
 from m2t_fast.preparation.folder import write_folder
 from m2t_fast.preparation.mirror import PREFIX, mirror_motion
 from m2t_fast.progress import progress
+from m2t_fast.reading import read_json
 
 _PIECES, _SPARE = 90, 30  # clips of each content of data set 2, and takes besides that only joined clips use
 _TEST, _VAL = 0.15, 0.05
@@ -241,7 +242,7 @@ def _about(clip: Clip, split: str, mirrored: bool) -> dict[str, Any]:
 
 def _describe(path: Path, about: dict[str, dict[str, Any]]) -> None:
     """Adds to segments.json where each clip is from, and the style of each of its actions."""
-    known = json.loads(path.read_text(encoding="utf-8"))
+    known = read_json(path)
     for motion_id, entry in about.items():
         for segment, style in zip(known[motion_id]["segments"], entry.pop("styles"), strict=True):
             segment["style"] = style
