@@ -21,7 +21,9 @@ from m2t_fast.errors import UserError
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.interpretation.localisation import word_range
 from m2t_fast.interpretation.page import render_page, save_page
-from m2t_fast.motion.read import Motion, MotionOptions, motion_files, read_array, read_motions, units_of
+from m2t_fast.motion.kinds import motion_files
+from m2t_fast.motion.options import MotionOptions
+from m2t_fast.motion.read import Motion, read_array, read_motions, units_of
 from m2t_fast.run_folder import Run
 
 Given = str | PathLike[str] | np.ndarray | torch.Tensor

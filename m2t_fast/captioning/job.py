@@ -26,7 +26,8 @@ from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
 from m2t_fast.locks import locked_folder
-from m2t_fast.motion.read import MotionOptions, read_motion, units_of
+from m2t_fast.motion.options import MotionOptions
+from m2t_fast.motion.read import read_motion, units_of
 from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals

@@ -14,7 +14,7 @@ from pathlib import Path
 from m2t_fast.data.folder import MOTIONS
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
-from m2t_fast.motion.read import SUFFIXES
+from m2t_fast.motion.kinds import SUFFIXES
 
 _SORTED_AT_ONCE = 100_000
 """Names that are sorted in memory; longer lists are merged from sorted pieces on disk."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import caption_many, motion_files, options, pictures
+from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
     from m2t_fast.captioning.pipeline import Captioned
@@ -27,8 +29,14 @@ def add_parser(subparsers: Any) -> None:
         "caption. One of several files that cannot be read is left out and listed on stderr at the end, exit code 3. "
         "With --data and --output any number of motions goes to a file, also in several processes.",
     )
-    options.add_run(parser)
+    options.add_run(parser, needed=False)
     motion_files.add_arguments(parser)
+    parser.add_argument(
+        "--show-joints",
+        type=Path,
+        metavar="FILE",
+        help="print which joints of a capture were found, as a joint map to edit, and caption nothing",
+    )
     caption_many.add_arguments(parser)
     parser.add_argument(
         "--json",
@@ -48,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
     from m2t_fast.captioning.pipeline import caption_joints
     from m2t_fast.run_folder import load_run
 
+    if args.show_joints is not None:
+        return _show_joints(args)
+    if args.run_folder is None:
+        raise UserError("caption: no RUN; expected a run folder and motions (see m2t-fast caption --help)")
     if caption_many.asked(args):
         return caption_many.run(args, SOME_LEFT_OUT)
     if pictures.asked(args):
@@ -71,13 +83,23 @@ def run(args: argparse.Namespace) -> int:
     return SOME_LEFT_OUT if skipped else 0
 
 
+def _show_joints(args: argparse.Namespace) -> int:
+    """The joints of a capture that a run reads; without a run those of HumanML3D."""
+    from m2t_fast.run_folder import load_run
+    from m2t_fast.skeleton import HUMANML3D
+
+    skeleton = HUMANML3D if args.run_folder is None else load_run(args.run_folder).skeleton
+    print(motion_files.show_joints(args, skeleton))
+    return 0
+
+
 def _describe(file: MotionFile, found: Captioned, opened: Run) -> dict[str, Any]:
     """What --json prints of a motion."""
     from m2t_fast.captioning.words import seconds_of
 
     fps, settings, frames = opened.skeleton.fps, opened.settings, len(file.joints)
     return {
-        "file": str(file.path),
+        "file": f"{file.path}{file.label}",
         "caption": found.captions[0].caption,
         "score": found.captions[0].score,
         "captions": [hypothesis._asdict() for hypothesis in found.captions],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from m2t_fast.skeleton import Skeleton
 
 UNITS = ("m", "cm", "mm", "in", "ft", "cmu", "kit")
+UPS = ("y", "z", "-y", "-z", "x", "-x")
+_LEAST_FRAMES, _STILL = 10, 0.02  # before downsampling; metres
+LAYOUTS = ("h36m", "coco", "mediapipe")
 
 
 @dataclass(frozen=True)
@@ -28,24 +33,27 @@ class MotionFile:
     """A motion as the run reads it.
 
     ``name`` is the path as given, or from the folder that was given; ``joints`` (T, J, 3) float32 at the skeleton's
-    frame rate, before downsampling, ``units_per_metre`` units in a metre, Y up.
+    frame rate, before downsampling, ``units_per_metre`` units in a metre, Y up; ``label`` tells which motion of the
+    file it is, ``notes`` what was assumed about it.
     """
 
     path: Path
     name: str
     joints: np.ndarray
     units_per_metre: float
+    label: str = ""
+    notes: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The motion files and the options that tell what they are."""
     parser.add_argument(
         "motions",
-        metavar="MOTION.npy|MOTION.bvh|FOLDER",
+        metavar="MOTION|FOLDER",
         type=Path,
         nargs="*",
-        help=".npy or .bvh files, or folders of them: joints (frames, joints, 3), HumanML3D's 263 or KIT-ML's 251 "
-        "features, or .bvh",
+        help="motion files, or folders of them: .bvh, .glb, .amc, .c3d; joints, features or keypoints (.npy); SMPL "
+        "parameters (.npz, .pt, .pkl); generators' results (docs/your-motion.md)",
     )
     group = parser.add_argument_group("what the files are (found out and printed on stderr; docs/your-motion.md)")
     group.add_argument(
@@ -55,16 +63,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames per second of the files (.npy: 20 for 22 joints, 12.5 for 21; .bvh: its frame time)",
     )
     group.add_argument(
-        "--joint-map", type=Path, metavar="FILE", help="JSON {our joint: joint or joints of the .bvh files}"
+        "--joint-map",
+        type=Path,
+        metavar="FILE",
+        help="JSON {our joint: joint or joints of the files} (--show-joints prints one)",
     )
     group.add_argument("--mean", type=Path, metavar="FILE", help=".npy, with --std: what features were normalised with")
     group.add_argument("--std", type=Path, metavar="FILE", help="see --mean")
-    group.add_argument("--units", choices=UNITS, help="unit of positions (by the body's size)")
-    group.add_argument("--up", choices=("y", "z"), help="axis that points up (.npy: y; .bvh: by the body)")
+    group.add_argument(
+        "--units", choices=(*UNITS, "body"), help="unit of positions (by the body's size); body: scaled to usual legs"
+    )
+    group.add_argument("--up", choices=UPS, help="axis that points up (joints: y; captures: by the body)")
+    if hasattr(parser, "_negative_number_matcher"):  # so that "--up -y" is a value, as "-1" is, and no option
+        parser._negative_number_matcher = re.compile(r"^-(\d+|\d*\.\d+|[xyz])$")
+    group.add_argument("--joints", choices=LAYOUTS, help="what keypoints of video (.npy) are")
+    group.add_argument(
+        "--body-model", type=Path, metavar="FILE", help="SMPL, SMPL-H or SMPL-X (.npz or .pkl), for their parameters"
+    )
+    group.add_argument("--asf", type=Path, metavar="FILE", help="the skeleton of .amc files (the .asf beside them)")
     group.add_argument(
         "--align",
         action="store_true",
-        help="place joint files on the floor, at the origin, facing +Z, as training data are and .bvh always is",
+        help="place joint files on the floor, at the origin, facing +Z, as training data are and captures always",
     )
 
 
@@ -76,7 +96,8 @@ def inputs(args: argparse.Namespace) -> list[Path]:
     """
     from m2t_fast.motion import motion_files
 
-    named = [path for path in (args.joint_map, args.mean, args.std) if path is not None]
+    given = (args.joint_map, args.mean, args.std, args.body_model, args.asf)
+    named = [path for path in given if path is not None]
     for path in args.motions:
         named += motion_files(path) if path.is_dir() else [path]
     return named
@@ -129,14 +150,15 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
         UserError: none of the files can be read, a folder has no motion files, or a mistaken option.
     """
     from m2t_fast.motion import motion_files, read_motions, units_of
+    from m2t_fast.motion.kinds import CAPTURES, kind_of
     from m2t_fast.motion.read import DENORMALISED
 
     known = options_of(args, opened.skeleton)
     units = units_of(opened.statistics, opened.skeleton)
-    longest = _longest(opened.settings)
+    longest, shortest = _longest(opened.settings), max(opened.settings.min_frames or 0, _LEAST_FRAMES)
     motions: list[MotionFile] = []
     skipped: list[str] = []
-    said = Said()
+    said, doubts = Said(), Said()
     for given in args.motions:
         before, errors = len(motions), []
         for path in motion_files(given) if given.is_dir() else [given]:
@@ -150,20 +172,43 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
                 notes = list(motion.notes)
                 if longest is not None and len(motion.joints) > longest:
                     notes.append(f"longer than any motion the run was trained on ({longest} frames)")
-                motions.append(MotionFile(path, name + motion.label, motion.joints, units))
-                said.add(notes, name + motion.label)
+                full, joined = name + motion.label, "; ".join(notes)
+                motions.append(MotionFile(path, full, motion.joints, units, motion.label, joined))
+                said.add(notes, full)
+                if reasons := _doubts(motion.joints / units, shortest):
+                    doubts.add(reasons, full)
         if errors and len(motions) == before and given.is_dir():
             errors[0] = f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}"
         skipped += errors
     if not motions:
         more = f" ({len(skipped) - 1} more cannot be read either)" if len(skipped) > 1 else ""
         raise UserError(skipped[0] + more)
-    if args.joint_map is not None and not any(motion.path.suffix.lower() == ".bvh" for motion in motions):
-        raise UserError("--joint-map: none of the motions is a .bvh file")
+    if args.joint_map is not None and not any(kind_of(motion.path) in CAPTURES for motion in motions):
+        raise UserError("--joint-map: none of the motions is a .bvh file, nor any other with named joints")
     if args.mean is not None and not said.has(DENORMALISED):
         raise UserError("--mean and --std: none of the motions is a feature file")
     said.report()
+    doubts.report()
     return motions, skipped
+
+
+def show_joints(args: argparse.Namespace, skeleton: Skeleton) -> str:
+    """The joint map of ``args.show_joints`` as JSON to edit, with what was found on stderr.
+
+    Raises:
+        UserError: the file cannot be read, has no named joints, or no body.
+    """
+    from m2t_fast.motion import read_capture
+    from m2t_fast.motion.matching import match_joints
+
+    known = options_of(args, skeleton)
+    capture = read_capture(args.show_joints, known)
+    match = match_joints(args.show_joints, capture, skeleton, known.joint_map)
+    print(f"{PROGRAM}: {args.show_joints}: {match.said}", file=sys.stderr)
+    if match.missing:
+        print(f"{PROGRAM}: {args.show_joints}: no joint for {', '.join(match.missing)}", file=sys.stderr)
+    rows = [f"  {json.dumps(name)}: {json.dumps(found)}" for name, found in match.to_map(capture.names).items()]
+    return "{\n" + ",\n".join(rows) + "\n}"
 
 
 def report_skipped(skipped: list[str], read: int) -> None:
@@ -172,6 +217,18 @@ def report_skipped(skipped: list[str], read: int) -> None:
         print(f"{PROGRAM}: left out: {' '.join(reason.split())}", file=sys.stderr)
     if skipped:
         print(f"{PROGRAM}: {len(skipped)} of {read + len(skipped)} motions were left out", file=sys.stderr)
+
+
+def _doubts(joints: np.ndarray, shortest: int) -> list[str]:
+    """What speaks against a caption of joints (T, J, 3) in metres: nearly no frames, or nobody who moves."""
+    import numpy as np
+
+    if len(joints) < shortest:
+        count = f"{len(joints)} frame{'s' if len(joints) > 1 else ''}"
+        return [f"{count}: shorter than anything in training ({shortest} frames or more), so its caption means little"]
+    if np.ptp(joints, axis=0).max() < _STILL:
+        return [f"nothing moves by {100 * _STILL:g} cm: the caption of a pose means little"]
+    return []
 
 
 def _longest(settings: DataSettings) -> int | None:
@@ -204,4 +261,7 @@ def options_of(args: argparse.Namespace, skeleton: Skeleton) -> MotionOptions:
         unit=args.units,
         up=args.up,
         align=args.align,
+        layout=args.joints,
+        body_model=args.body_model,
+        asf=args.asf,
     )

@@ -89,9 +89,10 @@ def training_dtype(text: str) -> str:
     return names[text]
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """The argument RUN."""
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="run folder that train or convert wrote")
+def add_run(parser: argparse.ArgumentParser, needed: bool = True) -> None:
+    """The argument RUN, which may be missing where it is not ``needed`` for everything that a command does."""
+    said = "run folder that train or convert wrote"
+    parser.add_argument("run_folder", metavar="RUN", type=Path, nargs=None if needed else "?", help=said)
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:

@@ -74,7 +74,8 @@ def item(file: MotionFile, found: Captioned, opened: Run) -> CaptionedMotion:
     fps, settings = opened.skeleton.fps, opened.settings
     start = seconds_of(0, settings, fps, len(file.joints))
     joints = found.joints / file.units_per_metre
-    return CaptionedMotion.of(str(file.path), joints, found.words, fps / settings.downsample, start)
+    name = f"{file.path}{file.label}"
+    return CaptionedMotion.of(name, joints, found.words, fps / settings.downsample, start, notes=file.notes)
 
 
 def write(args: argparse.Namespace, items: Sequence[CaptionedMotion]) -> None:

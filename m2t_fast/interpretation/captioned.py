@@ -27,6 +27,7 @@ class CaptionedMotion:
         fps: frames per second of ``joints``.
         start: time of frame 0 in seconds of the file, which may begin with frames that are left out.
         reference: a caption by a person, to show beside the model's.
+        notes: what was assumed about the motion's file: its joints, unit, axes.
 
     Raises:
         ValueError: shapes that do not fit, values that are not finite or out of range.
@@ -43,6 +44,7 @@ class CaptionedMotion:
     fps: float = 10.0
     start: float = 0.0
     reference: str | None = None
+    notes: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
@@ -91,6 +93,7 @@ class CaptionedMotion:
         fps: float = 10.0,
         start: float = 0.0,
         reference: str | None = None,
+        notes: str = "",
     ) -> CaptionedMotion:
         """From the words that :func:`caption_words` gives; ``joints`` (T, J, 3) in metres are the frames it saw."""
         frames, parts = len(joints), len(PART_NAMES)
@@ -106,6 +109,7 @@ class CaptionedMotion:
             fps=fps,
             start=start,
             reference=reference,
+            notes=notes,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -11,8 +12,17 @@ import numpy as np
 
 from m2t_fast.errors import UserError
 from m2t_fast.motion.capture import Capture
+from m2t_fast.motion.kinematics import axis_rotation, forward_kinematics
+from m2t_fast.motion.text import decode
 from m2t_fast.reading import read_bytes
 
+__all__ = ["Bvh", "axis_rotation", "read_bvh"]
+
+_MOTION = re.compile(r"\s*MOTION(?=\s|$)", re.IGNORECASE)
+_FRAMES = re.compile(r"\s*frames\s*:?\s*(\d+)(?=\s|$)", re.IGNORECASE)
+_FRAME_TIME = re.compile(r"\s*frame\s+time\s*:?\s*(\S+)\s*", re.IGNORECASE)
+_MOST_NODES = 3000
+_CMU_CHEST = ("chest2", "spine1")
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
 _AXES = "xyz"
 _FARTHEST = 1e30  # within float32, in whatever unit
@@ -30,26 +40,36 @@ class _Node:
     channels: list[tuple[str, int]] = field(default_factory=list)  # ("position" or "rotation", axis 0 to 2)
 
 
-def read_bvh(path: str | Path) -> Capture:
+def read_bvh(path: str | Path, mend: bool = False) -> Capture:
     """Reads a .bvh file and computes its forward kinematics.
 
     A joint's rotation is the matrix product of its rotation channels in the order they are listed (degrees), whatever
     that order is. The root's position channels are its position. Exporters disagree about those of other joints: they
     take the place of the OFFSETs, except in a file in which most are less than half as long and so must be added.
 
+    Read as meant: UTF-16, decimal commas, a Ctrl-Z at the end, ``MOTION`` and ``Frames`` on one line, an End Site
+    without OFFSET (it is at its joint).
+
+    Args:
+        path: the file.
+        mend: put the trunk bone back that the CMU database's conversions lack, see :func:`_mend_trunk`.
+
     Raises:
         UserError: the file is unreadable or truncated, no .bvh, or a number of it is missing, no number or not finite;
             the message names the line.
     """
     lines = _read_lines(Path(path))
-    start = next((i for i, line in enumerate(lines) if line.strip().upper() == "MOTION"), None)
+    start = next((i for i, line in enumerate(lines) if _MOTION.match(line)), None)
     if start is None:
         if not lines or not any(line.strip().upper().startswith("HIERARCHY") for line in lines[:20]):
             raise UserError(f"{path}: not a .bvh file (it does not begin with HIERARCHY)")
         raise UserError(f"{path}: truncated: no MOTION after line {len(lines)}")
     nodes = _parse_hierarchy(path, lines[:start])
-    frame_time, values = _parse_motion(path, lines, start + 1, sum(len(node.channels) for node in nodes))
-    positions, added = _forward_kinematics(nodes, values)
+    notes: tuple[str, ...] = ()
+    if mend and (bone := _mend_trunk(nodes)) is not None:
+        notes = (f"CMU's missing trunk bone put back ({bone:.3g} long, above {_CMU_CHEST[1]})",)
+    frame_time, values = _parse_motion(path, lines, start, sum(len(node.channels) for node in nodes))
+    positions, added = _positions(nodes, values)
     if not (np.abs(positions) < _FARTHEST).all():
         raise UserError(f"{path}: joint positions of {np.abs(positions).max():.3g} are too large to be a motion")
     rest = np.zeros((len(nodes), 3))
@@ -58,17 +78,11 @@ def read_bvh(path: str | Path) -> Capture:
         if node.parent >= 0:
             rest[index] += rest[node.parent]
     names, parents = tuple(node.name for node in nodes), tuple(node.parent for node in nodes)
-    return Capture(names, parents, positions, rest, frame_time, added)
+    return Capture(names, parents, positions, rest, frame_time, added, notes)
 
 
 def _read_lines(path: Path) -> list[str]:
-    content = read_bytes(path)
-    if b"\0" in content[:4096]:
-        raise UserError(f"{path}: not a .bvh file (it is not text)")
-    try:
-        return content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        return content.decode("latin-1").splitlines()  # only names can be meant, and every byte is some letter
+    return decode(path, read_bytes(path), ".bvh").rstrip("\x1a\n\r \t\0").splitlines()
 
 
 def _parse_hierarchy(path: str | Path, lines: list[str]) -> list[_Node]:
@@ -122,15 +136,21 @@ def _parse_hierarchy(path: str | Path, lines: list[str]) -> list[_Node]:
                 refuse(f"{line[:40]!r}, expected ROOT, JOINT, End Site, OFFSET, CHANNELS or a brace")
     if not nodes:
         raise UserError(f"{path}: no ROOT in the hierarchy")
+    if len(nodes) > _MOST_NODES:
+        raise UserError(f"{path}: {len(nodes)} joints, expected those of one body (at most {_MOST_NODES})")
     if opened or declared is not None:
         raise UserError(f"{path}: the hierarchy ends inside {nodes[opened[-1] if opened else declared or 0].name!r}")
     for node in nodes:
+        if node.offset is None and node.name.endswith(".end"):
+            node.offset = np.zeros(3)
         if node.offset is None:
             raise UserError(f"{path}: joint {node.name!r} has no OFFSET")
     return nodes
 
 
 def _three_numbers(words: list[str]) -> np.ndarray | None:
+    if any("," in word for word in words) and not any("." in word for word in words):
+        words = [word.replace(",", ".") for word in words]
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError:
@@ -139,60 +159,90 @@ def _three_numbers(words: list[str]) -> np.ndarray | None:
 
 
 def _parse_motion(path: str | Path, lines: list[str], start: int, channels: int) -> tuple[float, np.ndarray]:
-    """The frame time in seconds and the values (frames, channels) from line index ``start`` on."""
-    rows = [(number, line) for number, line in enumerate(lines[start:], start + 1) if line.strip()]
-    counted = re.fullmatch(r"\s*frames\s*:?\s*(\d+)\s*", rows[0][1], re.IGNORECASE) if rows else None
-    timed = re.fullmatch(r"\s*frame\s+time\s*:?\s*(\S+)\s*", rows[1][1], re.IGNORECASE) if len(rows) > 1 else None
+    """The frame time in seconds and the values (frames, channels) from the line of MOTION, index ``start``, on."""
+    head = [(start, _MOTION.sub("", lines[start]))]
+    head += [(number, lines[number]) for number in range(start + 1, min(start + 20, len(lines)))]
+    told = [(number, line.strip()) for number, line in head if line.strip()]
+    counted = _FRAMES.match(told[0][1]) if told else None
+    timed = None
+    if counted is not None:
+        rest = told[0][1][counted.end() :].strip()
+        told = [(told[0][0], rest), *told[1:]] if rest else told[1:]
+        timed = _FRAME_TIME.fullmatch(told[0][1]) if told else None
     if counted is None or timed is None:
-        raise UserError(f"{path}: expected 'Frames: N' and 'Frame Time: SECONDS' after MOTION (line {start})")
-    frames, rows = int(counted[1]), rows[2:]
+        raise UserError(f"{path}: expected 'Frames: N' and 'Frame Time: SECONDS' after MOTION (line {start + 1})")
+    frames = int(counted[1][:18])
     try:
-        frame_time = float(timed[1])
+        frame_time = float(timed[1].replace(",", "."))
     except ValueError:
         raise UserError(f"{path}: frame time {timed[1]!r}, expected seconds") from None
     if frames == 0:
         raise UserError(f"{path}: no frames (Frames: 0), expected at least one")
+    rows = [(number, line) for number, line in enumerate(lines[told[0][0] + 1 :], told[0][0] + 2) if line.strip()]
+    if rows and _decimal_commas(rows[0][1]):
+        rows = [(number, line.replace(",", ".")) for number, line in rows]
     if len(rows) != frames:
         state = "truncated: " if len(rows) < frames else ""
         raise UserError(f"{path}: {state}{len(rows)} lines of values, but 'Frames: {frames}'")
     values = np.empty((frames, channels))
     for frame, (number, line) in enumerate(rows):
-        words = line.split()
-        if len(words) != channels:
-            raise UserError(f"{path}: line {number}: {len(words)} values, but the hierarchy has {channels} channels")
-        try:
-            values[frame] = words
-        except ValueError:
-            raise UserError(f"{path}: line {number}: expected {channels} numbers") from None
+        found = _numbers(line)
+        if len(found) != channels:
+            words = line.split()
+            if len(words) != channels:
+                raise UserError(
+                    f"{path}: line {number}: {len(words)} values, but the hierarchy has {channels} channels"
+                )
+            try:
+                found = np.array(words, dtype=np.float64)
+            except ValueError:
+                raise UserError(f"{path}: line {number}: expected {channels} numbers") from None
+        values[frame] = found
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise UserError(f"{path}: line {rows[int((~finite).argmax())][0]}: NaN or infinite values")
     return frame_time, values
 
 
-def _forward_kinematics(nodes: list[_Node], values: np.ndarray) -> tuple[np.ndarray, bool]:
+def _numbers(line: str) -> np.ndarray:
+    """The numbers of a line; empty where something else is in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that the line went on with no number
+        try:
+            return np.fromstring(line, sep=" ")
+        except (DeprecationWarning, ValueError):
+            return np.empty(0)
+
+
+def _decimal_commas(line: str) -> bool:
+    """Whether most of the numbers of a line have a decimal comma, and none a point."""
+    words = line.split()
+    return "." not in line and 2 * sum("," in word for word in words) > len(words)
+
+
+def _positions(nodes: list[_Node], values: np.ndarray) -> tuple[np.ndarray, bool]:
     """Positions (T, N, 3), and whether position channels are added to OFFSETs."""
-    frames = len(values)
-    first = np.cumsum([0, *(len(node.channels) for node in nodes)])
-    positions = np.empty((frames, len(nodes), 3))
-    rotations: list[np.ndarray] = []
     added = _positions_are_added(nodes, values)
-    for index, node in enumerate(nodes):
-        rotation = np.broadcast_to(np.eye(3), (frames, 3, 3))
-        place = np.tile(np.asarray(node.offset), (frames, 1))
-        for column, (kind, axis) in enumerate(node.channels, start=first[index]):
+    places: list[np.ndarray] = []
+    turns = []
+    column = 0
+    for node in nodes:
+        place, turn = np.asarray(node.offset), []
+        if any(kind == "position" for kind, _ in node.channels):
+            place = np.tile(place, (len(values), 1))
+        for kind, axis in node.channels:
             if kind == "rotation":
-                rotation = rotation @ axis_rotation(axis, np.deg2rad(values[:, column]))
+                turn.append((axis, np.deg2rad(values[:, column])))
             elif added and node.parent >= 0:
                 place[:, axis] += values[:, column]
             else:
                 place[:, axis] = values[:, column]
-        if node.parent >= 0:
-            place = positions[:, node.parent] + (rotations[node.parent] @ place[..., None])[..., 0]
-            rotation = rotations[node.parent] @ rotation
-        positions[:, index] = place
-        rotations.append(rotation)
-    return positions, added
+            column += 1
+        places.append(place)
+        turns.append(turn)
+    if all(place.ndim == 1 for place in places):
+        places[0] = np.tile(places[0], (len(values), 1))
+    return forward_kinematics([node.parent for node in nodes], places, turns), added
 
 
 def _positions_are_added(nodes: list[_Node], values: np.ndarray) -> bool:
@@ -207,12 +257,27 @@ def _positions_are_added(nodes: list[_Node], values: np.ndarray) -> bool:
     return bool(shares) and float(np.median(shares)) < 0.5
 
 
-def axis_rotation(axis: int, angle: np.ndarray) -> np.ndarray:
-    """Matrices (..., 3, 3) that turn column vectors about an axis (0 x, 1 y, 2 z) by ``angle`` (...) radians."""
-    one, two = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.zeros((*np.shape(angle), 3, 3))
-    matrix[..., axis, axis] = 1.0
-    matrix[..., one, one] = matrix[..., two, two] = np.cos(angle)
-    matrix[..., two, one] = np.sin(angle)
-    matrix[..., one, two] = -np.sin(angle)
-    return matrix
+def _mend_trunk(nodes: list[_Node]) -> float | None:
+    """Puts the bone of the thorax back into a hierarchy of the CMU database; its length, None where none is missing.
+
+    In the database's own .asf files the chest bone begins at the joint that conversions to .bvh call Spine1, and neck
+    and collar bones begin at its end. The conversions leave it out: neck and collars have no OFFSET from Spine1, and
+    everything above is one bone too low. Its length is written nowhere; in the .asf files it is the bone below's, to a
+    few percent, and goes on in that bone's direction.
+    """
+    below: dict[int, list[int]] = {}
+    for index, node in enumerate(nodes):
+        below.setdefault(node.parent, []).append(index)
+    names = {re.sub("[^a-z0-9]", "", node.name.lower()) for node in nodes}
+    if not (names >= {"lhipjoint", "rhipjoint", "lowerback"} and 0 in below):
+        return None
+    for chest, node in enumerate(nodes):
+        if re.sub("[^a-z0-9]", "", node.name.lower()) not in _CMU_CHEST:
+            continue
+        hung = [nodes[child] for child in below.get(chest, []) if not nodes[child].name.endswith(".end")]
+        bone = np.asarray(node.offset)
+        if len(hung) == 3 and all(not np.any(child.offset) for child in hung) and np.any(bone):
+            for child in hung:
+                child.offset = bone.copy()
+            return float(np.linalg.norm(bone))
+    return None

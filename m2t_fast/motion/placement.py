@@ -21,6 +21,9 @@ METRES: dict[str, float] = {
 """Metres in a unit. ``cmu``: the CMU database writes inches times 0.45. ``kit``: KIT-ML as distributed in HumanML3D's
 layout has the MMM model's unit, of which 480 are 0.75 m of an SMPL body."""
 
+UPS: tuple[str, ...] = ("y", "z", "-y", "-z", "x", "-x")
+"""Axes that may point up."""
+
 GUESSED: tuple[str, ...] = ("m", "cm", "mm", "in", "cmu")
 """Units that are told apart by the body's size; the others must be said."""
 
@@ -28,9 +31,11 @@ USUAL_LEG = 0.82
 """Metres from hip over knee to ankle of HumanML3D's body (0.826) and of most adults (0.75 to 0.95)."""
 
 _POSSIBLE_LEG = (0.5, 1.2)  # metres; children of five years to very tall adults
+_RARE_LEG = {"in": (0.67, 1.0), "cmu": (0.67, 1.0)}  # of adults: units so rare that it is rather an unknown one
 _LEG_OF_HEIGHT = 0.48  # hip to ankle, as a share of the body's height
 _UPRIGHT, _LONGER = 4.0, 2.0  # times the body is longer along up than along the other axis: standing, and any hint
 _LEVEL, _TRAVELS = 0.2, 1.0  # legs that the lowest joint moves along up, and along the way it goes
+_NEARLY_ALWAYS = 0.9  # share of the frames
 _FLOOR = 0.05  # metres that feet may be under the floor
 _SIDEWAYS = 0.3  # share of the line from right to left that must be level to tell the facing
 
@@ -52,10 +57,18 @@ def guess_unit(joints: np.ndarray, skeleton: Skeleton, units: tuple[str, ...] = 
         return 1.0, "unit m (the legs have no length)"
     unit = min(units, key=lambda name: abs(math.log(leg * METRES[name] / USUAL_LEG)))
     metres = METRES[unit]
-    if _POSSIBLE_LEG[0] <= leg * metres <= _POSSIBLE_LEG[1]:
+    least, most = _RARE_LEG.get(unit, _POSSIBLE_LEG)
+    if least <= leg * metres <= most:
         return metres, f"unit {unit} (a body of about {leg * metres / _LEG_OF_HEIGHT:.2f} m)"
-    scaled = USUAL_LEG / leg
-    return scaled, f"unit unknown: legs of {leg:.3g} scaled to {USUAL_LEG} m (--units tells the unit)"
+    return USUAL_LEG / leg, f"unit unknown: legs of {leg:.3g} scaled to {USUAL_LEG} m (--units tells the unit)"
+
+
+def scale_to_body(joints: np.ndarray, skeleton: Skeleton) -> tuple[float, str]:
+    """Metres in the unit of joint positions (T, J, 3) if the legs are of :data:`USUAL_LEG`, and a phrase."""
+    leg = float(np.median(leg_lengths(joints, skeleton)))
+    if leg <= 0 or not math.isfinite(leg):
+        return 1.0, "unit m (the legs have no length)"
+    return USUAL_LEG / leg, f"legs of {leg:.3g} scaled to {USUAL_LEG} m (--units body)"
 
 
 def guess_up(joints: np.ndarray, rest: np.ndarray, skeleton: Skeleton) -> tuple[str, str]:
@@ -63,8 +76,12 @@ def guess_up(joints: np.ndarray, rest: np.ndarray, skeleton: Skeleton) -> tuple[
 
     It is the axis along which the body, from the feet to the head, is by far the longer over the frames. Of somebody
     who crawls it is the axis along which the lowest joint stays where it is while it travels along the other. Else it
-    is again the axis along which the body is longer, in the frames or at last in the rest pose ``rest`` (J, 3).
+    is again the axis along which the body is longer, in the frames or at last in the rest pose ``rest`` (J, 3). A body
+    that stands along X, in the frames and in the rest pose, has "x" or "-x" up.
     """
+    along_x = _stands_along_x(joints, skeleton)
+    if along_x and along_x == _stands_along_x(rest[None], skeleton):
+        return along_x, f"{along_x.upper()} up"
     axis, ratio = _longer_axis(joints, skeleton)
     if ratio >= _UPRIGHT:
         return axis, f"{axis.upper()} up"
@@ -78,7 +95,15 @@ def guess_up(joints: np.ndarray, rest: np.ndarray, skeleton: Skeleton) -> tuple[
     axis, ratio = _longer_axis(rest[None], skeleton)
     if ratio >= _LONGER:
         return axis, f"{axis.upper()} up by the rest pose"
-    return "y", "Y up (not clear from the body; --up tells)"
+    hint = f"; it lies along X: --up {along_x}?" if along_x else "; --up tells"
+    return "y", f"Y up (not clear from the body{hint})"
+
+
+def upside_down(joints: np.ndarray, skeleton: Skeleton) -> bool:
+    """Whether the head is well below the ankles in nearly all frames of positions (T, J, 3), Y up."""
+    body = _feet_to_head(joints, skeleton)
+    below = body[:, 1] < -0.5 * np.linalg.norm(body, axis=1)
+    return len(joints) > 0 and float(below.mean()) > _NEARLY_ALWAYS
 
 
 def stands_along_z(joints: np.ndarray, skeleton: Skeleton) -> bool:
@@ -87,24 +112,39 @@ def stands_along_z(joints: np.ndarray, skeleton: Skeleton) -> bool:
     return axis == "z" and ratio >= _UPRIGHT and joints[..., 2].min() > -_FLOOR and joints[..., 1].min() < -_FLOOR
 
 
+def _feet_to_head(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    joints = joints.astype(np.float64)
+    return joints[:, JOINT_NAMES[skeleton.name].index("head")] - joints[:, _both(skeleton, "ankle")].mean(axis=1)
+
+
 def _longer_axis(joints: np.ndarray, skeleton: Skeleton) -> tuple[str, float]:
     """The one of Y and Z along which the body (T, J, 3) is longer from the feet to the head, and how many times."""
-    joints = joints.astype(np.float64)
-    body = joints[:, JOINT_NAMES[skeleton.name].index("head")] - joints[:, _both(skeleton, "ankle")].mean(axis=1)
+    body = _feet_to_head(joints, skeleton)
     y, z = np.abs(body[:, 1]).sum(), np.abs(body[:, 2]).sum()
     longer, other = max(y, z), min(y, z)
     return "y" if y >= z else "z", math.inf if 0 < longer >= 1e6 * other else longer / other if other > 0 else 1.0
 
 
+def _stands_along_x(joints: np.ndarray, skeleton: Skeleton) -> str | None:
+    """ "x" or "-x" where the body (T, J, 3) is by far the longest along X, by where the head is; else None."""
+    body = _feet_to_head(joints, skeleton)
+    x, y, z = np.abs(body).sum(axis=0)
+    if x == 0 or x < _UPRIGHT * max(y, z):
+        return None
+    return "x" if body[:, 0].sum() > 0 else "-x"
+
+
 def to_y_up(joints: np.ndarray, up: str) -> np.ndarray:
-    """Positions (..., 3) turned so that ``up`` ("y" or "z") becomes Y; a rotation, so left stays left.
+    """Positions (..., 3) turned so that ``up`` (one of :data:`UPS`) becomes Y; a rotation, so left stays left.
 
     Raises:
         ValueError: another axis.
     """
-    if up not in ("y", "z"):
-        raise ValueError(f"up: got {up!r}, expected y or z")
-    return joints if up == "y" else np.stack([joints[..., 0], joints[..., 2], -joints[..., 1]], axis=-1)
+    if up not in UPS:
+        raise ValueError(f"up: got {up!r}, expected one of {', '.join(UPS)}")
+    x, y, z = joints[..., 0], joints[..., 1], joints[..., 2]
+    turned = {"z": (x, z, -y), "-z": (x, -z, y), "-y": (x, -y, -z), "x": (-y, x, z), "-x": (y, -x, z)}
+    return joints if up == "y" else np.stack(turned[up], axis=-1)
 
 
 def place(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:

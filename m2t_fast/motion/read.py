@@ -2,66 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from m2t_fast.data.folder import check_motion, load_array
+from m2t_fast.data.folder import load_array
 from m2t_fast.data.preprocessing import Statistics
 from m2t_fast.errors import UserError
+from m2t_fast.motion import arrays
 from m2t_fast.motion.bvh import read_bvh
-from m2t_fast.motion.features import FEATURE_SIZES, feature_size, recover_joints, why_implausible
-from m2t_fast.motion.joint_maps import JointMap, map_joints
-from m2t_fast.motion.placement import METRES, guess_unit, guess_up, leg_lengths, place, stands_along_z, to_y_up
+from m2t_fast.motion.capture import Capture
+from m2t_fast.motion.features import FEATURE_SIZES, feature_size
+from m2t_fast.motion.formats import c3d, generated, pickled, smpl
+from m2t_fast.motion.formats.acclaim import read_amc
+from m2t_fast.motion.formats.gltf import read_gltf
+from m2t_fast.motion.from_capture import joints_of_capture, stand
+from m2t_fast.motion.kinds import CAPTURES, kind_of, refusal
+from m2t_fast.motion.options import MotionOptions
+from m2t_fast.motion.placement import METRES
 from m2t_fast.motion.resample import resample
-from m2t_fast.skeleton import Skeleton
+from m2t_fast.skeleton import HUMANML3D, Skeleton
 
-SUFFIXES: tuple[str, ...] = (".npy", ".bvh")
-"""Endings of motion files, in lower case."""
+DENORMALISED = arrays.DENORMALISED
 
-DENORMALISED = "denormalised with --mean and --std"
-"""The note on feature vectors that ``MotionOptions.mean`` and ``std`` were used for."""
-
-_NOT_METRES = 10.0  # a leg of more units shows that the unit of a joint file is no metre
-_NOT_METRES_MEAN = 10.0  # nor is it where the joints of a data set are on average so high
-_POSE_JUMP, _POSE_RATIO = 0.1, 10.0  # metres, and times the usual step: what a pose put in front of a motion makes
-
-
-@dataclass(frozen=True)
-class MotionOptions:
-    """What is known about motion files; None: found out from the file.
-
-    Args:
-        fps: frames per second (None: those of the .bvh file; of an array those of the skeleton's data set).
-        joint_map: our joint names -> joints of the .bvh files, before the names of the known skeletons.
-        mean: (263,) or (251,), with ``std`` what normalised feature vectors were normalised with.
-        std: like ``mean``.
-        unit: of positions, one of ``placement.METRES``.
-        up: the axis that points up, "y" or "z".
-        align: place joint files as the training data stand, as is always done with .bvh files.
-
-    Raises:
-        ValueError: a value out of range; the message names it.
-    """
-
-    fps: float | None = None
-    joint_map: JointMap | None = None
-    mean: np.ndarray | None = None
-    std: np.ndarray | None = None
-    unit: str | None = None
-    up: str | None = None
-    align: bool = False
-
-    def __post_init__(self) -> None:
-        if self.fps is not None and not 0 < self.fps < np.inf:
-            raise ValueError(f"fps: got {self.fps}, expected frames per second above 0")
-        if (self.mean is None) != (self.std is None):
-            raise ValueError(f"{'std' if self.std is None else 'mean'}: not given, expected mean and std together")
-        if self.unit is not None and self.unit not in METRES:
-            raise ValueError(f"unit: got {self.unit!r}, expected one of {', '.join(METRES)}")
-        if self.up not in (None, "y", "z"):
-            raise ValueError(f"up: got {self.up!r}, expected y or z")
+_NOT_METRES_MEAN = 10.0  # the unit is no metre where the joints of a data set are on average so high
 
 
 @dataclass(frozen=True)
@@ -79,21 +47,21 @@ class Motion:
     label: str = ""
 
 
-def read_motions(
-    path: str | Path, skeleton: Skeleton, options: MotionOptions | None = None, units_per_metre: float = 1.0
-) -> list[Motion]:
-    """Reads all motions of a file of any kind: arguments and errors as of :func:`read_motion`."""
-    joints, notes = read_motion(path, skeleton, options, units_per_metre)
-    return [Motion(joints, notes)]
+@dataclass(frozen=True)
+class _Found:
+    """A motion as its file has it: ``joints`` (T, J, 3), Y up, ``metres`` in their unit, at ``fps``."""
+
+    joints: np.ndarray
+    metres: float
+    fps: float
+    notes: list[str]
+    label: str = ""
 
 
 def read_motion(
     path: str | Path, skeleton: Skeleton, options: MotionOptions | None = None, units_per_metre: float = 1.0
 ) -> tuple[np.ndarray, list[str]]:
-    """Reads a motion file of any kind.
-
-    A ``.bvh`` file; or a ``.npy`` file of joints (T, J, 3) or of feature vectors (T, 263) for 22 joints, (T, 251) for
-    21. ``docs/your-motion.md`` tells what is done with each.
+    """Reads the motion of a file of any kind; ``docs/your-motion.md`` tells what is done with each.
 
     Args:
         path: the file.
@@ -106,13 +74,22 @@ def read_motion(
         was assumed, one phrase each.
 
     Raises:
-        UserError: the file is unreadable, is none of these, or does not fit ``skeleton`` or ``options``.
+        UserError: the file is unreadable, is none of these, does not fit ``skeleton`` or ``options``, or holds several
+            motions, which :func:`read_motions` reads.
     """
-    options = options or MotionOptions()
-    if Path(path).suffix.lower() != ".bvh":
-        return read_array(load_array(path, _expected(skeleton)), skeleton, options, units_per_metre, path)
-    joints, fps, notes = _read_bvh(path, skeleton, options)
-    return _as_wanted(path, joints, fps, 1.0, notes, skeleton, units_per_metre)
+    motions = read_motions(path, skeleton, options, units_per_metre)
+    if len(motions) > 1:
+        labels = ", ".join(motion.label for motion in motions[:6])
+        raise UserError(f"{path}: {len(motions)} motions ({labels}), expected one (caption RUN {path} reads them all)")
+    return motions[0].joints, motions[0].notes
+
+
+def read_motions(
+    path: str | Path, skeleton: Skeleton, options: MotionOptions | None = None, units_per_metre: float = 1.0
+) -> list[Motion]:
+    """Reads all motions of a file of any kind, at least one: arguments and errors as of :func:`read_motion`."""
+    found = _read(path, skeleton, options or MotionOptions(), units_per_metre)
+    return [_finished(path, one, skeleton, units_per_metre) for one in found]
 
 
 def read_array(
@@ -127,46 +104,23 @@ def read_array(
     Raises:
         UserError: as there.
     """
-    options = options or MotionOptions()
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise UserError(f"{name}: dtype {array.dtype}, expected float16, float32 or float64")
-    if array.ndim == 3 and array.shape[0] == 1 and array.shape[2] in FEATURE_SIZES:
-        array = array[0]  # a batch of one
-    fps = options.fps or skeleton.fps
-    if array.ndim == 2 and array.shape[1] in FEATURE_SIZES:
-        joints, metres, notes = _read_features(name, array, skeleton, options)
-    else:
-        joints, metres, notes = _read_joints(name, array, skeleton, options, units_per_metre)
-    notes.insert(1, f"{fps:g} frames per second" + ("" if options.fps else " assumed (--fps)"))
-    return _as_wanted(name, joints, fps, metres, notes, skeleton, units_per_metre)
+    found = _arrays(name, array, skeleton, options or MotionOptions(), units_per_metre)
+    if len(found) > 1:
+        raise UserError(f"{name}: {len(found)} motions (shape {array.shape}), expected one")
+    motion = _finished(name, found[0], skeleton, units_per_metre)
+    return motion.joints, motion.notes
 
 
-def _as_wanted(
-    name: str | Path,
-    joints: np.ndarray,
-    fps: float,
-    metres: float,
-    notes: list[str],
-    skeleton: Skeleton,
-    units_per_metre: float,
-) -> tuple[np.ndarray, list[str]]:
-    """Joints (T, J, 3) whose unit is ``metres``, in the unit and at the frame rate that are wanted, and all notes."""
-    scale = metres * units_per_metre
-    if abs(scale - 1.0) > 1e-9:
-        joints = joints.astype(np.float64) * scale
-    if units_per_metre != 1.0 and abs(scale - 1.0) > 1e-9:
-        notes.append(f"in the run's unit ({units_per_metre:g} to the metre)")
-    try:
-        resampled = resample(joints, fps, skeleton.fps)
-    except ValueError as error:
-        raise UserError(f"{name}: {error}") from None
-    if resampled is not joints:
-        notes.append(f"resampled to {skeleton.fps:g} ({len(joints)} frames to {len(resampled)})")
-    with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(resampled, dtype=np.float32)
-    if not np.isfinite(result).all():
-        raise UserError(f"{name}: coordinates of {np.abs(resampled).max():.3g} are too large to be a motion")
-    return result, notes
+def read_capture(path: str | Path, options: MotionOptions | None = None) -> Capture:
+    """The named joints of a motion-capture file, in its own units and axes.
+
+    Raises:
+        UserError: the file is unreadable or has no named joints.
+    """
+    kind = kind_of(path)
+    if kind not in CAPTURES:
+        raise UserError(f"{path}: no joints with names, expected one of {', '.join(CAPTURES)}")
+    return _capture(path, kind, options or MotionOptions())
 
 
 def units_of(statistics: Statistics, skeleton: Skeleton) -> float:
@@ -175,25 +129,6 @@ def units_of(statistics: Statistics, skeleton: Skeleton) -> float:
     if skeleton.name == "kit" and statistics.mean[1] > _NOT_METRES_MEAN:
         return 1.0 / METRES["kit"]
     return 1.0
-
-
-def motion_files(folder: str | Path) -> list[Path]:
-    """The .npy and .bvh files of a folder and of the folders in it, sorted; hidden ones are left out.
-
-    Raises:
-        UserError: there are none.
-    """
-    folder = Path(folder)
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not found:
-        raise UserError(f"{folder}: no motion files in it; expected {' or '.join(SUFFIXES)}")
-    return found
 
 
 def read_vector(path: str | Path, skeleton: Skeleton) -> np.ndarray:
@@ -211,110 +146,120 @@ def read_vector(path: str | Path, skeleton: Skeleton) -> np.ndarray:
     return vector
 
 
-def _expected(skeleton: Skeleton) -> str:
-    return f"(frames, {skeleton.joints}, 3) joints or (frames, {feature_size(skeleton)}) features"
+def _finished(path: str | Path, found: _Found, skeleton: Skeleton, units_per_metre: float) -> Motion:
+    """In the wanted unit, at the skeleton's frame rate, in float32."""
+    joints, notes = found.joints, list(found.notes)
+    scale = found.metres * units_per_metre
+    if abs(scale - 1.0) > 1e-9:
+        joints = joints.astype(np.float64) * scale
+    if units_per_metre != 1.0 and abs(scale - 1.0) > 1e-9:
+        notes.append(f"in the run's unit ({units_per_metre:g} to the metre)")
+    try:
+        resampled = resample(joints, found.fps, skeleton.fps)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    if resampled is not joints:
+        notes.append(f"resampled to {skeleton.fps:g} ({len(joints)} frames to {len(resampled)})")
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(resampled, dtype=np.float32)
+    if not np.isfinite(result).all():
+        raise UserError(f"{path}: coordinates of {np.abs(resampled).max():.3g} are too large to be a motion")
+    return Motion(result, notes, found.label)
 
 
-def _read_joints(
+def _read(path: str | Path, skeleton: Skeleton, options: MotionOptions, units_per_metre: float) -> list[_Found]:
+    kind = kind_of(path)
+    if kind == ".c3d":
+        joints, rate, notes = c3d.read_c3d(path, skeleton)
+        joints, more = stand(joints, joints[0], skeleton, options)
+        return [_Found(joints, 1.0, options.fps or rate, notes + more)]
+    if kind in CAPTURES:
+        joints, fps, notes = joints_of_capture(path, _capture(path, kind, options), kind, skeleton, options)
+        return [_Found(joints, 1.0, fps, notes)]
+    if (reason := refusal(kind)) is not None:
+        raise UserError(f"{path}: {reason}")
+    content: Any
+    if kind == ".npz":
+        content = smpl.load_npz(path)
+    elif kind == ".pt":
+        content = pickled.plain_arrays(pickled.load_torch(path))
+    elif kind == ".pkl":
+        content = pickled.plain_arrays(pickled.load_pickle(path))
+    else:
+        content = pickled.load_npy(path)
+    if isinstance(content, np.ndarray):
+        return _arrays(path, content, skeleton, options, units_per_metre)
+    if isinstance(content, dict):
+        results = generated.results_of(path, content)
+        if results is not None:
+            found = [_arrays(path, one, skeleton, options, units_per_metre) for one in results]
+            return _labelled([one for several in found for one in several])
+        people = list(smpl.find_parameters(path, content))
+        if people:
+            return _labelled(list(_people(path, people, skeleton, options)))
+        keys = ", ".join(map(str, list(content)[:8])) or "nothing"
+        raise UserError(
+            f"{path}: no motion in it: it holds {keys}; expected SMPL parameters (poses, trans, betas) or a "
+            "generator's results (motion, lengths)"
+        )
+    raise UserError(f"{path}: no motion in it: a pickled {type(content).__name__}, expected a dictionary or an array")
+
+
+def _capture(path: str | Path, kind: str, options: MotionOptions) -> Capture:
+    if kind == ".bvh":
+        return read_bvh(path, mend=True)
+    return read_gltf(path) if kind == ".glb" else read_amc(path, options.asf)
+
+
+def _arrays(
     path: str | Path, array: np.ndarray, skeleton: Skeleton, options: MotionOptions, units_per_metre: float
-) -> tuple[np.ndarray, float, list[str]]:
-    """Joints (T, J, 3), the metres in their unit, and notes. ``units_per_metre`` are those of the run."""
-    if array.ndim == 2:
-        raise UserError(f"{path}: shape {array.shape}, expected {_expected(skeleton)}")
-    joints = check_motion(array, path)
-    if joints.shape[1] != skeleton.joints:
-        raise UserError(
-            f"{path}: {joints.shape[1]} joints, but the run reads {skeleton.joints} ({skeleton.name}); expected "
-            f"{_expected(skeleton)}"
-        )
-    joints = to_y_up(joints, options.up or "y")
-    if options.unit is not None:
-        metres, said = METRES[options.unit], f"unit {options.unit}"
-    elif np.median(leg_lengths(joints, skeleton)) <= _NOT_METRES:
-        metres, said = 1.0, "unit m"
-    elif units_per_metre != 1.0:
-        metres, said = 1.0 / units_per_metre, "the run's unit"
-    else:
-        metres, said = guess_unit(joints, skeleton, ("cm", "mm", "in", *(["kit"] if skeleton.name == "kit" else [])))
-    notes = [f"{skeleton.joints} joints", said]
-    turned = options.up is None and stands_along_z(joints * metres, skeleton)
-    notes.append(f"{(options.up or 'y').upper()} up" + (" (but the body stands along Z: --up z?)" if turned else ""))
-    if options.align:
-        joints = place(joints, skeleton)
-        notes.append("placed on the floor at the origin, facing +Z")
-    return joints, metres, notes
+) -> list[_Found]:
+    """The motions of an array: features, keypoints, or joints of one or several samples."""
+    array = arrays.check_numbers(path, array)
+    if array.ndim == 3 and array.shape[0] == 1 and array.shape[2] in FEATURE_SIZES:
+        array = array[0]  # a batch of one
+    fps = options.fps or skeleton.fps
+    rate = f"{fps:g} frames per second" + ("" if options.fps else " assumed (--fps)")
+    if options.layout is not None:
+        joints, metres, notes = arrays.read_keypoints(path, array, skeleton, options)
+        return [_Found(joints, metres, fps, [notes[0], rate, *notes[1:]])]
+    if array.ndim == 2 and array.shape[1] in FEATURE_SIZES:
+        joints, metres, notes = arrays.read_features(path, array, skeleton, options)
+        return [_Found(joints, metres, fps, [notes[0], rate, *notes[1:]])]
+    found = []
+    for sample in generated.samples_of(array) or [array]:
+        joints, metres, notes = arrays.read_joints(path, sample, skeleton, options, units_per_metre)
+        if array.ndim == 3 and array.shape[1] in generated.SMPL_COUNTS:
+            notes[0] = f"the first {skeleton.joints} of {array.shape[1]} SMPL joints"
+        found.append(_Found(joints, metres, fps, [notes[0], rate, *notes[1:]]))
+    return _labelled(found)
 
 
-def _read_features(
-    path: str | Path, array: np.ndarray, skeleton: Skeleton, options: MotionOptions
-) -> tuple[np.ndarray, float, list[str]]:
-    """Joints (T, J, 3), the metres in their unit, and notes."""
-    size = array.shape[1]
-    if FEATURE_SIZES[size] is not skeleton:
-        raise UserError(
-            f"{path}: {size} features of {FEATURE_SIZES[size].joints} joints, but the run reads {skeleton.joints} "
-            f"({skeleton.name}); expected {_expected(skeleton)}"
-        )
-    if len(array) == 0:
-        raise UserError(f"{path}: no frames (shape {array.shape}), expected at least one")
-    finite = np.isfinite(array).all(axis=1)
-    if not finite.all():
-        raise UserError(
-            f"{path}: NaN or infinite values in {(~finite).sum()} of {len(array)} frames, first in frame "
-            f"{(~finite).argmax()}"
-        )
-    features = array.astype(np.float64)
-    notes = [f"{size} features"]
-    if options.mean is not None and options.std is not None:
-        features = features * options.std + options.mean
-        notes.append(DENORMALISED)
-    with np.errstate(over="ignore", invalid="ignore"):
-        joints = recover_joints(features)
-    if not np.isfinite(joints).all() or np.abs(joints).max() > np.finfo(np.float32).max:
-        raise UserError(f"{path}: features too large to be a motion")
-    if options.unit is not None:
-        metres, said = METRES[options.unit], f"unit {options.unit}"
-    elif skeleton.name == "kit" and np.median(leg_lengths(joints, skeleton)) > _NOT_METRES:
-        metres, said = METRES["kit"], "unit kit (KIT-ML as distributed)"
-    else:
-        metres, said = 1.0, "unit m"
-    reason = why_implausible(joints, skeleton, 1.0 / metres)
-    if reason is not None and options.mean is None:
-        raise UserError(
-            f"{path}: no body: {reason}; features normalised by a generator need --mean FILE --std FILE, the mean and "
-            "standard deviation (.npy) of the data set it was trained on"
-        )
-    if reason is not None:
-        raise UserError(f"{path}: no body after --mean and --std: {reason}; are they of another data set?")
-    return joints, metres, [*notes, said]
+def _labelled(found: list[_Found]) -> list[_Found]:
+    """With a label each, where there are several."""
+    if len(found) == 1:
+        return found
+    return [dataclasses.replace(one, label=one.label or f"#{number}") for number, one in enumerate(found)]
 
 
-def _read_bvh(path: str | Path, skeleton: Skeleton, options: MotionOptions) -> tuple[np.ndarray, float, list[str]]:
-    """Joints (T, J, 3) in metres, placed, their frames per second, and notes."""
-    bvh = read_bvh(path)
-    if options.fps is None and not (bvh.frame_time > 0 and np.isfinite(bvh.frame_time)):
-        raise UserError(f"{path}: frame time {bvh.frame_time:g}, expected seconds above 0 (--fps N overrides it)")
-    fps = options.fps or 1.0 / bvh.frame_time
-    joints, rest, names = map_joints(path, bvh, skeleton, options.joint_map)
-    count = sum(not name.endswith(".end") for name in bvh.names)
-    notes = [f".bvh of {count} joints", names, f"{fps:.5g} frames per second" + (" (--fps)" if options.fps else "")]
-    if bvh.added:
-        notes.append("position channels added to the offsets")
-    if options.unit is None:
-        metres, said = guess_unit(joints, skeleton)
-    else:
-        metres, said = METRES[options.unit], f"unit {options.unit}"
-    up, upright = guess_up(joints, rest, skeleton) if options.up is None else (options.up, f"{options.up.upper()} up")
-    notes += [said, upright]
-    joints = to_y_up(joints * metres, up)
-    if _begins_with_a_pose(joints):
-        joints = joints[1:]
-        notes.append("first frame left out (a pose put in front: the motion jumps after it)")
-    notes.append("placed on the floor at the origin, facing +Z")
-    return place(joints, skeleton), fps, notes
+def _people(
+    path: str | Path, people: list[smpl.Parameters], skeleton: Skeleton, options: MotionOptions
+) -> Iterator[_Found]:
+    """The motions of people whose SMPL parameters a file holds."""
+    model = None if options.body_model is None else smpl.read_body_model(options.body_model)
+    for person in people:
+        joints, rest = smpl.joints_of(person, model)
+        if skeleton is not HUMANML3D:
+            capture = Capture(smpl.NAMES, smpl.PARENTS, joints, rest, 1.0)
+            joints, _, notes = joints_of_capture(path, capture, "SMPL", skeleton, dataclasses.replace(options, fps=1.0))
+            notes = [notes[1], *notes[3:]]
+        else:
+            joints, notes = stand(joints, rest, skeleton, options, camera=person.up is not None)
+        fps = options.fps or person.fps or _VIDEO
+        rate = f"{fps:g} frames per second" + ("" if options.fps or person.fps else " assumed (--fps)")
+        body = smpl.FIXED if model is None else f"joints of {Path(options.body_model or '').name}"
+        shape = "" if model is None or person.betas is None else " with betas"
+        yield _Found(joints, 1.0, fps, ["SMPL parameters", rate, body + shape, *notes], person.label)
 
 
-def _begins_with_a_pose(joints: np.ndarray) -> bool:
-    """Whether the first of the frames (T, J, 3), metres, is a T-pose and no part of the motion, as in CMU's files."""
-    steps = np.linalg.norm(np.diff(joints, axis=0), axis=2).mean(axis=1)
-    return len(steps) > 2 and bool(steps[0] > max(_POSE_JUMP, _POSE_RATIO * np.percentile(steps[1:], 95)))
+_VIDEO = 30.0  # frames per second of most video, which estimators do not write down

@@ -168,6 +168,8 @@ function open(motion) {
   element("name").textContent = motion.name;
   element("reference").hidden = !motion.reference;
   element("reference").textContent = motion.reference ? `reference: ${motion.reference}` : "";
+  element("notes").hidden = !motion.notes;
+  element("notes").textContent = motion.notes ? `file: ${motion.notes}` : "";
   const scrub = element("scrub");
   scrub.max = String(motion.frames - 1);
   scrub.disabled = element("play").disabled = motion.frames < 2;

@@ -102,6 +102,7 @@ def _motion(motion: CaptionedMotion) -> dict[str, Any]:
         "fps": motion.fps,
         "start": round(motion.start, 3),
         "reference": motion.reference,
+        "notes": motion.notes,
         "joints": _thousandths(motion.joints),
         "words": [
             {

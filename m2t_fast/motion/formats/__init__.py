@@ -1,0 +1,1 @@
+"""Readers of single formats: each file reads one kind and knows nothing of runs."""

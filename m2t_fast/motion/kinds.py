@@ -1,0 +1,88 @@
+"""Kinds of motion files: which are read, and what is said of those that are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m2t_fast.errors import UserError
+
+CAPTURES: tuple[str, ...] = (".bvh", ".glb", ".amc")
+"""Kinds whose joints have names; .gltf, .vrm and .vrma are read as .glb."""
+
+SUFFIXES: tuple[str, ...] = (
+    ".npy", ".bvh", ".npz", ".pkl", ".pt", ".pth", ".glb", ".gltf", ".vrm", ".vrma", ".amc", ".c3d",
+)  # fmt: skip
+"""Endings of motion files, in lower case."""
+
+_SAME = {".gltf": ".glb", ".vrm": ".glb", ".vrma": ".glb", ".pth": ".pt", ".pickle": ".pkl"}
+_BLENDER = "Blender reads it (File > Import) and writes .bvh or .glb (File > Export)"
+_REFUSED = {
+    ".fbx": f"an .fbx file, which is not read: {_BLENDER}",
+    ".dae": f"a COLLADA file, which is not read: {_BLENDER}",
+    ".usd": f"a USD file, which is not read: {_BLENDER}",
+    ".blend": "a Blender file: open it there and export .bvh or .glb (File > Export)",
+    ".asf": "a skeleton without motion; give the .amc file, which finds the .asf beside it (or --asf FILE)",
+    ".csv": "a table, which does not say what its columns are: np.save joints of shape (frames, 22, 3) as .npy "
+    "(np.loadtxt(file, delimiter=',').reshape(-1, 22, 3))",
+    ".txt": "a text, expected a motion file",
+    ".json": "JSON, expected a motion file: np.save its joints of shape (frames, 22, 3) as .npy",
+    ".mp4": "a film: an estimator (GVHMR, WHAM, 4D-Humans) makes SMPL parameters of it, which are read",
+    ".mvnx": "Xsens' .mvnx, which is not read: MVN exports .bvh and .c3d",
+    ".trc": "a table of markers (.trc), which is not read: export .c3d",
+    ".h5": "HDF5, which is not read: np.save its joints of shape (frames, 22, 3) as .npy",
+    ".mat": "a MATLAB file, which is not read: np.save its joints of shape (frames, 22, 3) as .npy",
+    ".zip": "an archive: unpack it and give the folder",
+}
+_REFUSED |= {".tsv": _REFUSED[".csv"], ".mov": _REFUSED[".mp4"], ".avi": _REFUSED[".mp4"], ".mkv": _REFUSED[".mp4"]}
+_REFUSED |= {".webm": _REFUSED[".mp4"], ".hdf5": _REFUSED[".h5"], ".usdz": _REFUSED[".usd"], ".usdc": _REFUSED[".usd"]}
+_REFUSED |= {".usda": _REFUSED[".usd"], ".md": _REFUSED[".txt"], ".tar": _REFUSED[".zip"], ".gz": _REFUSED[".zip"]}
+_MAGIC = (
+    (b"\x93NUMPY", ".npy"), (b"glTF", ".glb"), (b"Kaydara FBX", ".fbx"), (b"\x89HDF", ".h5"), (b"HIERARCHY", ".bvh"),
+    (b"\xef\xbb\xbfHIERARCHY", ".bvh"), (b"BLENDER", ".blend"), (b"; FBX", ".fbx"), (b"\xff\xfeH\0I\0", ".bvh"),
+)  # fmt: skip
+
+
+def kind_of(path: str | Path) -> str:
+    """The kind of a motion file: by its ending; where that says nothing, by how it begins.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    ending = Path(path).suffix.lower()
+    if ending in SUFFIXES or ending == ".pickle":
+        return _SAME.get(ending, ending)
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(16)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    return next((kind for magic, kind in _MAGIC if begin.startswith(magic)), ending)
+
+
+def refusal(kind: str) -> str | None:
+    """Why a kind is not read, and what to do; None for one that is."""
+    if kind in SUFFIXES:
+        return None
+    listed = ", ".join(SUFFIXES)
+    return _REFUSED.get(kind, f"{'a file without ending' if not kind else f'a {kind} file'}, expected one of {listed}")
+
+
+def motion_files(folder: str | Path) -> list[Path]:
+    """The motion files of a folder and of the folders in it, sorted; hidden ones are left out.
+
+    Raises:
+        UserError: there are none.
+    """
+    folder = Path(folder)
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not found:
+        raise UserError(
+            f"{folder}: no motion files in it; expected {' or '.join(SUFFIXES[:2])} ({', '.join(SUFFIXES[2:])})"
+        )
+    return found
