@@ -12,7 +12,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from m2t_fast import Captioner, CaptionerConfig, use_backend
 from m2t_fast.config import EOS
-from m2t_fast.ops.backends import cpu, reference
+from m2t_fast.ops.cpu import decode as cpu
+from m2t_fast.ops.reference import decode as reference
 from m2t_fast.ops.registry import why_unavailable
 
 pytestmark = pytest.mark.skipif(why_unavailable("cpu") is not None, reason=f"cpu backend: {why_unavailable('cpu')}")

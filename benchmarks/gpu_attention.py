@@ -87,7 +87,7 @@ def by(backend: str) -> Callable[..., tuple[Tensor, ...]]:
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         with use_backend(backend):
-            return attention.unchecked(*inputs, scale=1.0)
+            return attention.spatio_temporal_attention.in_bounds(*inputs)
 
     return run
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from m2t_fast import use_backend
 from m2t_fast.losses import adaptive_loss, spatial_loss
 from m2t_fast.ops import attention
+from m2t_fast.ops.attention_with_loss import guided_attention
 from m2t_fast.ops.cases import GateCase
 from m2t_fast.ops.gate import gated_decoder_step
-from m2t_fast.ops.guided import guided_attention
-from m2t_fast.ops.guided_step import guided_decoder_step
+from m2t_fast.ops.gate_with_loss import guided_decoder_step
 from m2t_fast.reference.loss import spatial_terms_count
 
 WAYS = ("folded", "apart")
@@ -33,11 +33,11 @@ def losses(
     """Features of the gated step over the attention's context, spatial and adaptive loss (eq. 12 and 13)."""
     *_, lengths = inputs
     if way == "folded":
-        context, sums = guided_attention(*inputs, spatial_target)
-        features, _, _, terms = guided_decoder_step(context, *step[1:], gate_target)
+        context, sums = guided_attention.in_bounds(*inputs, spatial_target)
+        features, _, _, terms = guided_decoder_step.in_bounds(context, *step[1:], gate_target)
         spatial = sums.sum() / spatial_terms_count(spatial_target, lengths).clamp(min=1)
         return features, spatial, terms.sum() / (gate_target >= 0).sum().clamp(min=1)
-    out = attention.unchecked(*inputs, scale=1.0)
+    out = attention.spatio_temporal_attention.in_bounds(*inputs)
     gate = gated_decoder_step(out.context, *step[1:])
     spatial = spatial_loss(out.spatial, spatial_target, lengths)
     return gate.features, spatial, adaptive_loss(gate.gate, gate_target, gate.gate_logit)

@@ -1,6 +1,6 @@
 """What the smoke looks at: groups of rows, a row one op, size and dtype on one backend against float64.
 
-The ops are those of ``m2t_fast.validation``: one that is added there is looked at here. torch is imported only where
+The ops are those of ``m2t_fast.numerics``: one that is added there is looked at here. torch is imported only where
 rows are made.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -68,7 +68,7 @@ def _dtypes(backend: str) -> tuple[Any, ...]:
 
 
 def _kind(op: str) -> str:
-    """The group that an op of ``validation.OPS`` belongs to."""
+    """The group that an op of ``numerics.OPS`` belongs to."""
     if op.startswith("guided"):
         return "guided"
     if op in ("spatio_temporal_attention", "additive_attention"):
@@ -78,45 +78,51 @@ def _kind(op: str) -> str:
 
 def cases(op: str, device: str) -> dict[str, Any]:
     """Cases by name: small ones of the op's own, and a model's sizes."""
-    from m2t_fast import validation
-    from m2t_fast.ops.cases import AttentionCase, GateCase, LstmCase
+    from m2t_fast import numerics
+    from m2t_fast.ops.cases import AttentionCase, GateCase, GuidedCase, LstmCase
 
-    own = validation.OPS[op].cases
+    own = numerics.OPS[op].cases
     few = {name: case for name, case in own.items() if name.endswith(("plain", "odd"))} or dict(list(own.items())[:2])
     if device == "cpu":
         return dict(list(few.items())[:1])
+    more: dict[str, Any] = {}
     first = next(iter(own.values()))
+    guided = isinstance(first, GuidedCase)
+    first = first.case if guided else first
     if isinstance(first, AttentionCase):
         for s in (6, 1):
-            few[f"model S={s}"] = AttentionCase(B=4, T=100, L=23, S=s, H=256, D=256)
-            few[f"kit S={s}"] = AttentionCase(B=3, T=37, L=5, S=s, H=128, D=128)
-            few[f"odd sizes S={s}"] = AttentionCase(B=3, T=13, L=3, S=s, H=59, D=111)
+            more[f"model S={s}"] = AttentionCase(B=4, T=100, L=23, S=s, H=256, D=256)
+            more[f"kit S={s}"] = AttentionCase(B=3, T=37, L=5, S=s, H=128, D=128)
+            more[f"odd sizes S={s}"] = AttentionCase(B=3, T=13, L=3, S=s, H=59, D=111)
     if isinstance(first, GateCase):
         for b, words in ((1, 1), (3, 1), (4, 70)):
-            few[f"model {b * words} rows"] = GateCase(B=b, L=words, H=256, C=256, E=128, D=256)
+            more[f"model {b * words} rows"] = GateCase(B=b, L=words, H=256, C=256, E=128, D=256)
     if isinstance(first, LstmCase):
         for b in (1, 5, 8, 64, 70):
-            few[f"model {b} rows"] = LstmCase(B=b, E=128, C=256)
-    return few
+            more[f"model {b} rows"] = LstmCase(B=b, E=128, C=256)
+    return {**few, **{name: GuidedCase(case) if guided else case for name, case in more.items()}}
 
 
-def inputs_of(case: Any, dtype: Any, device: str) -> list[Any]:
-    """Inputs whose weights have a trained model's size: larger ones would only saturate."""
+def inputs_of(case: Any, dtype: Any, device: str) -> Any:
+    """A record of inputs whose weights have a trained model's size: larger ones would only saturate."""
     from m2t_fast.ops.cases import AttentionCase, GateCase
+    from m2t_fast.records import converted
 
-    inputs = [x.to(device) for x in case.inputs(dtype)]
-    if isinstance(case, AttentionCase):
-        return [x / case.D**0.5 if i in (5, 6) else x for i, x in enumerate(inputs)]
-    if isinstance(case, GateCase):
-        return [x / x.shape[-1] ** 0.5 if x.dim() == 2 and x.numel() else x for x in inputs]
-    return inputs
+    x, of = converted(case.record(dtype), lambda v: v.to(device)), getattr(case, "case", case)
+    if isinstance(of, AttentionCase):
+        root = of.D**0.5
+        return x._replace(temporal_weight=x.temporal_weight / root, spatial_weight=x.spatial_weight / root)
+    if isinstance(of, GateCase):
+        weights = {n: w / w.shape[-1] ** 0.5 for n, w in x._asdict().items() if n.endswith("_weight") and w.dim() == 2}
+        return x._replace(**weights)
+    return x
 
 
 def _op_rows(backend: str, kind: str, device: str) -> Iterator[Row]:
-    from m2t_fast import validation
+    from m2t_fast import numerics
     from m2t_fast.ops import registry
 
-    for op in validation.OPS:
+    for op in numerics.OPS:
         if _kind(op) != kind or registry.resolve(op, backend, device) != backend:
             continue
         for name, case in cases(op, device).items():
@@ -131,33 +137,38 @@ def _op_rows(backend: str, kind: str, device: str) -> Iterator[Row]:
             yield Row(title, lambda dtype=dtype: _draws(backend, dtype, device))
 
 
-def _results(function: Callable[..., Any], inputs: list[Any], differentiable: bool) -> tuple[list[Any], list[Any]]:
+def _results(function: Callable[..., Any], x: Any, wanted: Sequence[str]) -> tuple[list[Any], list[Any]]:
     """Outputs, and gradients of a weighted sum of them."""
     import torch
 
-    leaves = [x.detach().requires_grad_(differentiable and x.is_floating_point()) for x in inputs]
-    out = function(*leaves)
+    x = x._replace(**{name: getattr(x, name).detach().requires_grad_() for name in wanted})
+    out = function(*x)
     out = tuple(out) if isinstance(out, tuple) else (out,)
-    wanted = [x for x in leaves if x.requires_grad]
     if not wanted:
-        return [x.detach() for x in out], []
+        return [v.detach() for v in out], []
     g = torch.Generator().manual_seed(1)
     weights = [torch.randn(o.shape, generator=g, dtype=torch.float64).to(o) for o in out]
     total = torch.stack([(o * w).double().sum() for o, w in zip(out, weights, strict=True)]).sum()
-    grads = torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
-    return [x.detach() for x in out], list(grads)
+    leaves = [getattr(x, name) for name in wanted]
+    grads = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    return [v.detach() for v in out], list(grads)
+
+
+def _double(x: Any) -> Any:
+    from m2t_fast.records import converted
+
+    return converted(x, lambda v: v.double() if v.is_floating_point() else v)
 
 
 def _against(backend: str, op: str, case: Any, dtype: Any, device: str) -> tuple[float, float]:
     """The worst relative error of outputs and gradients."""
-    from m2t_fast import ops, reference, use_backend, validation
+    from m2t_fast import numerics, use_backend
 
-    entry = validation.OPS[op]
-    inputs = inputs_of(case, dtype, device)
-    exact = [x.double() if x.is_floating_point() else x for x in inputs]
-    true, true_grads = _results(entry.call(reference, case), exact, bool(entry.inputs))
+    entry = numerics.OPS[op].op
+    x = inputs_of(case, dtype, device)
+    true, true_grads = _results(entry.reference, _double(x), entry.gradients)
     with use_backend(backend):
-        found, grads = _results(entry.call(ops, case), inputs, bool(entry.inputs))
+        found, grads = _results(entry, x, entry.gradients)
     return worst(found, true, grads, true_grads), LIMITS[str(dtype).removeprefix("torch.")]
 
 
@@ -177,19 +188,17 @@ def _relative(found: Any, true: Any, scale: float) -> float:
 
 def _context_rows(backend: str, device: str) -> Iterator[Row]:
     """The context alone, what a search in Python asks for: few words, many frames."""
-    from m2t_fast import reference, use_backend
-    from m2t_fast.ops import attention
+    from m2t_fast import ops, reference, use_backend
     from m2t_fast.ops.cases import AttentionCase
 
     for s in (6, 1):
         for dtype in _dtypes(backend):
 
             def check(s: int = s, dtype: Any = dtype) -> tuple[float, float]:
-                inputs = inputs_of(AttentionCase(B=4, T=300, L=2, S=s, H=64, D=64), dtype, device)
-                exact = [x.double() if x.is_floating_point() else x for x in inputs]
-                true = reference.spatio_temporal_attention(*exact).context
+                x = inputs_of(AttentionCase(B=4, T=300, L=2, S=s, H=64, D=64), dtype, device)
+                true = reference.spatio_temporal_attention(*_double(x)).context
                 with use_backend(backend):
-                    found = attention.context_alone(*inputs, 1.0)
+                    found = ops.spatio_temporal_context(*x)
                 return worst([found], [true], [], []), LIMITS[str(dtype).removeprefix("torch.")]
 
             yield Row(f"context alone S={s} {str(dtype).removeprefix('torch.')}", check)
@@ -217,29 +226,28 @@ def _captured_rows(device: str) -> Iterator[Row]:
     import torch
     from gpu_part import captured, synchronize
 
-    from m2t_fast import ops, use_backend, validation
+    from m2t_fast import numerics, use_backend
     from m2t_fast.ops import registry
 
     for backend in ("cuda", "triton"):
-        for op in validation.OPS:
+        for op in numerics.OPS:
             if registry.resolve(op, backend, device) != backend or (device == "cpu" and backend == "triton"):
                 continue
             name, case = list(cases(op, device).items())[-1]
 
             def check(backend: str = backend, op: str = op, case: Any = case) -> tuple[float, float]:
-                entry = validation.OPS[op]
-                inputs = inputs_of(case, torch.float32, device)
-                leaves = [x.requires_grad_(bool(entry.inputs) and x.is_floating_point()) for x in inputs]
-                function = entry.call(ops, case)
+                entry = numerics.OPS[op].op
+                x = inputs_of(case, torch.float32, device)
+                wanted = [getattr(x, name).requires_grad_() for name in entry.gradients]
 
                 def run() -> list[Any]:
-                    out = function(*leaves)
+                    # Indices are within bounds: looking would wait for the device.
+                    out = entry.in_bounds(*x)
                     out = list(out) if isinstance(out, tuple) else [out]
-                    wanted = [x for x in leaves if x.requires_grad]
                     floats = [o for o in out if o.requires_grad]
                     ones = [torch.ones_like(o) for o in floats]
                     grads = torch.autograd.grad(floats, wanted, ones, allow_unused=True) if floats else ()
-                    return [x.detach() for x in (*out, *grads) if x is not None]
+                    return [v.detach() for v in (*out, *grads) if v is not None]
 
                 with use_backend(backend):
                     expected = [x.clone() for x in run()]

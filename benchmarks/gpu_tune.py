@@ -1,4 +1,4 @@
-"""Tunes the Triton kernels on this machine's GPU within a budget: `m2t_fast.kernels.tune` as a step of the run.
+"""Tunes the Triton kernels on this machine's GPU within a budget: `m2t_fast.ops.triton.tune` as a step of the run.
 
     python benchmarks/gpu_tune.py [--budget SECONDS] [--folder DIR]
 
@@ -22,7 +22,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     device = gpu_part.find()
-    from m2t_fast.kernels import devices, tune
+    from m2t_fast.kernels import devices
+    from m2t_fast.ops.triton import tune
 
     if device.where == "cpu":
         import gpu_standin

@@ -18,7 +18,7 @@ from m2t_fast.ops.decoding.best_first import generate_best_first
 from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
 from m2t_fast.ops.decoding.result import CaptionAttention, Generation
 from m2t_fast.ops.draws import random_draws
-from m2t_fast.ops.guided import is_fused
+from m2t_fast.ops.registry import has_kernel
 from m2t_fast.random import Counter
 
 
@@ -259,7 +259,7 @@ class Captioner(nn.Module):
         words = tokens[:, :-1]
         if draws.coins is None:
             return words
-        return decode.sample_words_unchecked(
+        return decode.sample_words.in_bounds(
             *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
         )
 
@@ -339,7 +339,7 @@ def _has_folded_kernels(motion: Tensor) -> bool:
 @torch.compiler.assume_constant_result
 def _folds(device_type: str, dtype: torch.dtype) -> bool:
     """Asked while compiling, not compiled: the answer is the backend's, which other guards hold fast."""
-    return is_fused(torch.empty(0, device=device_type, dtype=dtype))
+    return has_kernel("guided_attention", torch.empty(0, device=device_type, dtype=dtype))
 
 
 assert PAD == 0  # embedding rows, padding and targets all rely on it

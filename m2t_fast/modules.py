@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from m2t_fast import ops
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.ops import attention, encoder, gate, guided, guided_step, keys
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput
 from m2t_fast.ops.torch_lstm import lstm
@@ -25,20 +25,20 @@ class PartEncoder(nn.Module):
 
     def __init__(self, config: CaptionerConfig):
         super().__init__()
-        self.part_joints = [joint for part in config.parts for joint in part]
-        self.part_sizes = [len(part) for part in config.parts]
+        self.parts = config.parts
+        part_sizes = [len(part) for part in config.parts]
         hidden, half = config.attention_dim, config.part_dim // 2
-        first = [[_uniform(3 * n, hidden, fan_in=3 * n) for n in self.part_sizes] for _ in range(2)]
+        first = [[_uniform(3 * n, hidden, fan_in=3 * n) for n in part_sizes] for _ in range(2)]
         self.weight1 = nn.Parameter(torch.stack([torch.cat(list(stream)) for stream in first]).detach())
-        bias = [torch.stack([_uniform(hidden, fan_in=3 * n) for n in self.part_sizes]) for _ in range(2)]
+        bias = [torch.stack([_uniform(hidden, fan_in=3 * n) for n in part_sizes]) for _ in range(2)]
         self.bias1 = nn.Parameter(torch.stack(bias).detach())
-        self.weight2 = _uniform(2, len(self.part_sizes), hidden, half, fan_in=hidden)
-        self.bias2 = _uniform(2, len(self.part_sizes), half, fan_in=hidden)
+        self.weight2 = _uniform(2, len(part_sizes), hidden, half, fan_in=hidden)
+        self.bias2 = _uniform(2, len(part_sizes), half, fan_in=hidden)
 
     def forward(self, motion: Tensor, lengths: Tensor, relative: bool = False) -> Tensor:
         """Arguments already checked; see :func:`m2t_fast.ops.part_encoder`."""
         weights = (self.weight1, self.bias1, self.weight2, self.bias2)
-        return encoder.unchecked(motion, lengths, *weights, self.part_joints, self.part_sizes, relative)
+        return ops.part_encoder.in_bounds(motion, lengths, *weights, self.parts, relative)
 
 
 class LSTM(nn.Module):
@@ -82,13 +82,15 @@ class SpatioTemporalAttention(nn.Module):
     def keys(self, parts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Temporal and spatial keys (B, T, S, D) of parts (B, T, P, H); once a motion, whatever the words."""
         temporal, spatial = self.temporal_key, self.spatial_key
-        return keys.unchecked(parts, lengths, temporal.weight, temporal.bias, spatial.weight, spatial.bias)
+        return ops.attention_keys.in_bounds(
+            parts, lengths, temporal.weight, temporal.bias, spatial.weight, spatial.bias
+        )
 
     def forward(
         self, parts: Tensor, temporal_keys: Tensor, spatial_keys: Tensor, lengths: Tensor, hidden: Tensor
     ) -> AttentionOutput:
         """Attention of every bottom LSTM state ``hidden`` (B, L, C)."""
-        return attention.unchecked(
+        return ops.spatio_temporal_attention.in_bounds(
             parts,
             temporal_keys,
             spatial_keys,
@@ -111,7 +113,7 @@ class SpatioTemporalAttention(nn.Module):
         spatial_target: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Context and spatial loss alone; see :func:`m2t_fast.ops.guided_attention`."""
-        return guided.guided_attention(
+        return ops.guided_attention.in_bounds(
             parts,
             temporal_keys,
             spatial_keys,
@@ -148,13 +150,13 @@ class GatedDecoderStep(nn.Module):
         force_gate: float | None,
     ) -> GateOutput:
         """See :func:`m2t_fast.ops.gated_decoder_step`."""
-        return gate.gated_decoder_step(context, hidden, top, word, mixed_word, *self._weights(), force_gate)
+        return ops.gated_decoder_step(context, hidden, top, word, mixed_word, *self._weights(), force_gate)
 
     def guided(
         self, context: Tensor, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor, gate_target: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """With the adaptive loss of every word; see :func:`m2t_fast.ops.guided_decoder_step`."""
-        return guided_step.guided_decoder_step(context, hidden, top, word, mixed_word, *self._weights(), gate_target)
+        return ops.guided_decoder_step.in_bounds(context, hidden, top, word, mixed_word, *self._weights(), gate_target)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         return (

@@ -2,7 +2,7 @@
 
 A table maps a kernel's name to ``{"float32": {...}, "short": {...}}``; ``short`` is for bfloat16, with the hardware's
 tanh, ``float32`` also for float16. Entries whose names are written in capitals are the kernel's compile-time sizes, the
-others Triton's own launch options. A device's file is named after the device, as ``python -m m2t_fast.kernels.tune``
+others Triton's own launch options. A device's file is named after the device, as ``python -m m2t_fast.ops.triton.tune``
 writes it, and may leave kernels out.
 """
 

@@ -4,57 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from m2t_fast import losses, reference
 from m2t_fast.benchmarking.stepwise import stepwise
 from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.ops import attention, draws, encoder, gate, keys
 from m2t_fast.ops.decode import hypothesis_lengths
 from m2t_fast.ops.decoding.attention import caption_attention
 from m2t_fast.ops.decoding.beam import beam_search
 from m2t_fast.ops.decoding.decoder import Decoder, Memory
 from m2t_fast.ops.decoding.greedy import greedy_search
 from m2t_fast.ops.decoding.result import Generation
-from m2t_fast.ops.registry import use_backend
+from m2t_fast.ops.registry import AUTOGRAD, use_backend
 
 
-@contextlib.contextmanager
-def plain_pytorch() -> Iterator[None]:
+def plain_pytorch() -> contextlib.AbstractContextManager[None]:
     """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel.
 
     What is random comes as it always does: it is the step's input, not its work.
     """
-
-    def part_encoder(*arguments: Any) -> Tensor:
-        motion, lengths, weight1, bias1, weight2, bias2, joints, counts, relative = arguments
-        parts = split(joints, counts)
-        return reference.part_encoder(motion, lengths, weight1, bias1, weight2, bias2, parts, relative)
-
-    with (
-        use_backend("reference"),
-        mock.patch.object(attention, "unchecked", reference.spatio_temporal_attention),
-        mock.patch.object(attention, "context_alone", lambda *x: reference.spatio_temporal_attention(*x).context),
-        mock.patch.object(gate, "gated_decoder_step", reference.gated_decoder_step),
-        mock.patch.object(encoder, "unchecked", part_encoder),
-        mock.patch.object(keys, "unchecked", reference.attention_keys),
-        mock.patch.object(losses, "spatial_loss", reference.spatial_loss),
-        mock.patch.object(draws, "chosen_backend", lambda: "auto"),
-    ):
-        yield
-
-
-def split(joints: Sequence[int], counts: Sequence[int]) -> list[list[int]]:
-    """One list of joints as a list a part."""
-    ends = torch.tensor(counts).cumsum(0).tolist()
-    return [list(joints[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+    return use_backend(AUTOGRAD)
 
 
 class StepwiseCaptioner(Captioner):

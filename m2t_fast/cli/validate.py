@@ -25,8 +25,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from m2t_fast.numerics import validate
     from m2t_fast.ops.registry import DEVICE_TYPES, available_backends
-    from m2t_fast.validation import validate
 
     device = options.device(args.device)
     if args.backend in (None, "auto"):

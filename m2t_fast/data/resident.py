@@ -9,7 +9,7 @@ from m2t_fast.config import PAD
 from m2t_fast.data.batches import Batch
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.supervision import UNSUPERVISED
-from m2t_fast.ops import gather
+from m2t_fast.ops import gather_motions
 
 
 class ResidentSplit:
@@ -59,7 +59,7 @@ class ResidentSplit:
             (B, T, J, 3): of the split's dtype, and every joint but the root relative to the root
             (``relative`` tells the model).
         """
-        motion = gather.unchecked(self.frames, self.frame_offsets, self.caption_motion[samples], frames)
+        motion = gather_motions.in_bounds(self.frames, self.frame_offsets, self.caption_motion[samples], frames)
         step = torch.arange(words + 1, device=self.device)
         inside = step < self.token_count[samples][:, None]
         at = torch.where(inside, self.first_token[samples][:, None] + step, self.tokens.numel() - 1)

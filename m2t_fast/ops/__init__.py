@@ -1,13 +1,13 @@
 """Differentiable registered ops, the same call on every backend."""
 
-from m2t_fast.ops.attention import AttentionOutput, spatio_temporal_attention
+from m2t_fast.ops.attention import AttentionOutput, spatio_temporal_attention, spatio_temporal_context
+from m2t_fast.ops.attention_with_loss import guided_attention
 from m2t_fast.ops.decode import DecoderWeights, SearchOutput, sample_words, search
 from m2t_fast.ops.draws import DrawsOutput, random_draws
 from m2t_fast.ops.encoder import part_encoder
 from m2t_fast.ops.gate import GateOutput, gated_decoder_step
+from m2t_fast.ops.gate_with_loss import guided_decoder_step
 from m2t_fast.ops.gather import gather_motions
-from m2t_fast.ops.guided import guided_attention
-from m2t_fast.ops.guided_step import guided_decoder_step
 from m2t_fast.ops.keys import attention_keys
 from m2t_fast.ops.loss import spatial_loss
 from m2t_fast.ops.lstm import LstmState, lstm_cells
@@ -33,5 +33,6 @@ __all__ = [
     "search",
     "spatial_loss",
     "spatio_temporal_attention",
+    "spatio_temporal_context",
     "use_backend",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,24 @@ from torch import Tensor
 
 from m2t_fast.config import EOS
 from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.reference.attention import AttentionInputs, KeysInputs
+from m2t_fast.reference.attention_with_loss import GuidedAttentionInputs
+from m2t_fast.reference.encoder import EncoderInputs
+from m2t_fast.reference.gate import GateInputs
+from m2t_fast.reference.gate_with_loss import GuidedGateInputs
+from m2t_fast.reference.gather import GatherInputs
+from m2t_fast.reference.loss import LossInputs
+from m2t_fast.reference.lstm import LstmInputs
+
+
+def _record(record: Any, *values: Any) -> Any:
+    """A record of values whose number mypy does not know."""
+    return record(*values)
+
+
+def targets(*shape: int) -> Tensor:
+    """1, 0 and -1 (not supervised) in turn."""
+    return torch.arange(math.prod(shape)).view(shape) % 3 - 1
 
 
 def arranged(inputs: list[Tensor], layout: str) -> list[Tensor]:
@@ -70,6 +90,16 @@ class AttentionCase:
         ]
         return arranged(inputs, self.layout)
 
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> AttentionInputs:
+        """The inputs by name."""
+        made: AttentionInputs = _record(AttentionInputs, *self.inputs(dtype, seed), self.scale)
+        return made
+
+    def guided(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+        """The inputs of ``guided_attention``, by name."""
+        target = targets(self.B, self.L, self.P)
+        return GuidedAttentionInputs(*self.inputs(dtype, seed), spatial_target=target, scale=self.scale)
+
 
 _SHAPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -119,6 +149,15 @@ class GateCase:
             [torch.randn(shape, generator=g, dtype=torch.float64).to(dtype) for shape in shapes], self.layout
         )
 
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> GateInputs:
+        """The inputs by name."""
+        made: GateInputs = _record(GateInputs, *self.inputs(dtype, seed))
+        return made
+
+    def guided(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+        """The inputs of ``guided_decoder_step``, by name."""
+        return GuidedGateInputs(*self.inputs(dtype, seed), gate_target=targets(self.B, self.L))
+
 
 GATE_CASES = {
     "plain": GateCase(),
@@ -164,6 +203,11 @@ class EncoderCase:
         ]
         return arranged(inputs, self.layout)
 
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> EncoderInputs:
+        """The inputs by name."""
+        made: EncoderInputs = _record(EncoderInputs, *self.inputs(dtype, seed), self.parts, self.relative)
+        return made
+
 
 ENCODER_CASES = {
     "plain": EncoderCase(),
@@ -202,6 +246,11 @@ class GatherCase:
             mean, std = torch.randn(2, 3, generator=g, dtype=torch.float64).to(dtype)
             inputs += [mean, std.abs() + 0.5]
         return arranged(inputs, self.layout)
+
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> GatherInputs:
+        """The inputs by name."""
+        frames, offsets, index, *statistics = self.inputs(dtype, seed)
+        return GatherInputs(frames, offsets, index, self.T, *statistics)
 
 
 GATHER_CASES = {
@@ -242,6 +291,10 @@ class KeysCase:
         layer = [normal(self.D, inputs), normal(self.D), normal(self.D, inputs), normal(self.D)]
         return arranged([torch.tanh(normal(self.B, self.T, self.P, self.H)), lengths, *layer], self.layout)
 
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> KeysInputs:
+        """The inputs by name."""
+        return KeysInputs(*self.inputs(dtype, seed))
+
 
 KEYS_CASES = {
     "frame": KeysCase(),
@@ -275,6 +328,10 @@ class LossCase:
         lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
         lengths[:1] = self.T
         return arranged([spatial.to(dtype), target, lengths], self.layout)
+
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> LossInputs:
+        """The inputs by name."""
+        return LossInputs(*self.inputs(dtype, seed))
 
 
 LOSS_CASES = {
@@ -311,6 +368,10 @@ class LstmCase:
         weights = [*layers[:2], *biases[:2], *layers[2:], *biases[2:]]
         states = [normal(self.B, self.C) for _ in range(4)]
         return arranged([normal(self.B, self.E) * self.E**0.5, *states, *weights], self.layout)
+
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> LstmInputs:
+        """The inputs by name."""
+        return LstmInputs(*self.inputs(dtype, seed))
 
 
 LSTM_CASES = {
@@ -395,3 +456,33 @@ DECODE_CASES = {
     "large-keys-frame": DecodeCase(S=1, keys=20.0),
     "many-motions": DecodeCase(B=150, T=4, D=3),
 }
+
+
+@dataclass(frozen=True)
+class GuidedCase:
+    """An attention or gate case with the targets of its loss."""
+
+    case: AttentionCase | GateCase
+
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+        """The inputs by name."""
+        return self.case.guided(dtype, seed)
+
+
+def _guided(cases: Mapping[str, Any], *names: str) -> dict[str, GuidedCase]:
+    """Cases that show what folding a loss into an op changes; what the op itself does, its own rows show."""
+    return {name: GuidedCase(case) for name, case in cases.items() if name.endswith(names)}
+
+
+CASES: dict[str, Mapping[str, Any]] = {
+    "spatio_temporal_attention": ATTENTION_CASES,
+    "gated_decoder_step": GATE_CASES,
+    "guided_attention": _guided(ATTENTION_CASES, "plain", "one-frame", "scaled", "no-words", "strided"),
+    "guided_decoder_step": _guided(GATE_CASES, "plain", "odd", "no-words", "strided"),
+    "part_encoder": ENCODER_CASES,
+    "gather_motions": GATHER_CASES,
+    "attention_keys": KEYS_CASES,
+    "spatial_loss": LOSS_CASES,
+    "lstm_cells": LSTM_CASES,
+}
+"""By op: what ``m2t-fast validate`` and the tests of every op run."""

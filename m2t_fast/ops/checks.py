@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -52,18 +55,14 @@ def wide(x: Tensor) -> Tensor:
 _AUTOCAST_DEVICES = [name for name in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(name)]
 
 
-def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Under ``torch.autocast`` the tensors in its dtype, as torch's matrix products take theirs; else as they are.
-
-    float64 stays, as it does there.
-    """
-    if not all(isinstance(x, Tensor) for x in tensors):
-        return tensors  # the checks that follow say so
-    device_type = tensors[0].device.type
+def autocast_dtype(x: object) -> torch.dtype | None:
+    """The dtype of ``torch.autocast`` where it is enabled for the device of ``x``; None: inputs stay as they are."""
+    if not isinstance(x, Tensor):
+        return None  # the checks that follow say so
+    device_type = x.device.type
     if device_type not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device_type):
-        return tensors
-    dtype = torch.get_autocast_dtype(device_type)
-    return tuple(x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x for x in tensors)
+        return None
+    return torch.get_autocast_dtype(device_type)
 
 
 @torch.library.custom_op("m2t_fast::checked_range", mutates_args=())
@@ -96,3 +95,10 @@ def checked_indices(name: str, values: Tensor, low: int, high: int) -> Tensor:
         kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
         raise TypeError(f"{name} must be an int64 tensor, got {kind}")
     return torch.ops.m2t_fast.checked_range(values.to(torch.int64), low, high, name)
+
+
+def float64_on_reference(x: Iterable[Any]) -> str | None:
+    """Why kernels that compute in float32 do not take the inputs of an op."""
+    if any((value.dtype if isinstance(value, Tensor) else value) is torch.float64 for value in x):
+        return "the kernels compute in float32, not in float64"
+    return None

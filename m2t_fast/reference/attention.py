@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
+from m2t_fast.records import Index, Kind, Sizes, from_fields
 from m2t_fast.reference.encoder import valid_frames
+
+
+class AttentionInputs(NamedTuple):
+    """What the attention reads: B motions, L words of each."""
+
+    parts: Annotated[Tensor, "B T P H"]
+    """Body-part features P_ik."""
+    temporal_keys: Annotated[Tensor, "B T S D"]
+    """W_p P (eq. 2): S = 1, one key per frame, or S = P, one per part and frame."""
+    spatial_keys: Annotated[Tensor, "B T S D"]
+    """W_ps P (eq. 5)."""
+    temporal_query: Annotated[Tensor, "B L D"]
+    """W_h h, one row per word."""
+    spatial_query: Annotated[Tensor, "B L D"]
+    """W_hs h."""
+    temporal_weight: Annotated[Tensor, "D"]
+    """w_h."""
+    spatial_weight: Annotated[Tensor, "R D"]
+    """One row per score of a key: R = P with one key per frame, R = 1 with one per part."""
+    spatial_bias: Annotated[Tensor, "R"]
+    """Added to the scores; with S = P it cancels in the softmax."""
+    lengths: Annotated[Tensor, Index("B", 1, "T")]
+    """Valid frames."""
+    scale: float = 1.0
+    """rho of eq. 8: 1 (paper) or 1/P (released weights)."""
+
+    @staticmethod
+    def derive(letter: str, n: Sizes) -> int:
+        """R from S and P."""
+        if letter != "R":
+            raise KeyError(letter)
+        if n["S"] not in (1, n["P"]):
+            raise ValueError(f"temporal_keys has S={n['S']} keys a frame, expected 1 or P={n['P']}")
+        return n["P"] if n["S"] == 1 else 1
 
 
 class AttentionOutput(NamedTuple):
     """What the attention gives for every word: the context vector and the weights it was made with."""
 
-    context: Tensor
-    """(B, L, H): c, eq. 8."""
-    window: Tensor
-    """(B, L, T): Gaussian window Gamma, eq. 4; 0 beyond a motion's length."""
-    spatial: Tensor
-    """(B, L, T, P): alpha, eq. 6; sums to 1 over the parts, 0 beyond a motion's length."""
-    mean: Tensor
-    """(B, L): m, centre of the window in frames."""
-    std: Tensor
-    """(B, L): sigma, width of the window in frames, at least SIGMA_MIN."""
+    context: Annotated[Tensor, "B L H"]
+    """c, eq. 8."""
+    window: Annotated[Tensor, "B L T"]
+    """Gaussian window Gamma, eq. 4; 0 beyond a motion's length."""
+    spatial: Annotated[Tensor, "B L T P"]
+    """alpha, eq. 6; sums to 1 over the parts, 0 beyond a motion's length."""
+    mean: Annotated[Tensor, "B L"]
+    """m, centre of the window in frames."""
+    std: Annotated[Tensor, "B L"]
+    """sigma, width of the window in frames, at least SIGMA_MIN."""
 
 
 def additive_scores(keys: Tensor, query: Tensor, weight: Tensor) -> Tensor:
@@ -70,65 +105,60 @@ def spatial_weights(scores: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask[:, None, :, None], torch.softmax(scores, dim=-1), 0)
 
 
-def spatio_temporal_attention(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    scale: float = 1.0,
-) -> AttentionOutput:
+@from_fields(AttentionInputs)
+def spatio_temporal_attention(x: AttentionInputs) -> AttentionOutput:
     """When and where to look for every word, and what is seen there (eq. 2-6 and 8).
 
-    Args:
-        parts: (B, T, P, H) body-part features P_ik.
-        temporal_keys: (B, T, S, D) W_p P (eq. 2); spatial_keys: (B, T, S, D) W_ps P (eq. 5).
-        temporal_query: (B, L, D) W_h h; spatial_query: (B, L, D) W_hs h.
-        temporal_weight: (D,) w_h.
-        spatial_weight: (P, D) when S = 1, (1, D) when S = P; spatial_bias: (P,) or (1,), added to the scores.
-        lengths: (B,) int64 valid frames, 1 <= length <= T.
-        scale: rho, 1 (paper) or 1/P (released weights).
-
-    Returns:
-        :class:`AttentionOutput` in the dtype of ``parts``, differentiable in every float input.
+    Gives context (B, L, H), window (B, L, T), spatial (B, L, T, P), mean and std (B, L) in frames.
     """
-    mask = valid_frames(lengths, parts.shape[1])
+    mask = valid_frames(x.lengths, x.parts.shape[1])
     # Padding may hold anything, NaN included; nothing of it may reach a result or a gradient.
     parts, temporal_keys, spatial_keys = (
-        torch.where(mask[:, :, None, None], x, 0) for x in (parts, temporal_keys, spatial_keys)
+        torch.where(mask[:, :, None, None], padded, 0) for padded in (x.parts, x.temporal_keys, x.spatial_keys)
     )
-    window, mean, std = gaussian_window(temporal_scores(temporal_keys, temporal_query, temporal_weight), mask)
+    window, mean, std = gaussian_window(temporal_scores(temporal_keys, x.temporal_query, x.temporal_weight), mask)
     # (B, L, T, S, R) holds P scores a frame either way: S = 1 key with R = P rows, or S = P keys with R = 1 row.
-    scores = additive_scores(spatial_keys, spatial_query, spatial_weight) + spatial_bias
+    scores = additive_scores(spatial_keys, x.spatial_query, x.spatial_weight) + x.spatial_bias
     spatial = spatial_weights(scores.flatten(3), mask)
-    window, mean, std = (x.to(parts.dtype) for x in (window, mean, std))
+    window, mean, std = (moment.to(parts.dtype) for moment in (window, mean, std))
     weights = (window[..., None] * spatial).flatten(2)
-    context = scale * (weights @ parts.flatten(1, 2))
+    context = x.scale * (weights @ parts.flatten(1, 2))
     return AttentionOutput(context, window, spatial, mean, std)
 
 
-def attention_keys(
-    parts: Tensor,
-    lengths: Tensor,
-    temporal_weight: Tensor,
-    temporal_bias: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Temporal and spatial keys (B, T, S, D) of eq. 2 and 5, whatever the words; 0 beyond a length.
+@from_fields(AttentionInputs)
+def spatio_temporal_context(x: AttentionInputs) -> Annotated[Tensor, Kind("B L H", "context")]:
+    """The context of :func:`spatio_temporal_attention` alone: what a step of a search reads."""
+    return spatio_temporal_attention(*x).context
 
-    Args:
-        parts: (B, T, P, H) body-part features; lengths: (B,) int64 valid frames.
-        temporal_weight, spatial_weight: (D, H) for a key a part (S = P), (D, P*H) for a key a frame (S = 1), whose
-            input is the frame's parts one after the other. temporal_bias, spatial_bias: (D,).
-    """
-    mask = valid_frames(lengths, parts.shape[1])[:, :, None, None]
-    inputs = temporal_weight.shape[1]
-    per_key = torch.where(mask, parts, 0).flatten(2).unflatten(2, (-1, inputs))
-    temporal = per_key @ temporal_weight.T + temporal_bias
-    spatial = per_key @ spatial_weight.T + spatial_bias
-    return torch.where(mask, temporal, 0), torch.where(mask, spatial, 0)
+
+class KeysInputs(NamedTuple):
+    """Weights of the keys' layers, and the parts that they read."""
+
+    parts: Annotated[Tensor, "B T P H"]
+    """Body-part features."""
+    lengths: Annotated[Tensor, Index("B", 1, "T")]
+    """Valid frames."""
+    temporal_weight: Annotated[Tensor, "D I"]
+    """I = H for one key per part (S = P), P*H for one per frame (S = 1): its parts one after the other."""
+    temporal_bias: Annotated[Tensor, "D"]
+    spatial_weight: Annotated[Tensor, "D I"]
+    spatial_bias: Annotated[Tensor, "D"]
+
+
+class KeysOutput(NamedTuple):
+    """The attention's keys, S = 1 or P of every frame; 0 beyond a length."""
+
+    temporal_keys: Annotated[Tensor, "B T P*H//I D"]
+    spatial_keys: Annotated[Tensor, "B T P*H//I D"]
+
+
+@from_fields(KeysInputs)
+def attention_keys(x: KeysInputs) -> KeysOutput:
+    """Temporal and spatial keys of eq. 2 and 5, whatever the words."""
+    mask = valid_frames(x.lengths, x.parts.shape[1])[:, :, None, None]
+    inputs = x.temporal_weight.shape[1]
+    per_key = torch.where(mask, x.parts, 0).flatten(2).unflatten(2, (-1, inputs))
+    temporal = per_key @ x.temporal_weight.T + x.temporal_bias
+    spatial = per_key @ x.spatial_weight.T + x.spatial_bias
+    return KeysOutput(torch.where(mask, temporal, 0), torch.where(mask, spatial, 0))

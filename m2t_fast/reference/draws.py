@@ -7,10 +7,12 @@ depends on how many others are drawn, by whom or in which order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
+
+from m2t_fast.records import Bool, Data, Int64, Size, from_fields
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 """Of the first and the third word of the counter (the paper's table 2)."""
@@ -23,15 +25,48 @@ INPUT, MIXED, COINS = 0, 1 << 30, 2 << 30
 """What a number is for, in the highest bits of the counter's first word: a dropout mask or a coin."""
 
 
+class DrawsInputs(NamedTuple):
+    """What is to be drawn, and from which numbers."""
+
+    state: Annotated[Tensor, Int64("2")]
+    """The seed, all 64 bits, and the step, its low 32 bits."""
+    batch: Annotated[int, Size("B")]
+    words: Annotated[int, Size("L")]
+    channels: Annotated[int, Size("E")]
+    teacher_forcing: float = 1.0
+    """Probability of a True coin."""
+    dropout: float = 0.0
+    """Probability of a factor 0, below 1; the others are 1 / (1 - dropout)."""
+    rows: Annotated[Tensor, Int64("B")] | None = None
+    """Number of each row in the whole batch, its low 32 bits; None: 0 to B - 1."""
+    dtype: torch.dtype = torch.float32
+    """Of the factors."""
+
+    @property
+    def coin_threshold(self) -> int:
+        """A coin is True where a random 32-bit word is below it."""
+        return round(self.teacher_forcing * 2**32)
+
+    @property
+    def keep_threshold(self) -> int:
+        """A factor is not 0 where a random 32-bit word is below it."""
+        return round((1.0 - self.dropout) * 2**32)
+
+    @property
+    def factor(self) -> float:
+        """What keeps the mean of an embedding."""
+        return 1.0 / (1.0 - self.dropout)
+
+
 class DrawsOutput(NamedTuple):
     """Everything random of one training step over B rows and L words."""
 
-    coins: Tensor
-    """(L,) bool: True reads the reference word."""
-    first: Tensor
-    """(B, L, E): 0 or the factor, on the embeddings that the bottom LSTM reads."""
-    second: Tensor
-    """(B, L, E): 0 or the factor, on the embeddings that the mixture reads."""
+    coins: Annotated[Tensor, Bool("L")]
+    """True reads the reference word."""
+    first: Annotated[Tensor, Data("B L E")]
+    """0 or the factor, on the embeddings that the bottom LSTM reads."""
+    second: Annotated[Tensor, Data("B L E")]
+    """0 or the factor, on the embeddings that the mixture reads."""
 
 
 def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
@@ -52,37 +87,27 @@ def _product(factor: int, x: Tensor) -> tuple[Tensor, Tensor]:
     return middle >> 16, ((middle & 0xFFFF) << 16) | (lower & 0xFFFF)
 
 
-def random_draws(
-    state: Tensor,
-    rows: Tensor | None,
-    batch: int,
-    words: int,
-    channels: int,
-    coin_threshold: int,
-    keep_threshold: int,
-    factor: float,
-    dtype: torch.dtype,
-) -> DrawsOutput:
-    """Coins and dropout factors of a step: True, or ``factor``, where a random 32-bit word is below the threshold.
+@from_fields(DrawsInputs)
+def random_draws(x: DrawsInputs) -> DrawsOutput:
+    """What is random in one training step (contract item 11): one coin a word, two dropout factors an embedding.
 
-    Args:
-        state: (2,) int64, seed and step. rows: (B,) int64 numbers of the rows, or None: 0 to B - 1.
-        batch, words, channels: B, L, E. dtype: of the factors.
+    Numbers come from Philox 4x32-10. The coin of a word depends on seed, step and word alone, a factor also on its row,
+    channel and mask: not on the sizes, the dtype, the backend or the device. Nothing is read from the device, so a CUDA
+    graph may hold the op and replay it with another ``state``.
     """
-    device = state.device
-    seed, step = state.unbind()
+    device = x.state.device
+    seed, step = x.state.unbind()
     key = seed & WORD, (seed >> 32) & WORD
     step = step & WORD
-    word = torch.arange(words, device=device)
-    coins = philox((torch.full_like(word, COINS), word, torch.zeros_like(word), step), key)[0] < coin_threshold
-    if rows is None:
-        rows = torch.arange(batch, device=device)
+    word = torch.arange(x.words, device=device)
+    coins = philox((torch.full_like(word, COINS), word, torch.zeros_like(word), step), key)[0] < x.coin_threshold
+    rows = torch.arange(x.batch, device=device) if x.rows is None else x.rows
     # Four channels are one counter's four words.
-    block = torch.arange(-(-channels // 4), device=device)
+    block = torch.arange(-(-x.channels // 4), device=device)
     row = (rows & WORD)[:, None, None]
     masks = []
     for purpose in (INPUT, MIXED):
         numbers = torch.stack(philox((block + purpose, word[:, None], row, step), key), dim=-1)
-        kept = numbers.flatten(-2)[..., :channels] < keep_threshold
-        masks.append(kept.to(dtype) * factor)
+        kept = numbers.flatten(-2)[..., : x.channels] < x.keep_threshold
+        masks.append(kept.to(x.dtype) * x.factor)
     return DrawsOutput(coins, *masks)

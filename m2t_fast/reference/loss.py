@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from m2t_fast.config import LOG_MIN
+from m2t_fast.records import Int64, Kind, Target, from_fields
 from m2t_fast.reference.encoder import valid_frames
 
 
@@ -30,13 +32,25 @@ def adaptive_terms_gradient(gate_logit: Tensor, target: Tensor) -> Tensor:
     return torch.where(target >= 0, slope, 0)
 
 
-def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
-    """Eq. 13: binary cross entropy of alpha (B, L, T, P) with word targets (B, L, P) of 1, 0 or -1 (unsupervised).
+class LossInputs(NamedTuple):
+    """Weights of the parts, and what they should be."""
 
-    Mean over supervised words, valid frames and parts; 0 if no word is supervised.
+    spatial: Annotated[Tensor, "B L T P"]
+    """alpha, which sums to 1 over the parts of a valid frame."""
+    target: Annotated[Tensor, Target("B L P")]
+    """1 or 0 for a part that does or does not perform the word, -1 unsupervised."""
+    lengths: Annotated[Tensor, Int64("B")]
+    """Valid frames; beyond T they count as T."""
+
+
+@from_fields(LossInputs)
+def spatial_loss(x: LossInputs) -> Annotated[Tensor, Kind("", "loss")]:
+    """Eq. 13: binary cross entropy of alpha with word targets, mean over supervised words, valid frames and parts.
+
+    0 if no word is supervised. A logarithm is at least -100, as in torch's own, with gradient 0 where it is cut off.
     """
-    count = spatial_terms_count(target, lengths.clamp(max=spatial.shape[2]))
-    return spatial_terms(spatial, target, lengths).sum() / count.clamp(min=1)
+    count = spatial_terms_count(x.target, x.lengths.clamp(max=x.spatial.shape[2]))
+    return spatial_terms(x.spatial, x.target, x.lengths).sum() / count.clamp(min=1)
 
 
 def spatial_terms_count(target: Tensor, lengths: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
+
+from m2t_fast.records import from_fields
 
 
 def lstm_cell(
@@ -40,45 +42,53 @@ def next_state(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return o * torch.tanh(cell), cell
 
 
+class LstmInputs(NamedTuple):
+    """A word's embedding, both LSTMs' states before it, and their weights; gates in torch's order i, f, g, o."""
+
+    word: Annotated[Tensor, "B E"]
+    bottom_hidden: Annotated[Tensor, "B C"]
+    bottom_cell: Annotated[Tensor, "B C"]
+    top_hidden: Annotated[Tensor, "B C"]
+    top_cell: Annotated[Tensor, "B C"]
+    bottom_input_weight: Annotated[Tensor, "4*C E"]
+    bottom_hidden_weight: Annotated[Tensor, "4*C C"]
+    bottom_input_bias: Annotated[Tensor, "4*C"]
+    bottom_hidden_bias: Annotated[Tensor, "4*C"]
+    top_input_weight: Annotated[Tensor, "4*C C"]
+    top_hidden_weight: Annotated[Tensor, "4*C C"]
+    top_input_bias: Annotated[Tensor, "4*C"]
+    top_hidden_bias: Annotated[Tensor, "4*C"]
+
+
 class LstmState(NamedTuple):
-    """The states of the decoder's two LSTMs, each (B, C)."""
+    """The states of the decoder's two LSTMs."""
 
-    bottom_hidden: Tensor
-    bottom_cell: Tensor
-    top_hidden: Tensor
-    top_cell: Tensor
+    bottom_hidden: Annotated[Tensor, "B C"]
+    bottom_cell: Annotated[Tensor, "B C"]
+    top_hidden: Annotated[Tensor, "B C"]
+    top_cell: Annotated[Tensor, "B C"]
 
 
-def lstm_cells(
-    word: Tensor,
-    bottom_hidden: Tensor,
-    bottom_cell: Tensor,
-    top_hidden: Tensor,
-    top_cell: Tensor,
-    bottom_input_weight: Tensor,
-    bottom_hidden_weight: Tensor,
-    bottom_input_bias: Tensor,
-    bottom_hidden_bias: Tensor,
-    top_input_weight: Tensor,
-    top_hidden_weight: Tensor,
-    top_input_bias: Tensor,
-    top_hidden_bias: Tensor,
-) -> LstmState:
-    """The next states after a word: the bottom LSTM reads its embedding, the top one the bottom's hidden state.
+@from_fields(LstmInputs)
+def lstm_cells(x: LstmInputs) -> LstmState:
+    """The states after a word: the bottom LSTM reads its embedding, the top one the bottom's hidden state.
 
-    Args:
-        word: (B, E) embedding. bottom_hidden, bottom_cell, top_hidden, top_cell: (B, C) states before.
-        bottom_input_weight: (4C, E); top_input_weight: (4C, C); the two hidden weights: (4C, C); the biases: (4C,).
+    For words that come one by one; over words that are known, torch's own LSTM runs layer by layer.
     """
     bottom = lstm_cell(
-        word,
-        (bottom_hidden, bottom_cell),
-        bottom_input_weight,
-        bottom_hidden_weight,
-        bottom_input_bias,
-        bottom_hidden_bias,
+        x.word,
+        (x.bottom_hidden, x.bottom_cell),
+        x.bottom_input_weight,
+        x.bottom_hidden_weight,
+        x.bottom_input_bias,
+        x.bottom_hidden_bias,
     )
     top = lstm_cell(
-        bottom[0], (top_hidden, top_cell), top_input_weight, top_hidden_weight, top_input_bias, top_hidden_bias
+        bottom[0],
+        (x.top_hidden, x.top_cell),
+        x.top_input_weight,
+        x.top_hidden_weight,
+        x.top_input_bias,
+        x.top_hidden_bias,
     )
     return LstmState(*bottom, *top)

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from m2t_fast import ops
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.ops import decode, encoder, keys
+from m2t_fast.ops import decode
 from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.decoding.best_first import best_first_search
@@ -229,12 +230,10 @@ def _checked_inputs(x: Tensor, y: Tensor, src_lens: Any, config: CaptionerConfig
 def _encode(x: Tensor, lengths: Tensor, ours: Mapping[str, Tensor], config: CaptionerConfig) -> Memory:
     """Parts and keys of x (T, N, 3J), whose joints are root-relative."""
     motion = x.transpose(0, 1).unflatten(2, (config.joints, 3))
-    joints = [joint for part in config.parts for joint in part]
     first, second = ((ours[f"encoder.weight{layer}"], ours[f"encoder.bias{layer}"]) for layer in (1, 2))
-    sizes = [len(part) for part in config.parts]
-    parts = encoder.unchecked(motion, lengths, *first, *second, joints, sizes, relative=True)
+    parts = ops.part_encoder.in_bounds(motion, lengths, *first, *second, config.parts, relative=True)
     names = [f"attention.{which}_key.{kind}" for which in ("temporal", "spatial") for kind in ("weight", "bias")]
-    return Memory(parts, *keys.unchecked(parts, lengths, *(ours[name] for name in names)), lengths)
+    return Memory(parts, *ops.attention_keys.in_bounds(parts, lengths, *(ours[name] for name in names)), lengths)
 
 
 _LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

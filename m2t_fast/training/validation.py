@@ -17,7 +17,7 @@ from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.evaluation.token_bleu import Integers, TokenBleu, bleu_4
-from m2t_fast.ops import gather
+from m2t_fast.ops import gather_motions
 from m2t_fast.training import graphs
 from m2t_fast.training.host_copy import HostCopy
 
@@ -83,7 +83,7 @@ class Validation:
 
     def _caption(self, batch: tuple[Tensor, Tensor, int, Tensor]) -> None:
         index, lengths, longest, tokens = batch
-        motion = gather.unchecked(self._frames, self._offsets, index, longest)
+        motion = gather_motions.in_bounds(self._frames, self._offsets, index, longest)
         tokens.copy_(self._model.greedy_words(motion, lengths, relative=True, ends=not tokens.is_cuda))
 
     def _capture(self, recorder: graphs.Recorder) -> None:

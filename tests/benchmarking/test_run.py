@@ -10,7 +10,7 @@ import torch
 from m2t_fast.benchmarking import BASELINES, CASES, Options, Row, bench, model_cases, run
 from m2t_fast.benchmarking.measure import Times
 from m2t_fast.benchmarking.ratio_tables import document, machine, machine_line, table
-from m2t_fast.ops.backends import reference as backend
+from m2t_fast.ops.reference import gate as backend
 
 CPU = torch.device("cpu")
 WAYS = ("loop", "plain", "reference")

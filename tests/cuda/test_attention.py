@@ -12,15 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from m2t_fast import ops, reference, use_backend, validation
-from m2t_fast.ops import attention
+from m2t_fast import numerics, ops, reference, use_backend
 from m2t_fast.ops.cases import AttentionCase
 from m2t_fast.ops.cuda import attention as kernels
 from m2t_fast.ops.cuda import launch
-from m2t_fast.ops.guided import is_fused
+from m2t_fast.ops.registry import has_kernel
 
 NAME = "spatio_temporal_attention"
-OP = validation.OPS[NAME]
+OP = numerics.OPS[NAME]
 ODD = dict(B=3, T=37, L=7, H=70, D=67)
 
 
@@ -49,8 +48,8 @@ class Scaled(AttentionCase):
 
 
 def assert_policy(case: AttentionCase, dtype: torch.dtype = torch.float32, draws: int = 3) -> None:
-    drawn = [validation._draw(OP, case, dtype, seed, "cpu") for seed in range(draws)]
-    row = validation._row(NAME, OP, "", case, "cuda", dtype, drawn)
+    drawn = [numerics._draw(OP, case, dtype, seed, "cpu") for seed in range(draws)]
+    row = numerics._row(NAME, OP, "", case, "cuda", dtype, drawn)
     assert row.passed, row
 
 
@@ -82,7 +81,7 @@ def assert_close(found: list[Tensor], expected: list[Tensor], tolerance: float) 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("case", OP.cases)
 def test_policy(device: ModuleType, case: str, dtype: torch.dtype) -> None:
-    row = validation.row(NAME, case, "cuda", dtype, draws=3 if dtype == torch.float32 else 2)
+    row = numerics.row(NAME, case, "cuda", dtype, draws=3 if dtype == torch.float32 else 2)
     assert row.passed, row
 
 
@@ -162,11 +161,12 @@ def test_moments_keep_their_digits_far_into_a_long_motion(device: ModuleType) ->
 def test_lengths_out_of_range_are_clamped(device: ModuleType) -> None:
     """The op checks them; called below the op, the kernels must still stay inside their tensors."""
     case = AttentionCase(S=6)
-    inputs = case.inputs(torch.float32)
-    full = kernels.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], case.T), 1.0)
-    wrong = kernels.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], 10**12), 1.0)
+    x = case.record(torch.float32)
+    full, wrong, empty = (
+        kernels.spatio_temporal_attention(x._replace(lengths=torch.full_like(x.lengths, length)))
+        for length in (case.T, 10**12, -5)
+    )
     assert equal(list(wrong), list(full))
-    empty = kernels.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], -5), 1.0)
     assert not empty[0].any() and not empty[1].any() and not empty[2].any() and empty[4].isnan().all()
 
 
@@ -201,7 +201,7 @@ def test_the_context_alone(device: ModuleType, S: int, dtype: torch.dtype, L: in
     inputs = AttentionCase(S=S, B=3, T=300, L=L, D=20, sharp=1.0 if short else 20.0).inputs(dtype)
     inputs[0][1, :, 0] = 0.0
     with use_backend("cuda"):
-        found = attention.context_alone(*inputs, 1.0)
+        found = ops.spatio_temporal_context(*inputs, 1.0)
     expected = reference.spatio_temporal_attention(*(x.double() for x in inputs[:8]), inputs[8]).context
     assert found.dtype == dtype
     assert float((found - expected).norm()) <= (2e-2 if short else 1e-5) * float(expected.norm())
@@ -216,7 +216,7 @@ def test_frames_outside_the_window_are_not_scored(device: ModuleType) -> None:
     far = (torch.arange(400) - 100).abs() > 60
     inputs[0][:, far], inputs[2][:, far] = torch.nan, torch.nan
     with use_backend("cuda"):
-        assert attention.context_alone(*inputs, 1.0).isfinite().all()
+        assert ops.spatio_temporal_context(*inputs, 1.0).isfinite().all()
         assert ops.spatio_temporal_attention(*inputs).context.isnan().any()
 
 
@@ -239,7 +239,7 @@ def test_the_loss_folded_into_the_attention(device: ModuleType, S: int, spread: 
     exact = guided_results(reference.guided_attention, [*(x.double() for x in inputs[:8]), inputs[8]], target)
     plain = guided_results(reference.guided_attention, inputs, target)
     with use_backend("cuda"):
-        assert is_fused(inputs[0])
+        assert has_kernel("guided_attention", inputs[0])
         found = guided_results(ops.guided_attention, inputs, target)
         device.set_order("shuffled")
         assert equal(guided_results(ops.guided_attention, inputs, target), found)

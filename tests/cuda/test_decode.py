@@ -313,4 +313,6 @@ def test_opcheck() -> None:
     memory, weights, arguments = case.memory(FLOAT32), list(case.weights(FLOAT32)), case.sampling(3, FLOAT32)
     torch.library.opcheck(torch.ops.m2t_fast.search, (*memory, weights, 2, 2, 1.0, None, 1.0, "cuda"))
     words, coins, (first, second) = arguments["words"], arguments["coins"], arguments["dropout"]
-    torch.library.opcheck(torch.ops.m2t_fast.sample_words, (*memory, weights, words, coins, first, second, 1.0, "cuda"))
+    torch.library.opcheck(
+        torch.ops.m2t_fast.sample_words, (*memory, weights, words, coins, [first, second], 1.0, "cuda")
+    )

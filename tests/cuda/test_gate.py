@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from m2t_fast import ops, reference, use_backend, validation
+from m2t_fast import numerics, ops, reference, use_backend
 from m2t_fast.ops.cases import GATE_CASES, GateCase
 from m2t_fast.ops.cuda import gate
 
@@ -46,7 +46,7 @@ def assert_close(made: list[Tensor], exact: list[Tensor], tolerance: float = 2e-
 @pytest.mark.parametrize("case", GATE_CASES)
 def test_policy(device: ModuleType, monkeypatch: pytest.MonkeyPatch, case: str, dtype: torch.dtype, few: bool) -> None:
     choose(monkeypatch, few)
-    row = validation.row("gated_decoder_step", case, "cuda", dtype, draws=3)
+    row = numerics.row("gated_decoder_step", case, "cuda", dtype, draws=3)
     assert row.passed, row
 
 

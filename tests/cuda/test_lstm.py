@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
+from m2t_fast import Captioner, CaptionerConfig, numerics, ops, reference, use_backend
 from m2t_fast.ops.cases import LSTM_CASES, LstmCase
 from m2t_fast.ops.cuda import lstm
 from m2t_fast.ops.decoding.decoder import Decoder
@@ -45,7 +45,7 @@ def assert_close(made: list[Tensor], exact: list[Tensor], tolerance: float = 2e-
 @pytest.mark.parametrize("case", LSTM_CASES)
 def test_policy(device: ModuleType, monkeypatch: pytest.MonkeyPatch, case: str, dtype: torch.dtype, few: bool) -> None:
     choose(monkeypatch, few)
-    row = validation.row("lstm_cells", case, "cuda", dtype, draws=3)
+    row = numerics.row("lstm_cells", case, "cuda", dtype, draws=3)
     assert row.passed, row
 
 

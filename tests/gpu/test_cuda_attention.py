@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from m2t_fast import ops, reference, use_backend, validation
-from m2t_fast.ops import attention
+from m2t_fast import numerics, ops, reference, use_backend
 from m2t_fast.ops.cases import AttentionCase
 from m2t_fast.ops.cuda import launch
 from m2t_fast.ops.registry import why_unavailable
 
 NAME = "spatio_temporal_attention"
-POLICY = [(case, dtype) for case in validation.OPS[NAME].cases for dtype in (torch.float32, torch.bfloat16)]
+POLICY = [(case, dtype) for case in numerics.OPS[NAME].cases for dtype in (torch.float32, torch.bfloat16)]
 MEDIUM = dict(B=8, T=97, L=21, H=128, D=128)
 BOTH = pytest.mark.parametrize("S", [1, 6])
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -55,7 +54,7 @@ def assert_close(found: list[Tensor], expected: list[Tensor], tolerance: float) 
 
 @pytest.mark.parametrize(("case", "dtype"), POLICY, ids=lambda x: str(x).removeprefix("torch."))
 def test_policy(case: str, dtype: torch.dtype) -> None:
-    row = validation.row(NAME, case, "cuda", dtype, device="cuda")
+    row = numerics.row(NAME, case, "cuda", dtype, device="cuda")
     assert row.passed, row
 
 
@@ -144,7 +143,7 @@ def test_nothing_of_words_times_frames_times_features_is_held(S: int) -> None:
 def test_the_context_alone(S: int, L: int) -> None:
     inputs = inputs_of(AttentionCase(S=S, B=4, T=300, L=L, H=64, D=64, sharp=160.0))
     exact = reference.spatio_temporal_attention(*(x.double() for x in inputs[:8]), inputs[8]).context
-    torch.testing.assert_close(attention.context_alone(*inputs, 1.0).double(), exact, rtol=2e-5, atol=2e-5)
+    torch.testing.assert_close(ops.spatio_temporal_context(*inputs, 1.0).double(), exact, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.skipif(why_unavailable("triton") is not None, reason=f"backend triton: {why_unavailable('triton')}")

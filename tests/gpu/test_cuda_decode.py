@@ -201,7 +201,7 @@ def test_sampling_in_a_captured_graph_reads_the_coins_of_the_replay() -> None:
     words, coins = sampling["words"].cuda(), sampling["coins"].cuda()
     first, second = (x.cuda() for x in sampling["dropout"])
     run = torch.ops.m2t_fast.sample_words
-    arguments = (*memory, list(weights), words, coins, first, second, 1.0, "cuda")
+    arguments = (*memory, list(weights), words, coins, [first, second], 1.0, "cuda")
     run(*arguments)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from m2t_fast import Captioner, CaptionerConfig, ops, use_backend, validation
+from m2t_fast import Captioner, CaptionerConfig, numerics, ops, use_backend
 from m2t_fast.ops.cases import GateCase, LstmCase
 from m2t_fast.ops.cuda import gate, lstm
 
 CALLS = {"gated_decoder_step": ops.gated_decoder_step, "lstm_cells": ops.lstm_cells}
 POLICY = [
-    (op, case, dtype) for op in CALLS for case in validation.OPS[op].cases for dtype in (torch.float32, torch.bfloat16)
+    (op, case, dtype) for op in CALLS for case in numerics.OPS[op].cases for dtype in (torch.float32, torch.bfloat16)
 ]
 HUMANML3D = {
     "gated_decoder_step": lambda rows: GateCase(B=rows, L=1, H=256, C=256, E=128, D=256),
@@ -60,7 +60,7 @@ def equal(a: list[Tensor], b: list[Tensor]) -> bool:
 @pytest.mark.parametrize(("op", "case", "dtype"), POLICY, ids=lambda x: str(x).removeprefix("torch."))
 def test_policy(monkeypatch: pytest.MonkeyPatch, op: str, case: str, dtype: torch.dtype, few: bool) -> None:
     choose(monkeypatch, few)
-    row = validation.row(op, case, "cuda", dtype, device="cuda")
+    row = numerics.row(op, case, "cuda", dtype, device="cuda")
     assert row.passed, row
 
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from m2t_fast import Captioner, CaptionerConfig, ops, reference, use_backend, validation
+from m2t_fast import Captioner, CaptionerConfig, numerics, ops, reference, use_backend
 from m2t_fast.captioner import Draws
 from m2t_fast.data.batches import Batch
-from m2t_fast.ops import attention
 from m2t_fast.ops.cases import AttentionCase, GateCase
 from m2t_fast.random import Counter
 
@@ -26,7 +25,7 @@ POLICY = [
         "guided_decoder_step",
         "gather_motions",
     )
-    for case in validation.OPS[op].cases
+    for case in numerics.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16, torch.float16)
     if dtype == torch.float32 or case in ("part-plain", "frame-plain", "frame-odd", "part-long-sharp", "odd")
 ]
@@ -64,13 +63,13 @@ def equal(a: list[Tensor], b: list[Tensor]) -> bool:
 
 @pytest.mark.parametrize(("op", "case", "dtype"), POLICY, ids=lambda x: str(x).removeprefix("torch."))
 def test_policy(op: str, case: str, dtype: torch.dtype) -> None:
-    row = validation.row(op, case, "triton", dtype, device="cuda")
+    row = numerics.row(op, case, "triton", dtype, device="cuda")
     assert row.passed, row
 
 
 REPEATED = {
-    "attention, frame": (AttentionCase(S=1, **MEDIUM), lambda *x: attention.unchecked(*x, 1.0)),
-    "attention, part": (AttentionCase(S=6, **MEDIUM), lambda *x: attention.unchecked(*x, 1.0)),
+    "attention, frame": (AttentionCase(S=1, **MEDIUM), lambda *x: ops.spatio_temporal_attention.in_bounds(*x, 1.0)),
+    "attention, part": (AttentionCase(S=6, **MEDIUM), lambda *x: ops.spatio_temporal_attention.in_bounds(*x, 1.0)),
     "guided attention, frame": (AttentionCase(S=1, **MEDIUM), lambda *x: ops.guided_attention(*x, goals(8, 21, 6))),
     "guided attention, part": (AttentionCase(S=6, **MEDIUM), lambda *x: ops.guided_attention(*x, goals(8, 21, 6))),
     "gate": (GateCase(B=8, L=21, H=128, C=128, E=64, D=128), ops.gated_decoder_step),
@@ -127,7 +126,7 @@ def test_nothing_of_words_times_frames_times_features_is_held(S: int) -> None:
 def test_the_context_alone(S: int) -> None:
     inputs = on_gpu(AttentionCase(S=S, B=4, T=300, L=2, H=64, D=64, sharp=20.0))
     exact = reference.spatio_temporal_attention(*(x.double() for x in inputs[:8]), inputs[8]).context
-    torch.testing.assert_close(attention.context_alone(*inputs, 1.0).double(), exact, rtol=2e-5, atol=2e-5)
+    torch.testing.assert_close(ops.spatio_temporal_context(*inputs, 1.0).double(), exact, rtol=2e-5, atol=2e-5)
 
 
 def test_other_streams() -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from m2t_fast import ops, reference, use_backend
-from m2t_fast.ops.backends import cpu
+from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.cases import AttentionCase
-from m2t_fast.ops.cpu import launch
-from m2t_fast.ops.registry import why_unavailable
+from m2t_fast.ops.cpu import attention, launch
+from m2t_fast.ops.registry import OPS, why_unavailable
 
 pytestmark = pytest.mark.skipif(why_unavailable("cpu") is not None, reason=f"cpu backend: {why_unavailable('cpu')}")
 
@@ -138,15 +138,18 @@ def test_equal_bits_for_any_number_of_threads_in_every_run(S: int, B: int) -> No
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradient_without_what_the_forward_pass_kept(S: int, dtype: torch.dtype, instruction_set: str) -> None:
     case = AttentionCase(S=S, T=40, D=33, sharp=0.3)
-    inputs = case.inputs(dtype)
-    *outputs, gamma = cpu.spatio_temporal_attention(*inputs, 0.5, keep=True)
+    x = case.record(dtype)._replace(scale=0.5)
+    outputs, (gamma,) = attention.spatio_temporal_attention(x, keep=True)
     assert gamma.shape == (case.B, case.L, case.T, S)
     torch.testing.assert_close(gamma.sum((2, 3)), torch.ones(case.B, case.L, dtype=dtype))
-    grads = tuple(torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).to(x) for x in outputs)
-    arguments = (grads, *inputs, *outputs[3:], 0.5)
-    kept = cpu.spatio_temporal_attention_backward(*arguments, spatial=outputs[2], gamma=gamma)
-    again = cpu.spatio_temporal_attention_backward(*arguments)
-    for a, b in zip(kept, again, strict=True):
+    generator = torch.Generator
+    grads = AttentionOutput(*(torch.randn(o.shape, generator=generator().manual_seed(2)).to(o) for o in outputs))
+    nothing = OPS["spatio_temporal_attention"].nothing_saved
+    kept = attention.spatio_temporal_attention_backward(
+        grads, x, nothing._replace(spatial=outputs.spatial, gamma=gamma)
+    )
+    again = attention.spatio_temporal_attention_backward(grads, x, nothing)
+    for a, b in zip(kept.values(), again.values(), strict=True):
         torch.testing.assert_close(
             a, b, rtol=0, atol=float(b.abs().max()) * (1e-5 if dtype == torch.float32 else 1e-13)
         )
@@ -189,9 +192,10 @@ def test_a_clamped_sigma_carries_no_gradient() -> None:
 def test_lengths_out_of_range_are_clamped() -> None:
     """The op checks them; called below the op, the kernel must still stay inside its tensors."""
     case = AttentionCase(S=6)
-    inputs = case.inputs()
-    full = [*inputs[:8], torch.full_like(inputs[8], case.T)]
-    wrong = cpu.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], 10**12), 1.0)
-    assert all(torch.equal(a, b) for a, b in zip(wrong, cpu.spatio_temporal_attention(*full, 1.0), strict=True))
-    empty = cpu.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], -5), 1.0)
+    x = case.record()
+    full, wrong, empty = (
+        attention.spatio_temporal_attention(x._replace(lengths=torch.full_like(x.lengths, length)))
+        for length in (case.T, 10**12, -5)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(wrong, full, strict=True))
     assert not empty[0].any() and not empty[1].any() and torch.isnan(empty[3]).all()

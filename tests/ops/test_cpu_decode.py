@@ -273,7 +273,7 @@ def test_opcheck(backend: str) -> None:
     torch.library.opcheck(torch.ops.m2t_fast.search, (*memory, weights, 2, 4, 1.0, None, 1.0, backend))
     words, coins, (first, second) = arguments["words"], arguments["coins"], arguments["dropout"]
     torch.library.opcheck(
-        torch.ops.m2t_fast.sample_words, (*memory, weights, words, coins, first, second, 1.0, backend)
+        torch.ops.m2t_fast.sample_words, (*memory, weights, words, coins, [first, second], 1.0, backend)
     )
 
 

@@ -76,9 +76,9 @@ def test_opcheck(backend):
 
 
 def test_a_wrong_target_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"spatial_target has shape \(2, 5\), expected \(2, 5, 6\)"):
+    with pytest.raises(ValueError, match=r"spatial_target has shape \(2, 5\), expected \(B=2, L=5, P=6\)"):
         ops.guided_attention(*AttentionCase().inputs(), targets(2, 5))
-    with pytest.raises(ValueError, match=r"gate_target has shape \(2, 6\), expected \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"gate_target has shape \(2, 6\), expected \(B=2, L=5\)"):
         ops.guided_decoder_step(*GateCase().inputs(), targets(2, 6))
 
 

@@ -229,7 +229,7 @@ def test_no_step_waits_for_its_device(scoring, config, data, fused_anywhere):
 
 
 def test_no_fused_step_waits_for_its_device(config, data, monkeypatch, fused_anywhere):
-    monkeypatch.setattr(captioner, "is_fused", lambda motion: True)
+    monkeypatch.setattr(captioner, "has_kernel", lambda op, tensor: True)
     test_no_step_waits_for_its_device("part", config, data, None)
 
 

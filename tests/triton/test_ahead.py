@@ -10,7 +10,8 @@ import torch
 if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
-from m2t_fast.kernels import ahead, devices
+from m2t_fast.kernels import devices
+from m2t_fast.ops.triton import ahead
 
 
 @pytest.mark.slow

@@ -34,7 +34,12 @@ from m2t_fast.captioner import Draws
 from m2t_fast.data.batches import Batch
 from m2t_fast.kernels import devices
 from m2t_fast.ops.cases import AttentionCase, GateCase
-from m2t_fast.ops.triton import attention, draws, gate, gather, launch
+from m2t_fast.ops.triton import attention, attention_with_loss, draws, gate, gate_with_loss, gather, launch
+from m2t_fast.records import converted
+from m2t_fast.reference.attention_with_loss import GuidedAttentionInputs
+from m2t_fast.reference.draws import DrawsInputs
+from m2t_fast.reference.gate_with_loss import GuidedGateInputs
+from m2t_fast.reference.gather import GatherInputs
 
 KERNELS = set(devices.table(devices.DEFAULT))
 _device = itertools.count(1000)  # kernels are cached by device: every test has its own
@@ -82,43 +87,43 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     yield notes
 
 
-def of_cases(case: AttentionCase, step: GateCase, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
-    return case.inputs(dtype), step.inputs(dtype)
+def of_cases(case: AttentionCase, step: GateCase, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The inputs of both guided ops, by name."""
+    return case.guided(dtype), step.guided(dtype)
 
 
-def on_meta(case: AttentionCase, step: GateCase, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
+def on_meta(case: AttentionCase, step: GateCase, dtype: torch.dtype) -> tuple[Any, Any]:
     """Inputs of any size, which hold nothing."""
     small = dict(B=11, T=13, L=17)
-    found: list[list[Tensor]] = []
+    found = []
     for large in (case, step):
         sizes = {name: size for name, size in small.items() if hasattr(large, name)}
-        inputs = dataclasses.replace(large, **sizes).inputs(dtype)
         real = {size: getattr(large, name) for name, size in sizes.items()}
-        shapes = [[real.get(n, n) for n in x.shape] for x in inputs]
-        found.append([torch.empty(n, dtype=x.dtype, device="meta") for n, x in zip(shapes, inputs, strict=True)])
+
+        def empty(x: Tensor, real: dict[int, int] = real) -> Tensor:
+            return torch.empty([real.get(n, n) for n in x.shape], dtype=x.dtype, device="meta")
+
+        found.append(converted(dataclasses.replace(large, **sizes).guided(dtype), empty))
     return found[0], found[1]
 
 
-def every_launcher(inputs: list[Tensor], step: list[Tensor]) -> list[Tensor]:
+def every_launcher(guided: Any, guided_step: Any) -> list[Tensor]:
     """Calls all launchers, forward and backward; everything that they return."""
-    run: Any = attention  # their arguments come as lists here
-    gated: Any = gate
-    outputs = run.spatio_temporal_attention(*inputs, scale=1.0)
-    found = [*outputs, run.spatio_temporal_context(*inputs, scale=1.0)]
-    found += run.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], scale=1.0)
-    target = inputs[0].new_ones(*inputs[3].shape[:2], inputs[0].shape[2])
-    outputs = run.guided_attention(*inputs, target, scale=1.0)
-    found += [*outputs, *run.guided_attention_backward(outputs, *inputs, target, scale=1.0)]
-    outputs = gated.gated_decoder_step(*step, force_gate=None)
-    found += [*outputs, *gated.gated_decoder_step_backward(outputs, *step, *outputs[:2], force_gate=None)]
-    target = step[0].new_ones(step[0].shape[:2])
-    outputs = gated.guided_decoder_step(*step, target)
-    found += [*outputs, *gated.guided_decoder_step_backward(outputs, *step, target, *outputs[:3])]
-    words, batch = step[3], len(step[3])
-    state = words.new_zeros(2, dtype=torch.int64)
-    found += draws.random_draws(state, None, *words.shape, 1 << 31, 1 << 31, 2.0, words.dtype)
-    frames, offsets = words.new_empty(50, 22, 3), state.new_zeros(batch + 1)
-    return [*found, gather.gather_motions(frames, offsets, offsets[:batch].clone(), 30, None, None)]
+    x, step = GuidedAttentionInputs.of(guided), GuidedGateInputs.of(guided_step)
+    out = attention.spatio_temporal_attention(x)
+    found = [*out, attention.spatio_temporal_context(x)]
+    found += attention.spatio_temporal_attention_backward(out, x, None).values()
+    seen = attention_with_loss.guided_attention(guided)
+    found += [*seen, *attention_with_loss.guided_attention_backward(seen, guided).values()]
+    made = gate.gated_decoder_step(step)
+    found += [*made, *gate.gated_decoder_step_backward(made, step, made).values()]
+    said = gate_with_loss.guided_decoder_step(guided_step)
+    found += [*said, *gate_with_loss.guided_decoder_step_backward(said, guided_step, said).values()]
+    batch, words, channels = step.word.shape
+    state = step.word.new_zeros(2, dtype=torch.int64)
+    found += draws.random_draws(DrawsInputs(state, batch, words, channels, 0.5, 0.5, None, step.word.dtype))
+    frames, offsets = step.word.new_empty(50, 22, 3), state.new_zeros(batch + 1)
+    return [*found, gather.gather_motions(GatherInputs(frames, offsets, offsets[:batch].clone(), 30))]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -152,10 +157,8 @@ def test_other_numbers_of_motions_frames_and_words_compile_nothing_again(runtime
 
 
 def test_a_folded_loss_costs_no_launch(runtime: Runtime) -> None:
-    inputs, step = of_cases(AttentionCase(S=6), GateCase(), torch.float32)
-    run: Any = attention
-    gated: Any = gate
-    target, gate_target = torch.ones(2, 5, 6), torch.ones(2, 5)
+    guided, guided_step = of_cases(AttentionCase(S=6), GateCase(), torch.float32)
+    x, step = GuidedAttentionInputs.of(guided), GuidedGateInputs.of(guided_step)
 
     def launched(forward: Any, backward: Any) -> list[str]:
         runtime.launches.clear()
@@ -163,20 +166,20 @@ def test_a_folded_loss_costs_no_launch(runtime: Runtime) -> None:
         return [made.kernel for made in runtime.launches]
 
     apart = launched(
-        lambda: run.spatio_temporal_attention(*inputs, scale=1.0),
-        lambda out: run.spatio_temporal_attention_backward(out, *inputs, *out[3:], scale=1.0),
+        lambda: attention.spatio_temporal_attention(x),
+        lambda out: attention.spatio_temporal_attention_backward(out, x, None),
     )
     assert apart == launched(
-        lambda: run.guided_attention(*inputs, target, scale=1.0),
-        lambda out: run.guided_attention_backward(out, *inputs, target, scale=1.0),
+        lambda: attention_with_loss.guided_attention(guided),
+        lambda out: attention_with_loss.guided_attention_backward(out, guided),
     )
     apart = launched(
-        lambda: gated.gated_decoder_step(*step, force_gate=None),
-        lambda out: gated.gated_decoder_step_backward(out, *step, *out[:2], force_gate=None),
+        lambda: gate.gated_decoder_step(step),
+        lambda out: gate.gated_decoder_step_backward(out, step, out),
     )
     assert apart == launched(
-        lambda: gated.guided_decoder_step(*step, gate_target),
-        lambda out: gated.guided_decoder_step_backward(out, *step, gate_target, *out[:3]),
+        lambda: gate_with_loss.guided_decoder_step(guided_step),
+        lambda out: gate_with_loss.guided_decoder_step_backward(out, guided_step, out),
     )
 
 
@@ -186,14 +189,14 @@ def test_what_the_tensors_hold_changes_no_launch(runtime: Runtime) -> None:
     seen = []
     for fill in (None, 0, 1):
         runtime.launches.clear()
-        every_launcher(*([x if fill is None else torch.full_like(x, fill) for x in some] for some in inputs))
+        every_launcher(*(converted(x, lambda v: v if fill is None else torch.full_like(v, fill)) for x in inputs))  # noqa: B023
         seen.append([(made.kernel, made.grid) for made in runtime.launches])
     assert seen[0] == seen[1] == seen[2]
 
 
 def test_no_gpu_is_asked_anything_at_import() -> None:
-    modules = [f"m2t_fast.ops.triton.{name}" for name in ("attention", "gate", "launch")]
-    modules += [f"m2t_fast.kernels.{name}" for name in ("ahead", "ceilings", "devices", "tune")]
+    modules = [f"m2t_fast.ops.triton.{name}" for name in ("ahead", "attention", "gate", "launch", "tune")]
+    modules += [f"m2t_fast.kernels.{name}" for name in ("ceilings", "devices")]
     script = f"""
 import importlib, torch
 from triton.runtime import driver

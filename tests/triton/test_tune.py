@@ -10,7 +10,8 @@ import pytest
 if importlib.util.find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
-from m2t_fast.kernels import devices, tune
+from m2t_fast.kernels import devices
+from m2t_fast.ops.triton import tune
 
 
 def test_every_kernel_of_the_table_is_tuned_and_starts_from_its_default() -> None:
@@ -63,4 +64,4 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys) -> No
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("sys.argv", ["tune"])
     assert tune.main() == 2
-    assert capsys.readouterr().err == "m2t_fast.kernels.tune: torch finds no CUDA device\n"
+    assert capsys.readouterr().err == "m2t_fast.ops.triton.tune: torch finds no CUDA device\n"

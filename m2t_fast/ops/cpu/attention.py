@@ -4,115 +4,65 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
 from m2t_fast.ops.cpu.launch import addresses, empty, how, kernel, ready
+from m2t_fast.records import converted, float_fields, new
+from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
 
-def spatio_temporal_attention(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    scale: float,
-    keep: bool = False,
-) -> tuple[Tensor, ...]:
-    """Context, window, spatial, mean and std of ``ops.spatio_temporal_attention``; with ``keep`` gamma (B, L, T, S)."""
-    inputs = [
-        ready(x)
-        for x in (
-            parts,
-            temporal_keys,
-            spatial_keys,
-            temporal_query,
-            spatial_query,
-            temporal_weight,
-            spatial_weight,
-            spatial_bias,
-        )
-    ]
-    lengths = lengths.contiguous()
-    batch, frames, part_count, part_dim = parts.shape
-    words = temporal_query.shape[1]
-    shapes = (
-        (batch, words, part_dim),
-        (batch, words, frames),
-        (batch, words, frames, part_count),
-        (batch, words),
-        (batch, words),
-    )
-    outputs = [empty(shape, inputs[0]) for shape in shapes]
-    gamma = empty((batch, words, frames, temporal_keys.shape[2]), inputs[0]) if keep else None
-    kernel("attention_forward", parts.dtype)(
-        outputs=addresses((*outputs, gamma)), **_attention_arguments(inputs, lengths, scale)
-    )
-    outputs = [x.to(parts.dtype) for x in outputs]
-    return tuple(outputs) if gamma is None else (*outputs, gamma)
+def spatio_temporal_attention_keeps(x: AttentionInputs) -> bool:
+    """gamma (B, L, T, S) must be as precise as the arithmetic to be of use to the gradient."""
+    return x.parts.dtype in (torch.float32, torch.float64)
 
 
-def spatio_temporal_attention_backward(
-    grads: tuple[Tensor | None, ...],
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    scale: float,
-    spatial: Tensor | None = None,
-    gamma: Tensor | None = None,
-) -> tuple[Tensor, ...]:
-    """Gradients of the eight float inputs, from the gradients of the five outputs (None: the output was not used).
+def spatio_temporal_attention(x: AttentionInputs, keep: bool = False) -> Any:
+    """The outputs of ``ops.spatio_temporal_attention``; with ``keep`` and them a tuple of gamma."""
+    dtype, x = x.parts.dtype, _ready(x)
+    outputs: AttentionOutput = new(AttentionOutput, x, lambda shape: empty(shape, x.parts))
+    shape = (*outputs.window.shape, x.temporal_keys.shape[2])
+    gamma = empty(shape, x.parts) if keep else None
+    kernel("attention_forward", dtype)(outputs=addresses((*outputs, gamma)), **_arguments(x))
+    outputs = AttentionOutput(*(value.to(dtype) for value in outputs))
+    return (outputs, (gamma,)) if keep else outputs
 
-    ``spatial`` and ``gamma``, if kept, save computing the scores again. ``mean`` and ``std`` are not read: the kernel
-    takes them from gamma in double, because in float32 those of a long motion are not precise enough.
+
+def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInputs, kept: Any) -> dict[str, Tensor]:
+    """Gradients of the eight float inputs, from those of the outputs (None: the output was not used).
+
+    What was ``kept``, ``spatial`` and ``gamma``, saves computing the scores again.
     """
-    inputs = [
-        ready(x)
-        for x in (
-            parts,
-            temporal_keys,
-            spatial_keys,
-            temporal_query,
-            spatial_query,
-            temporal_weight,
-            spatial_weight,
-            spatial_bias,
-        )
-    ]
-    lengths = lengths.contiguous()
-    ready_grads = [x if x is None else ready(x) for x in grads]
-    outputs = [empty(x.shape, x) for x in inputs]
-    kernel("attention_backward", parts.dtype)(
-        kept=addresses((spatial, gamma)),
+    dtype, x = x.parts.dtype, _ready(x)
+    ready_grads = [grad if grad is None else ready(grad) for grad in grads]
+    outputs = {name: empty(value.shape, value) for name, value in x._asdict().items() if name in _FLOATS}
+    kernel("attention_backward", dtype)(
+        kept=addresses((kept.spatial, kept.gamma)),
         grads=addresses(ready_grads),
-        outputs=addresses(outputs),
-        **_attention_arguments(inputs, lengths, scale),
+        outputs=addresses(list(outputs.values())),
+        **_arguments(x),
     )
-    return tuple(x.to(parts.dtype) for x in outputs)
+    return {name: value.to(dtype) for name, value in outputs.items()}
 
 
-def _attention_arguments(inputs: list[Tensor], lengths: Tensor, scale: float) -> dict[str, Any]:
+_FLOATS = float_fields(AttentionInputs)
+
+
+def _ready(x: AttentionInputs) -> AttentionInputs:
+    made: AttentionInputs = converted(x, ready)
+    return made
+
+
+def _arguments(x: AttentionInputs) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
-    parts, temporal_keys, _, temporal_query, *_ = inputs
-    batch, frames, part_count, part_dim = parts.shape
-    slots, attention_dim = temporal_keys.shape[2:]
+    batch, frames, part_count, part_dim = x.parts.shape
+    slots, attention_dim = x.temporal_keys.shape[2:]
     return dict(
-        sizes=[batch, frames, temporal_query.shape[1], part_count, slots, part_dim, attention_dim],
-        inputs=addresses(inputs),
-        lengths=lengths.data_ptr(),
-        scale=scale,
+        sizes=[batch, frames, x.temporal_query.shape[1], part_count, slots, part_dim, attention_dim],
+        inputs=addresses([getattr(x, name) for name in _FLOATS]),
+        lengths=x.lengths.data_ptr(),
+        scale=x.scale,
         sigma_min=SIGMA_MIN,
         **how(),
     )

@@ -9,71 +9,47 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SIGMA_MIN, SOS
+from m2t_fast.ops.checks import checked_indices
 from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
-from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.ops.decode import DecoderWeights, SampleInputs, SearchInputs, SearchOutput
+from m2t_fast.records import converted
 
 
-def search(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    lengths: Tensor,
-    weights: list[Tensor],
-    beam_size: int,
-    max_length: int,
-    length_penalty: float,
-    force_gate: float | None,
-    scale: float,
-) -> tuple[Tensor, ...]:
+def search(x: SearchInputs) -> SearchOutput:
     """The outputs of ``ops.search``, all of max_length words."""
-    memory, inputs = [ready(x) for x in (parts, temporal_keys, spatial_keys)], _layers(DecoderWeights(*weights))
-    lengths = lengths.contiguous()
-    batch, frames, part_count, _ = parts.shape
-    tokens = torch.empty(batch, beam_size, max_length, dtype=torch.int64)
-    shapes = (
-        (batch, beam_size),
-        (batch, max_length, frames),
-        (batch, max_length, frames, part_count),
-        (batch, max_length),
-        (batch, max_length),
-        (batch, max_length),
+    dtype, x = x.parts.dtype, converted(x, ready)
+    layers = _layers(x.weights)
+    batch, frames, part_count, _ = x.parts.shape
+    tokens = torch.empty(batch, x.beam_size, x.max_length, dtype=torch.int64)
+    scores = x.parts.new_empty(batch, x.beam_size)
+    window, spatial, mean, std, gate = (
+        x.parts.new_empty(batch, x.max_length, *shape) for shape in ((frames,), (frames, part_count), (), (), ())
     )
-    scores, *attention = (torch.empty(shape, dtype=memory[0].dtype) for shape in shapes)
-    kernel("decode_search", parts.dtype)(
-        options=[beam_size, max_length, PAD, SOS, EOS],
-        length_penalty=length_penalty,
-        outputs=addresses([tokens, scores, *attention]),
-        **_model_arguments(memory, lengths, inputs, scale, force_gate),
+    kernel("decode_search", dtype)(
+        options=[x.beam_size, x.max_length, PAD, SOS, EOS],
+        length_penalty=x.length_penalty,
+        outputs=addresses([tokens, scores, window, spatial, mean, std, gate]),
+        **_arguments(x, layers, x.force_gate),
     )
-    window, spatial, mean, std, gate = (x.to(parts.dtype) for x in attention)
-    return tokens, scores, gate, window, spatial, mean, std
+    seen = (v.to(dtype) for v in (gate, window, spatial, mean, std))
+    return SearchOutput(tokens, scores, *seen)
 
 
-def sample_words(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    lengths: Tensor,
-    weights: list[Tensor],
-    words: Tensor,
-    coins: Tensor,
-    input_dropout: Tensor | None,
-    mixed_dropout: Tensor | None,
-    scale: float,
-) -> Tensor:
+def sample_words(x: SampleInputs) -> Tensor:
     """The words of ``ops.sample_words``."""
-    memory, inputs = [ready(x) for x in (parts, temporal_keys, spatial_keys)], _layers(DecoderWeights(*weights))
-    lengths, coins = lengths.contiguous(), coins.cpu().contiguous()
-    words = words.clone(memory_format=torch.contiguous_format)
-    dropout = [x if x is None else ready(x) for x in (input_dropout, mixed_dropout)]
-    first, second = addresses(dropout)
-    kernel("decode_sample_words", parts.dtype)(
+    dtype, x = x.parts.dtype, converted(x, ready)
+    layers, words = _layers(x.weights), x.words.clone()
+    # Not left to the caller: the kernel reads a word's embedding. On the processor it costs nothing to look.
+    checked_indices("sample_words: words", words, 0, len(x.weights.embedding) - 1)
+    input_dropout, mixed_dropout = (None, None) if x.dropout is None else x.dropout
+    coins = x.coins.cpu()
+    kernel("decode_sample_words", dtype)(
         words=words.data_ptr(),
         coins=coins.data_ptr(),
         length=words.shape[1],
-        input_dropout=first,
-        mixed_dropout=second,
-        **_model_arguments(memory, lengths, inputs, scale, None),
+        input_dropout=addresses([input_dropout])[0],
+        mixed_dropout=addresses([mixed_dropout])[0],
+        **_arguments(x, layers, None),
     )
     return words
 
@@ -93,22 +69,16 @@ def _layers(w: DecoderWeights) -> list[Tensor]:
     return [ready(x) for x in layers]
 
 
-def _model_arguments(
-    memory: list[Tensor], lengths: Tensor, layers: list[Tensor], scale: float, force_gate: float | None
-) -> dict[str, Any]:
+def _arguments(x: SearchInputs | SampleInputs, layers: list[Tensor], force_gate: float | None) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
-    parts, temporal_keys, _ = memory
-    embedding, top, mixture = layers[0], layers[3], layers[17]
-    batch, frames, part_count, part_dim = parts.shape
-    slots, attention_dim = temporal_keys.shape[2:]
-    vocabulary, word = embedding.shape
+    batch, frames, part_count, part_dim = x.parts.shape
+    slots, attention_dim = x.temporal_keys.shape[2:]
+    vocabulary, word = x.weights.embedding.shape
+    hidden, mixture = x.weights.gate_hidden.shape[0], x.weights.mixture.shape[0]
     return dict(
-        sizes=[
-            batch, frames, part_count, slots, part_dim, attention_dim, top.shape[0] // 4, word, mixture.shape[0],
-            vocabulary,
-        ],
-        memory=[*addresses(memory), lengths.data_ptr()],
+        sizes=[batch, frames, part_count, slots, part_dim, attention_dim, hidden, word, mixture, vocabulary],
+        memory=addresses([x.parts, x.temporal_keys, x.spatial_keys, x.lengths]),
         weights=addresses(layers),
-        numbers=[scale, SIGMA_MIN, math.nan if force_gate is None else force_gate],
+        numbers=[x.scale, SIGMA_MIN, math.nan if force_gate is None else force_gate],
         **how(),
-    )  # fmt: skip
+    )

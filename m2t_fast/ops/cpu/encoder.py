@@ -2,75 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from m2t_fast.ops.cpu.launch import addresses, empty, how, kernel, ready
+from m2t_fast.records import converted
+from m2t_fast.reference.encoder import EncoderInputs
 
 
-def part_encoder(
-    motion: Tensor,
-    lengths: Tensor,
-    weight1: Tensor,
-    bias1: Tensor,
-    weight2: Tensor,
-    bias2: Tensor,
-    part_joints: Sequence[int],
-    part_sizes: Sequence[int],
-    relative: bool,
-) -> Tensor:
+def part_encoder(x: EncoderInputs) -> Tensor:
     """Body-part features of ``ops.part_encoder``."""
-    inputs, lengths = [ready(x) for x in (motion, weight1, bias1, weight2, bias2)], lengths.contiguous()
-    batch, frames = motion.shape[:2]
-    parts = empty((batch, frames, len(part_sizes), 2 * bias2.shape[2]), inputs[0])
-    kernel("encoder_forward", motion.dtype)(
-        parts=parts.data_ptr(), **_encoder_arguments(inputs, lengths, part_joints, part_sizes, relative)
+    dtype, x = x.motion.dtype, converted(x, ready)
+    parts = empty((*x.motion.shape[:2], len(x.parts), 2 * x.bias2.shape[2]), x.motion)
+    kernel("encoder_forward", dtype)(parts=parts.data_ptr(), **_arguments(x))
+    return parts.to(dtype)
+
+
+def part_encoder_backward(grad: Tensor, x: EncoderInputs, saved: Any, need_motion: bool) -> dict[str, Tensor]:
+    """Gradients of the motion, if it is asked for, and of the four weight tensors."""
+    dtype, x = x.motion.dtype, converted(x, ready)
+    given = [ready(v) for v in (grad, saved.parts, x.weight1.transpose(1, 2), x.weight2.transpose(2, 3))]
+    names = ("weight1", "bias1", "weight2", "bias2")
+    found = {name: torch.empty_like(getattr(x, name)) for name in names}
+    d_motion = torch.empty_like(x.motion) if need_motion else None
+    kernel("encoder_backward", dtype)(
+        saved=addresses(given),
+        outputs=addresses(list(found.values())),
+        d_motion=addresses([d_motion])[0],
+        **_arguments(x),
     )
-    return parts.to(motion.dtype)
+    if d_motion is not None:
+        found["motion"] = d_motion
+    return {name: value.to(dtype) for name, value in found.items()}
 
 
-def part_encoder_backward(
-    grad_parts: Tensor,
-    motion: Tensor,
-    lengths: Tensor,
-    weight1: Tensor,
-    bias1: Tensor,
-    weight2: Tensor,
-    bias2: Tensor,
-    parts: Tensor,
-    part_joints: Sequence[int],
-    part_sizes: Sequence[int],
-    relative: bool,
-    need_motion: bool,
-) -> tuple[Tensor, ...]:
-    """Gradients of the motion (an empty tensor unless asked for) and of the four weight tensors."""
-    inputs, lengths = [ready(x) for x in (motion, weight1, bias1, weight2, bias2)], lengths.contiguous()
-    saved = [ready(x) for x in (grad_parts, parts, inputs[1].transpose(1, 2), inputs[3].transpose(2, 3))]
-    outputs = [torch.empty_like(x) for x in inputs[1:]]
-    d_motion = torch.empty_like(inputs[0]) if need_motion else inputs[0].new_empty(0)
-    kernel("encoder_backward", motion.dtype)(
-        saved=addresses(saved),
-        outputs=addresses(outputs),
-        d_motion=d_motion.data_ptr() if need_motion else 0,
-        **_encoder_arguments(inputs, lengths, part_joints, part_sizes, relative),
-    )
-    return tuple(x.to(motion.dtype) for x in (d_motion, *outputs))
-
-
-def _encoder_arguments(
-    inputs: list[Tensor], lengths: Tensor, part_joints: Sequence[int], part_sizes: Sequence[int], relative: bool
-) -> dict[str, Any]:
+def _arguments(x: EncoderInputs) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
-    batch, frames, joints = inputs[0].shape[:3]
-    _, part_count, hidden, half = inputs[3].shape
+    batch, frames, joints = x.motion.shape[:3]
+    _, part_count, hidden, half = x.weight2.shape
     return dict(
-        sizes=[batch, frames, joints, part_count, hidden, half, int(relative)],
-        part_joints=list(part_joints),
-        part_sizes=list(part_sizes),
-        inputs=addresses(inputs),
-        lengths=lengths.data_ptr(),
+        sizes=[batch, frames, joints, part_count, hidden, half, int(x.relative)],
+        part_joints=[joint for part in x.parts for joint in part],
+        part_sizes=[len(part) for part in x.parts],
+        inputs=addresses([x.motion, x.weight1, x.bias1, x.weight2, x.bias2]),
+        lengths=x.lengths.data_ptr(),
         **how(),
     )

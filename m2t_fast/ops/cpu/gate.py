@@ -3,135 +3,87 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
 from m2t_fast.ops.cpu.linear import input_gradient, linear, weight_gradients
+from m2t_fast.records import converted
+from m2t_fast.reference.gate import GateInputs, GateOutput
 
 
-def gated_decoder_step(
-    context: Tensor,
-    hidden: Tensor,
-    top: Tensor,
-    word: Tensor,
-    mixed_word: Tensor,
-    gate_hidden_weight: Tensor,
-    gate_word_weight: Tensor,
-    gate_bias: Tensor,
-    context_weight: Tensor,
-    context_bias: Tensor,
-    language_weight: Tensor,
-    language_bias: Tensor,
-    mixture_weight: Tensor,
-    mixture_bias: Tensor,
-    force_gate: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+def gated_decoder_step(x: GateInputs) -> GateOutput:
     """Features, gate and gate logit of ``ops.gated_decoder_step``."""
-    lead, dtype = context.shape[:-1], context.dtype
-    context, top, context_weight, language_weight, mixture_weight, mixture_bias = (
-        ready(x) for x in (context, top, context_weight, language_weight, mixture_weight, mixture_bias)
-    )
-    inputs = [
-        *(ready(x) for x in (hidden, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias)),
-        *linear(context.flatten(0, 1), [(context_weight, None)]),
-        ready(context_bias),
-        *linear(top.flatten(0, 1), [(language_weight, None)]),
-        ready(language_bias),
-    ]
-    sizes = _gate_sizes(inputs)
-    mixture_input = context.new_empty(sizes[0], mixture_weight.shape[1])
-    gate, logit = context.new_empty(lead), context.new_empty(lead)
+    lead, dtype, x = x.context.shape[:-1], x.context.dtype, converted(x, ready)
+    products = _products(x)
+    mixture_input = x.context.new_empty(len(products[0]), x.mixture_weight.shape[1])
+    gate, logit = x.context.new_empty(lead), x.context.new_empty(lead)
     kernel("gate_forward", dtype)(
-        sizes=sizes,
-        inputs=addresses(inputs),
-        force_gate=math.nan if force_gate is None else force_gate,
         outputs=addresses((mixture_input, gate, logit)),
-        **how(),
+        **_arguments(x, products),
     )
-    (features,) = linear(mixture_input, [(mixture_weight, mixture_bias)], tanh=True)
-    return features.view(*lead, features.shape[1]).to(dtype), gate.to(dtype), logit.to(dtype)
+    (features,) = linear(mixture_input, [(x.mixture_weight, x.mixture_bias)], tanh=True)
+    return GateOutput(features.view(*lead, features.shape[1]).to(dtype), gate.to(dtype), logit.to(dtype))
 
 
-def gated_decoder_step_backward(
-    grads: tuple[Tensor | None, ...],
-    context: Tensor,
-    hidden: Tensor,
-    top: Tensor,
-    word: Tensor,
-    mixed_word: Tensor,
-    gate_hidden_weight: Tensor,
-    gate_word_weight: Tensor,
-    gate_bias: Tensor,
-    context_weight: Tensor,
-    context_bias: Tensor,
-    language_weight: Tensor,
-    language_bias: Tensor,
-    mixture_weight: Tensor,
-    mixture_bias: Tensor,
-    features: Tensor,
-    gate: Tensor,
-    force_gate: float | None,
-) -> tuple[Tensor, ...]:
-    """Gradients of the fourteen inputs, from the gradients of features, gate and gate logit (None: not used)."""
-    shape, dtype = context.shape, context.dtype
-    context, hidden, top, word, context_weight, language_weight, mixture_weight, features = (
-        ready(x) for x in (context, hidden, top, word, context_weight, language_weight, mixture_weight, features)
-    )
-    grads = tuple(x if x is None else ready(x) for x in grads)
-    context, top, features = context.flatten(0, 1), top.flatten(0, 1), features.flatten(0, 1)
-    inputs = [
-        *(ready(x) for x in (hidden, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias)),
-        *linear(context, [(context_weight, None)]),
-        ready(context_bias),
-        *linear(top, [(language_weight, None)]),
-        ready(language_bias),
-    ]
-    sizes = _gate_sizes(inputs)
+def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) -> dict[str, Tensor]:
+    """Gradients of the fourteen float inputs, from those of the outputs (None: not used)."""
+    dtype, x = x.context.dtype, converted(x, ready)
+    d_features, d_gate, d_gate_logit = (v if v is None else ready(v) for v in grads)
+    gate, features = ready(saved.gate), ready(saved.features).flatten(0, 1)
+    products = _products(x)
+    context, hidden, top, word = (v.flatten(0, 1) for v in (x.context, x.hidden, x.top, x.word))
 
-    d_mixture = torch.zeros_like(features) if grads[0] is None else torch.empty_like(features)
-    if grads[0] is not None:
-        kernel("tanh_gradient", dtype)(
-            grad=grads[0].data_ptr(),
-            y=features.data_ptr(),
-            out=d_mixture.data_ptr(),
-            count=features.numel(),
-            **how(),
-        )
-    ready_gate, d_mixture_input = ready(gate), input_gradient([d_mixture], [mixture_weight])
+    d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
+    if d_features is not None:
+        pointers = dict(grad=d_features.data_ptr(), y=features.data_ptr(), out=d_mixture.data_ptr())
+        kernel("tanh_gradient", dtype)(**pointers, count=features.numel(), **how())
+    d_mixture_input = input_gradient([d_mixture], [x.mixture_weight])
     mixture_input = torch.empty_like(d_mixture_input)
-    d_motion, d_language = torch.empty_like(inputs[6]), torch.empty_like(inputs[8])
-    d_hidden, d_word, d_mixed_word = (torch.empty_like(x) for x in inputs[:3])
-    d_logit = torch.empty_like(ready_gate)
+    d_motion, d_language = map(torch.empty_like, products)
+    d_hidden, d_word, d_mixed_word = map(torch.empty_like, (x.hidden, x.word, x.mixed_word))
+    d_logit = torch.empty_like(gate)
     kernel("gate_backward", dtype)(
-        sizes=sizes,
-        inputs=addresses(inputs),
-        force_gate=math.nan if force_gate is None else force_gate,
-        grads=addresses((ready_gate, d_mixture_input, *grads[1:])),
+        grads=addresses((gate, d_mixture_input, d_gate, d_gate_logit)),
         outputs=addresses((mixture_input, d_motion, d_language, d_hidden, d_word, d_mixed_word, d_logit)),
-        **how(),
+        **_arguments(x, products),
     )
     rows = d_logit.flatten()
     pairs = [(d_motion, context), (d_language, top), (d_mixture, mixture_input)]
     d_context_layer, d_language_layer, d_mixture_layer = weight_gradients(pairs)
-    outputs = (
-        input_gradient([d_motion], [context_weight]).view(shape),
-        d_hidden,
-        input_gradient([d_language], [language_weight]).view(hidden.shape),
-        d_word,
-        d_mixed_word,
-        rows @ hidden.flatten(0, 1),
-        rows @ word.flatten(0, 1),
-        rows.sum(),
-        *d_context_layer,
-        *d_language_layer,
-        *d_mixture_layer,
+    found = dict(
+        context=input_gradient([d_motion], [x.context_weight]).view(x.context.shape),
+        hidden=d_hidden,
+        top=input_gradient([d_language], [x.language_weight]).view(x.top.shape),
+        word=d_word,
+        mixed_word=d_mixed_word,
+        gate_hidden_weight=rows @ hidden,
+        gate_word_weight=rows @ word,
+        gate_bias=rows.sum(),
+        **dict(zip(("context_weight", "context_bias"), d_context_layer, strict=True)),
+        **dict(zip(("language_weight", "language_bias"), d_language_layer, strict=True)),
+        **dict(zip(("mixture_weight", "mixture_bias"), d_mixture_layer, strict=True)),
     )
-    return tuple(x.to(dtype) for x in outputs)
+    return {name: value.to(dtype) for name, value in found.items()}
 
 
-def _gate_sizes(inputs: list[Tensor]) -> list[int]:
-    """Rows, C, E and D from the inputs of the gate's kernels."""
-    hidden, word, attention = inputs[0], inputs[1], inputs[6]
-    return [attention.shape[0], hidden.shape[-1], word.shape[-1], attention.shape[1]]
+def _products(x: GateInputs) -> tuple[Tensor, Tensor]:
+    """W_c c and W_r hbar of eq. 9, (N, D) each for the N words of all captions."""
+    (motion,) = linear(x.context.flatten(0, 1), [(x.context_weight, None)])
+    (language,) = linear(x.top.flatten(0, 1), [(x.language_weight, None)])
+    return motion, language
+
+
+def _arguments(x: GateInputs, products: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
+    motion, language = products
+    weights = x.gate_hidden_weight, x.gate_word_weight, x.gate_bias
+    between = x.hidden, x.word, x.mixed_word, *weights, motion, x.context_bias, language, x.language_bias
+    return dict(
+        sizes=[motion.shape[0], x.hidden.shape[-1], x.word.shape[-1], motion.shape[1]],
+        inputs=addresses(between),
+        force_gate=math.nan if x.force_gate is None else x.force_gate,
+        **how(),
+    )

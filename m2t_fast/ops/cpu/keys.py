@@ -5,49 +5,44 @@ from __future__ import annotations
 from torch import Tensor
 
 from m2t_fast.ops.cpu.linear import Rows, arithmetic, as_computed, input_gradient, linear, weight_gradients
+from m2t_fast.records import converted
+from m2t_fast.reference.attention import KeysInputs, KeysOutput
 
 
-def attention_keys(
-    parts: Tensor,
-    lengths: Tensor,
-    temporal_weight: Tensor,
-    temporal_bias: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-) -> tuple[Tensor, Tensor]:
+def attention_keys(x: KeysInputs) -> KeysOutput:
     """Temporal and spatial keys of ``ops.attention_keys``."""
-    dim, inputs = temporal_weight.shape
-    computed = arithmetic(parts.dtype, [inputs])
-    rows = _rows(parts, lengths, inputs)
-    x, *layers = (
-        as_computed(x, computed) for x in (parts, temporal_weight, temporal_bias, spatial_weight, spatial_bias)
+    dim, inputs = x.temporal_weight.shape
+    dtype, rows, x = x.parts.dtype, _rows(x), _as_computed(x, inputs)
+    layers = [(x.temporal_weight, x.temporal_bias), (x.spatial_weight, x.spatial_bias)]
+    keys = linear(x.parts.view(-1, inputs), layers, rows)
+    return KeysOutput(*(k.view(rows.batch, rows.frames, rows.per_frame, dim).to(dtype) for k in keys))
+
+
+def attention_keys_backward(grads: KeysOutput, x: KeysInputs) -> dict[str, Tensor]:
+    """Gradients of parts, and of weight and bias of the temporal and of the spatial keys (None: not used)."""
+    dim, inputs = x.temporal_weight.shape
+    dtype, rows, x = x.parts.dtype, _rows(x), _as_computed(x, dim)
+    shape = rows.batch, rows.frames, rows.per_frame, dim
+    given = (x.parts.new_zeros(shape) if grad is None else as_computed(grad, x.parts.dtype) for grad in grads)
+    temporal, spatial = (grad.view(-1, dim) for grad in given)
+    read = x.parts.view(-1, inputs)
+    d_temporal, d_spatial = weight_gradients([(temporal, read), (spatial, read)], rows)
+    found = dict(
+        parts=input_gradient([temporal, spatial], [x.temporal_weight, x.spatial_weight], rows).view(x.parts.shape),
+        **dict(zip(("temporal_weight", "temporal_bias"), d_temporal, strict=True)),
+        **dict(zip(("spatial_weight", "spatial_bias"), d_spatial, strict=True)),
     )
-    keys = linear(x.view(-1, inputs), [(layers[0], layers[1]), (layers[2], layers[3])], rows)
-    temporal, spatial = (x.view(rows.batch, rows.frames, rows.per_frame, dim).to(parts.dtype) for x in keys)
-    return temporal, spatial
+    return {name: value.to(dtype) for name, value in found.items()}
 
 
-def attention_keys_backward(
-    grad_temporal: Tensor,
-    grad_spatial: Tensor,
-    parts: Tensor,
-    lengths: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-) -> tuple[Tensor, ...]:
-    """Gradients of parts, and of weight and bias of the temporal and of the spatial keys."""
-    dim, inputs = temporal_weight.shape
-    computed = arithmetic(parts.dtype, [dim])
-    rows = _rows(parts, lengths, inputs)
-    x = as_computed(parts, computed).view(-1, inputs)
-    grads = [as_computed(grad, computed).view(-1, dim) for grad in (grad_temporal, grad_spatial)]
-    weights = [as_computed(weight, computed) for weight in (temporal_weight, spatial_weight)]
-    d_parts = input_gradient(grads, weights, rows).view(parts.shape)
-    d_temporal, d_spatial = weight_gradients([(grad, x) for grad in grads], rows)
-    return tuple(x.to(parts.dtype) for x in (d_parts, *d_temporal, *d_spatial))
+def _as_computed(x: KeysInputs, terms: int) -> KeysInputs:
+    """The inputs as the products take them, which sum so many terms."""
+    computed = arithmetic(x.parts.dtype, [terms])
+    made: KeysInputs = converted(x, lambda v: as_computed(v, computed) if v.is_floating_point() else v)
+    return made
 
 
-def _rows(parts: Tensor, lengths: Tensor, inputs: int) -> Rows:
+def _rows(x: KeysInputs) -> Rows:
     """A row for each part of a frame, or, where a key reads all parts, for each frame."""
-    batch, frames, part_count, part_dim = parts.shape
-    return Rows(batch, frames, part_count * part_dim // inputs, lengths.contiguous())
+    batch, frames, part_count, part_dim = x.parts.shape
+    return Rows(batch, frames, part_count * part_dim // x.temporal_weight.shape[1], x.lengths.contiguous())

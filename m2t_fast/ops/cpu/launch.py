@@ -54,7 +54,9 @@ def kernel(name: str, dtype: torch.dtype) -> Callable:
 
 
 def ready(tensor: Tensor) -> Tensor:
-    """The tensor as a kernel takes it: contiguous, in the dtype of the arithmetic."""
+    """The tensor as a kernel takes it: contiguous, floats in the dtype of the arithmetic."""
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
     return tensor.to(torch.float64 if tensor.dtype == torch.float64 else torch.float32).contiguous()
 
 

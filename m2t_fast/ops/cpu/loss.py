@@ -5,31 +5,30 @@ from __future__ import annotations
 from torch import Tensor
 
 from m2t_fast.ops.cpu.launch import empty, how, kernel, ready
+from m2t_fast.reference.loss import LossInputs
 
 
-def spatial_loss(spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+def spatial_loss(x: LossInputs) -> Tensor:
     """The loss of ``ops.spatial_loss``."""
-    return _run(None, spatial, target, lengths)
+    return _run("spatial_loss_forward", x, (), 1.0)
 
 
-def spatial_loss_backward(grad: Tensor, spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
+def spatial_loss_backward(grad: Tensor, x: LossInputs) -> dict[str, Tensor]:
     """Gradient (B, L, T, P) of ``spatial``."""
-    return _run(grad, spatial, target, lengths)
+    return dict(spatial=_run("spatial_loss_backward", x, x.spatial.shape, float(grad)))
 
 
-def _run(grad: Tensor | None, spatial: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
-    """The loss, or with the gradient of the loss that of ``spatial``."""
-    dtype, alpha = spatial.dtype, ready(spatial)
-    target, lengths = target.to(alpha.dtype).contiguous(), lengths.contiguous()
-    out = empty(() if grad is None else alpha.shape, alpha)
-    name = "spatial_loss_forward" if grad is None else "spatial_loss_backward"
-    kernel(name, dtype)(
+def _run(name: str, x: LossInputs, shape: tuple[int, ...], grad: float) -> Tensor:
+    alpha = ready(x.spatial)
+    target, lengths = x.target.to(alpha.dtype).contiguous(), x.lengths.contiguous()
+    out = empty(shape, alpha)
+    kernel(name, x.spatial.dtype)(
         sizes=list(alpha.shape),
         spatial=alpha.data_ptr(),
         target=target.data_ptr(),
         lengths=lengths.data_ptr(),
-        grad=1.0 if grad is None else float(grad),
+        grad=grad,
         out=out.data_ptr(),
         threads=how()["threads"],
     )
-    return out.to(dtype)
+    return out.to(x.spatial.dtype)

@@ -1,1 +1,6 @@
-"""Launchers of the CUDA kernels, one module for each op."""
+"""Backend ``cuda``: C++/CUDA kernels, which compute in float32."""
+
+from m2t_fast.ops.checks import float64_on_reference as takes
+from m2t_fast.ops.cuda.launch import why_unavailable
+
+__all__ = ["takes", "why_unavailable"]

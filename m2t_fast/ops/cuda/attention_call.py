@@ -9,6 +9,7 @@ from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
 from m2t_fast.ops.cuda.launch import addresses, run
+from m2t_fast.reference.attention import AttentionInputs
 
 NAME = "spatio_temporal_attention"
 LETTERS = ("B", "T", "L", "P", "S", "H", "D")
@@ -29,10 +30,11 @@ class Call(NamedTuple):
     """As LETTERS names them."""
 
     @classmethod
-    def of(cls, parts: Tensor, keys: Tensor, query: Tensor, lengths: Tensor) -> Call:
-        batch, frames, part_count, part_dim = parts.shape
-        slots, dim = keys.shape[2:]
-        return cls(parts, lengths.contiguous(), (batch, frames, query.shape[1], part_count, slots, part_dim, dim))
+    def of(cls, x: AttentionInputs) -> Call:
+        batch, frames, part_count, part_dim = x.parts.shape
+        slots, dim = x.temporal_keys.shape[2:]
+        words = x.temporal_query.shape[1]
+        return cls(x.parts, x.lengths, (batch, frames, words, part_count, slots, part_dim, dim))
 
     def run(self, kernel: str, **arguments: Any) -> None:
         """Launches a kernel."""

@@ -9,106 +9,83 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SIGMA_MIN, SOS
-from m2t_fast.ops.backends import reference
-from m2t_fast.ops.cuda.launch import addresses, ready, run, stored
-from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.ops.cuda.launch import addresses, ready, run
+from m2t_fast.ops.decode import SampleInputs, SearchInputs, SearchOutput
+from m2t_fast.records import converted
 
 LARGEST_BEAM, MOST_PARTS = 1024, 2048
-"""A wider beam or more body parts do not fit into a block's shared memory: ``reference`` decodes them."""
+"""A wider beam or more body parts do not fit into a block's shared memory."""
 
 
-def search(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    lengths: Tensor,
-    weights: list[Tensor],
-    beam_size: int,
-    max_length: int,
-    length_penalty: float,
-    force_gate: float | None,
-    scale: float,
-) -> tuple[Tensor, ...]:
+def search_takes(x: SearchInputs) -> str | None:
+    """Beams and parts that fit into a block's shared memory."""
+    if x.beam_size > LARGEST_BEAM:
+        return f"a beam of {x.beam_size} does not fit into a block's shared memory, up to {LARGEST_BEAM} do"
+    return sample_words_takes(x)
+
+
+def sample_words_takes(x: SampleInputs | SearchInputs) -> str | None:
+    """Parts that fit into a block's shared memory."""
+    parts = x.parts.shape[2]
+    return None if parts <= MOST_PARTS else f"{parts} parts do not fit into a block's shared memory"
+
+
+def search(x: SearchInputs) -> SearchOutput:
     """The outputs of ``ops.search``, all of max_length words."""
-    if beam_size > LARGEST_BEAM or parts.shape[2] > MOST_PARTS:
-        arguments = (parts, temporal_keys, spatial_keys, lengths, weights)
-        return reference.search(*arguments, beam_size, max_length, length_penalty, force_gate, scale)
-    batch, frames, part_count, _ = parts.shape
-    memory = [*(ready(x) for x in (parts, temporal_keys, spatial_keys)), lengths.contiguous()]
-    inputs = [ready(x) for x in weights]
-    dtype, device = stored(parts.dtype), parts.device
-    tokens = torch.empty(batch, beam_size, max_length, dtype=torch.int64, device=device)
-    scores = torch.empty(batch, beam_size, dtype=torch.float32, device=device)
-    shapes = ((frames,), (frames, part_count), (), (), ())
-    attention = [torch.empty(batch, max_length, *shape, dtype=dtype, device=device) for shape in shapes]
+    dtype, x = x.parts.dtype, converted(x, ready)
+    batch, frames, part_count, _ = x.parts.shape
+    tokens = x.lengths.new_empty(batch, x.beam_size, x.max_length)
+    scores = x.parts.new_empty(batch, x.beam_size, dtype=torch.float32)
+    window, spatial, mean, std, gate = (
+        x.parts.new_empty(batch, x.max_length, *shape) for shape in ((frames,), (frames, part_count), (), (), ())
+    )
     _launch(
         "search",
-        memory,
-        inputs,
-        counts=[beam_size, max_length, PAD, SOS, EOS],
-        numbers=[length_penalty, scale, SIGMA_MIN, math.nan if force_gate is None else force_gate],
-        outputs=addresses([tokens, scores, *attention]),
+        x,
+        counts=[x.beam_size, x.max_length, PAD, SOS, EOS],
+        numbers=[x.length_penalty, x.scale, SIGMA_MIN, math.nan if x.force_gate is None else x.force_gate],
+        outputs=addresses([tokens, scores, window, spatial, mean, std, gate]),
     )
-    window, spatial, mean, std, gate = (x.to(parts.dtype) for x in attention)
-    return tokens, scores, gate, window, spatial, mean, std
+    return SearchOutput(tokens, scores, *(v.to(dtype) for v in (gate, window, spatial, mean, std)))
 
 
-def sample_words(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    lengths: Tensor,
-    weights: list[Tensor],
-    words: Tensor,
-    coins: Tensor,
-    input_dropout: Tensor | None,
-    mixed_dropout: Tensor | None,
-    scale: float,
-) -> Tensor:
+def sample_words(x: SampleInputs) -> Tensor:
     """The words of ``ops.sample_words``. Nothing waits for the device: it may be captured in a CUDA graph."""
-    if parts.shape[2] > MOST_PARTS:
-        arguments = (parts, temporal_keys, spatial_keys, lengths, weights)
-        return reference.sample_words(*arguments, words, coins, input_dropout, mixed_dropout, scale)
-    memory = [*(ready(x) for x in (parts, temporal_keys, spatial_keys)), lengths.contiguous()]
-    inputs = [ready(x) for x in weights]
-    words, coins = words.clone(memory_format=torch.contiguous_format), coins.contiguous()
-    dropout = [x if x is None else ready(x) for x in (input_dropout, mixed_dropout)]
+    x = converted(x, ready)
+    words, coins = x.words.clone(), x.coins.to(x.parts.device)
     _launch(
         "sample_words",
-        memory,
-        inputs,
+        x,
         counts=[1, words.shape[1], PAD, SOS, EOS],
-        numbers=[0.0, scale, SIGMA_MIN, math.nan],
-        inputs=addresses([words, coins, *dropout]),
+        numbers=[0.0, x.scale, SIGMA_MIN, math.nan],
+        inputs=addresses([words, coins, *((None, None) if x.dropout is None else x.dropout)]),
     )
     return words
 
 
-def _launch(op: str, memory: list[Tensor], weights: list[Tensor], counts: list[int], **arguments: Any) -> None:
+def _launch(op: str, x: SearchInputs | SampleInputs, counts: list[int], **arguments: Any) -> None:
     """Plans, takes scratch from torch and launches; the caller holds the tensors."""
-    parts, temporal_keys, *_ = memory
-    w = DecoderWeights(*weights)
-    batch, frames, part_count, part_dim = parts.shape
-    slots, attention_dim = temporal_keys.shape[2:]
-    vocabulary, word = w.embedding.shape
-    hidden, mixture = w.gate_hidden.shape[0], w.mixture.shape[0]
+    batch, frames, part_count, part_dim = x.parts.shape
+    slots, attention_dim = x.temporal_keys.shape[2:]
+    vocabulary, word = x.weights.embedding.shape
+    hidden, mixture = x.weights.gate_hidden.shape[0], x.weights.mixture.shape[0]
     beams, words, *_ = counts
     if batch == 0 or words == 0:
         return
     sizes = [batch, frames, part_count, slots, part_dim, attention_dim, hidden, word, mixture, vocabulary]
     named = dict(zip("BTPSHDCEMV", sizes, strict=True), K=beams, W=words)
     plan = run(
-        op, "plan_decode", parts, named, sizes=sizes, beams=beams, max_length=words, sampling=op == "sample_words"
+        op, "plan_decode", x.parts, named, sizes=sizes, beams=beams, max_length=words, sampling=op == "sample_words"
     )
-    scratch = torch.empty(plan[-1], dtype=torch.uint8, device=parts.device)
+    scratch = torch.empty(plan[-1], dtype=torch.uint8, device=x.parts.device)
     run(
         op,
         f"decode_{op}",
-        parts,
+        x.parts,
         named,
         sizes=sizes,
-        memory=addresses(memory),
-        weights=addresses(weights),
+        memory=addresses([x.parts, x.temporal_keys, x.spatial_keys, x.lengths]),
+        weights=addresses(x.weights),
         counts=counts,
         plan=plan,
         scratch=scratch.data_ptr(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,7 +22,7 @@ class Rows(NamedTuple):
 
 
 def rows_products(
-    op: str, sizes: Mapping[str, int], like: Tensor, jobs: list[tuple[Rows, Tensor, Tensor | None]]
+    op: str, sizes: Mapping[str, int], like: Tensor, jobs: Sequence[tuple[Rows, Tensor, Tensor | None]]
 ) -> list[Tensor]:
     """rows @ weight (J, K) + add (N, K) of every job (rows, weight, add), each (N, K)."""
     count = len(like)
@@ -36,7 +36,7 @@ def rows_products(
 
 
 def outer_products(
-    op: str, sizes: Mapping[str, int], like: Tensor, jobs: list[tuple[Rows, int, Tensor]]
+    op: str, sizes: Mapping[str, int], like: Tensor, jobs: Sequence[tuple[Rows, int, Tensor]]
 ) -> list[tuple[Tensor, Tensor]]:
     """rows^T @ x (J, K), and the sums (J,) of the rows, of every job (rows, J, x (N, K))."""
     made = [(x.new_empty(columns, x.shape[1]), x.new_empty(columns)) for _, columns, x in jobs]

@@ -3,171 +3,175 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from m2t_fast.ops.cuda.few_rows import FEW_ROWS, Rows, outer_products, rows_products
 from m2t_fast.ops.cuda.launch import addresses, ready, run
+from m2t_fast.records import converted, float_fields
+from m2t_fast.reference.gate import GateInputs, GateOutput
 
 OP = "gated_decoder_step"
 
 
-def gated_decoder_step(
-    context: Tensor,
-    hidden: Tensor,
-    top: Tensor,
-    word: Tensor,
-    mixed_word: Tensor,
-    gate_hidden_weight: Tensor,
-    gate_word_weight: Tensor,
-    gate_bias: Tensor,
-    context_weight: Tensor,
-    context_bias: Tensor,
-    language_weight: Tensor,
-    language_bias: Tensor,
-    mixture_weight: Tensor,
-    mixture_bias: Tensor,
-    force_gate: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+def gated_decoder_step(x: GateInputs) -> GateOutput:
     """Features, gate and gate logit of ``ops.gated_decoder_step``.
 
     Up to ``FEW_ROWS`` words take two launches, the second of which starts while the first runs.
     """
-    lead, dtype = context.shape[:-1], context.dtype
-    given = (
-        context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias, context_weight,
-        context_bias, language_weight, language_bias, mixture_weight, mixture_bias,
-    )  # fmt: skip
-    inputs = [ready(x) for x in given]
-    context, top = inputs[0].flatten(0, 1), inputs[2].flatten(0, 1)
-    context_weight, language_weight, mixture_weight, mixture_bias = (inputs[i] for i in (8, 10, 12, 13))
-    numbers = _numbers(inputs)
-    sizes, force = dict(zip("NHCEDM", numbers, strict=True)), math.nan if force_gate is None else force_gate
-    gate, logit = context.new_empty(lead), context.new_empty(lead)
-    if len(context) <= FEW_ROWS:
-        features = context.new_empty(*lead, len(mixture_bias))
-        activated = context.new_empty(2, len(context), len(context_weight))
-        outputs = addresses((*activated, features, gate, logit))
-        run(OP, "gate_step", context, sizes, sizes=numbers, inputs=addresses(inputs), force_gate=force, outputs=outputs)
-        return features.to(dtype), gate.to(dtype), logit.to(dtype)
+    lead, dtype, call = x.context.shape[:-1], x.context.dtype, _Call.of(x)
+    x = call.x
+    gate, logit = x.context.new_empty(lead), x.context.new_empty(lead)
+    if call.rows <= FEW_ROWS:
+        features = x.context.new_empty(*lead, len(x.mixture_bias))
+        call.step(features, gate, logit)
+        return GateOutput(features.to(dtype), gate.to(dtype), logit.to(dtype))
 
-    between = [*inputs[1:2], *inputs[3:8], context @ context_weight.T, inputs[9], top @ language_weight.T, inputs[11]]
-    mixture_input = context.new_empty(len(context), mixture_weight.shape[1])
-    run(
-        OP,
-        "gate_forward",
-        context,
-        sizes,
-        sizes=numbers,
-        inputs=addresses(between),
-        force_gate=force,
-        outputs=addresses((mixture_input, gate, logit)),
-    )
-    features = mixture_input @ mixture_weight.T
+    eq_9 = call.products()
+    mixture_input = x.context.new_empty(call.rows, x.mixture_weight.shape[1])
+    call.run("gate_forward", **call.between(eq_9), outputs=addresses((mixture_input, gate, logit)))
+    features = mixture_input @ x.mixture_weight.T
     rows, columns = features.shape
     run(
-        OP, "bias_tanh", context, sizes, x=features.data_ptr(), bias=mixture_bias.data_ptr(), rows=rows, columns=columns
+        OP,
+        "bias_tanh",
+        x.context,
+        call.sizes,
+        x=features.data_ptr(),
+        bias=x.mixture_bias.data_ptr(),
+        rows=rows,
+        columns=columns,
     )
-    return features.view(*lead, columns).to(dtype), gate.to(dtype), logit.to(dtype)
+    return GateOutput(features.view(*lead, columns).to(dtype), gate.to(dtype), logit.to(dtype))
 
 
-def gated_decoder_step_backward(
-    grads: tuple[Tensor | None, ...],
-    context: Tensor,
-    hidden: Tensor,
-    top: Tensor,
-    word: Tensor,
-    mixed_word: Tensor,
-    gate_hidden_weight: Tensor,
-    gate_word_weight: Tensor,
-    gate_bias: Tensor,
-    context_weight: Tensor,
-    context_bias: Tensor,
-    language_weight: Tensor,
-    language_bias: Tensor,
-    mixture_weight: Tensor,
-    mixture_bias: Tensor,
-    features: Tensor,
-    gate: Tensor,
-    force_gate: float | None,
-) -> tuple[Tensor, ...]:
-    """Gradients of the fourteen inputs, from the gradients of features, gate and gate logit (None: not used)."""
-    shape, dtype = context.shape, context.dtype
-    given = (
-        context, hidden, top, word, mixed_word, gate_hidden_weight, gate_word_weight, gate_bias, context_weight,
-        context_bias, language_weight, language_bias, mixture_weight, mixture_bias,
-    )  # fmt: skip
-    inputs = [ready(x) for x in given]
-    context, hidden, top, word, mixed_word = (x.flatten(0, 1) for x in inputs[:5])
-    context_weight, language_weight, mixture_weight = (inputs[i] for i in (8, 10, 12))
-    features, gate = ready(features).flatten(0, 1), ready(gate)
-    d_features, d_gate, d_gate_logit = (x if x is None else ready(x) for x in grads)
-    numbers = _numbers(inputs)
-    sizes, force = dict(zip("NHCEDM", numbers, strict=True)), math.nan if force_gate is None else force_gate
-    few = len(context) <= FEW_ROWS
+def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) -> dict[str, Tensor]:
+    """Gradients of the fourteen float inputs, from those of the outputs (None: not used)."""
+    dtype, call = x.context.dtype, _Call.of(x)
+    x = call.x
+    context, hidden, top, word = (v.flatten(0, 1) for v in (x.context, x.hidden, x.top, x.word))
+    features, gate = ready(saved.features).flatten(0, 1), ready(saved.gate)
+    d_features, d_gate, d_gate_logit = (v if v is None else ready(v) for v in grads)
+    few = call.rows <= FEW_ROWS
 
-    d_mixture = features
+    d_mixture, mixture = features, Rows(d_features, features)
     if few:
-        # Both tanh of eq. 9 are made again, and stand where many rows have their products and biases.
-        motion, language = context.new_empty(2, len(context), len(context_weight))
-        made = addresses((motion, language, None, None, None))
-        run(OP, "gate_step", context, sizes, sizes=numbers, inputs=addresses(inputs), force_gate=force, outputs=made)
-        biases: tuple[Tensor | None, Tensor | None] = None, None
-        mixture = Rows(d_features, features)
-        (d_mixture_input,) = rows_products(OP, sizes, context, [(mixture, mixture_weight, None)])
+        eq_9 = call.activated()
+        (d_mixture_input,) = rows_products(OP, call.sizes, context, [(mixture, x.mixture_weight, None)])
     else:
-        motion, language, biases = context @ context_weight.T, top @ language_weight.T, (inputs[9], inputs[11])
+        eq_9 = call.products()
         d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
         if d_features is not None:
             pointers = dict(grad=d_features.data_ptr(), y=features.data_ptr(), out=d_mixture.data_ptr())
-            run(OP, "tanh_gradient", context, sizes, **pointers, count=features.numel())
-        d_mixture_input = d_mixture @ mixture_weight
+            run(OP, "tanh_gradient", context, call.sizes, **pointers, count=features.numel())
+        d_mixture_input = d_mixture @ x.mixture_weight
 
-    between: list[Tensor | None] = [hidden, word, mixed_word, *inputs[5:8], motion, biases[0], language, biases[1]]
     mixture_input = torch.empty_like(d_mixture_input)
-    d_motion, d_language = torch.empty_like(motion), torch.empty_like(language)
-    d_hidden, d_word, d_mixed_word = (torch.empty_like(x) for x in inputs[1:5] if x is not inputs[2])
+    d_motion, d_language = torch.empty_like(eq_9.motion), torch.empty_like(eq_9.language)
+    d_hidden, d_word, d_mixed_word = map(torch.empty_like, (x.hidden, x.word, x.mixed_word))
     d_logit = torch.empty_like(gate).flatten()
-    run(
-        OP,
+    call.run(
         "gate_backward",
-        context,
-        sizes,
-        sizes=numbers,
-        inputs=addresses(between),
-        force_gate=force,
+        **call.between(eq_9),
         grads=addresses((gate, d_mixture_input, d_gate, d_gate_logit)),
         outputs=addresses((mixture_input, d_motion, d_language, d_hidden, d_word, d_mixed_word, d_logit)),
     )
     if few:
-        d_context, d_top = rows_products(
-            OP,
-            sizes,
-            context,
-            [(Rows(d_motion), context_weight, None), (Rows(d_language), language_weight, None)],
-        )
+        eq_9_jobs = [(Rows(d_motion), x.context_weight, None), (Rows(d_language), x.language_weight, None)]
+        d_context, d_top = rows_products(OP, call.sizes, context, eq_9_jobs)
         jobs = [
             (Rows(d_logit), 1, hidden),
             (Rows(d_logit), 1, word),
-            (Rows(d_motion), motion.shape[1], context),
-            (Rows(d_language), language.shape[1], top),
+            (Rows(d_motion), d_motion.shape[1], context),
+            (Rows(d_language), d_language.shape[1], top),
             (mixture, features.shape[1], mixture_input),
         ]
-        weights = outer_products(OP, sizes, context, jobs)
-        (d_hidden_weight, d_bias), (d_word_weight, _), *layers = weights
-        gradients = [d_hidden_weight[0], d_word_weight[0], d_bias[0], *(x for layer in layers for x in layer)]
+        (d_hidden_weight, d_bias), (d_word_weight, _), *layers = outer_products(OP, call.sizes, context, jobs)
+        gate_weights = d_hidden_weight[0], d_word_weight[0], d_bias[0]
     else:
-        d_context, d_top = d_motion @ context_weight, d_language @ language_weight
+        d_context, d_top = d_motion @ x.context_weight, d_language @ x.language_weight
         pairs = ((d_motion, context), (d_language, top), (d_mixture, mixture_input))
-        layers = [(d.T @ x, d.sum(0)) for d, x in pairs]
-        gradients = [d_logit @ hidden, d_logit @ word, d_logit.sum(), *(x for layer in layers for x in layer)]
-    outputs = (d_context.view(shape), d_hidden, d_top.view(d_hidden.shape), d_word, d_mixed_word, *gradients)
-    return tuple(x.to(dtype) for x in outputs)
+        layers = [(d.T @ met, d.sum(0)) for d, met in pairs]
+        gate_weights = d_logit @ hidden, d_logit @ word, d_logit.sum()
+    (d_context_weight, d_context_bias), (d_language_weight, d_language_bias), (d_weight, d_mixture_bias) = layers
+    found = dict(
+        context=d_context.view(x.context.shape),
+        hidden=d_hidden,
+        top=d_top.view(x.top.shape),
+        word=d_word,
+        mixed_word=d_mixed_word,
+        **dict(zip(("gate_hidden_weight", "gate_word_weight", "gate_bias"), gate_weights, strict=True)),
+        context_weight=d_context_weight,
+        context_bias=d_context_bias,
+        language_weight=d_language_weight,
+        language_bias=d_language_bias,
+        mixture_weight=d_weight,
+        mixture_bias=d_mixture_bias,
+    )
+    return {name: value.to(dtype) for name, value in found.items()}
 
 
-def _numbers(inputs: list[Tensor]) -> list[int]:
-    """N, H, C, E, D and M of the op's inputs."""
-    context, hidden, _, word, *_ = inputs
-    rows = context.shape[0] * context.shape[1]
-    return [rows, context.shape[2], hidden.shape[2], word.shape[2], len(inputs[9]), len(inputs[13])]
+class _Between(NamedTuple):
+    """Both products of eq. 9, (N, D) each, with their biases; or what tanh made of both, without."""
+
+    motion: Tensor
+    motion_bias: Tensor | None
+    language: Tensor
+    language_bias: Tensor | None
+
+
+class _Call(NamedTuple):
+    """The gate's kernels for one call's inputs, which are as the kernels take them."""
+
+    x: GateInputs
+    sizes: dict[str, int]
+    """N, H, C, E, D and M."""
+
+    @classmethod
+    def of(cls, x: GateInputs) -> _Call:
+        made = converted(x, ready)
+        batch, words, features = x.context.shape
+        dim, mixture = len(x.context_weight), len(x.mixture_weight)
+        sizes = (batch * words, features, x.hidden.shape[2], x.word.shape[2], dim, mixture)
+        return cls(made, dict(zip("NHCEDM", sizes, strict=True)))
+
+    @property
+    def rows(self) -> int:
+        """N, the words of all captions."""
+        return self.sizes["N"]
+
+    def run(self, kernel: str, **arguments: Any) -> None:
+        """Launches a kernel."""
+        force = math.nan if self.x.force_gate is None else self.x.force_gate
+        numbers = list(self.sizes.values())
+        run(OP, kernel, self.x.context, self.sizes, sizes=numbers, force_gate=force, **arguments)
+
+    def step(self, features: Tensor | None, gate: Tensor | None, logit: Tensor | None) -> Tensor:
+        """The whole step; without outputs only both tanh of eq. 9, (2, N, D), which it gives."""
+        x = self.x
+        both = x.context.new_empty(2, self.rows, len(x.context_weight))
+        inputs = addresses([getattr(x, name) for name in FLOATS])
+        self.run("gate_step", inputs=inputs, outputs=addresses((*both, features, gate, logit)))
+        return both
+
+    def products(self) -> _Between:
+        """What many rows have of eq. 9: torch's products."""
+        x = self.x
+        motion, language = x.context.flatten(0, 1) @ x.context_weight.T, x.top.flatten(0, 1) @ x.language_weight.T
+        return _Between(motion, x.context_bias, language, x.language_bias)
+
+    def activated(self) -> _Between:
+        """What few rows have of eq. 9: both tanh, made again."""
+        motion, language = self.step(None, None, None)
+        return _Between(motion, None, language, None)
+
+    def between(self, eq_9: _Between) -> dict[str, list[int]]:
+        """The inputs of the kernels between the products."""
+        x = self.x
+        gate = x.gate_hidden_weight, x.gate_word_weight, x.gate_bias
+        return dict(inputs=addresses((x.hidden, x.word, x.mixed_word, *gate, *eq_9)))
+
+
+FLOATS = float_fields(GateInputs)

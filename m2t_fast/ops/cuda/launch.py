@@ -38,7 +38,7 @@ def why_unavailable() -> str | None:
 
 def ready(tensor: Tensor) -> Tensor:
     """The tensor as a kernel takes it: contiguous, in a dtype that it reads."""
-    return tensor.to(stored(tensor.dtype)).contiguous()
+    return (tensor.to(stored(tensor.dtype)) if tensor.is_floating_point() else tensor).contiguous()
 
 
 def stored(dtype: torch.dtype) -> torch.dtype:

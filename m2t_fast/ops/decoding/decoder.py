@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from m2t_fast.ops import attention, gate
-from m2t_fast.ops import lstm as lstm_op
+from m2t_fast import ops
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.gate import GateOutput
+from m2t_fast.ops.registry import has_kernel
 from m2t_fast.ops.torch_lstm import lstm
 
 
@@ -62,9 +62,13 @@ class Decoder:
         """Bottom and top LSTM outputs (B, L, C) over embedded words (B, L, E)."""
         w = self.weights
         bottom, top = state if state is not None else (None, None)
-        if embedded.shape[1] == 1 and lstm_op.has_kernels(embedded):
+        if embedded.shape[1] == 1 and has_kernel("lstm_cells", embedded):
             zeros = (embedded.new_zeros(len(embedded), w.bottom_hidden.shape[1]),) * 2
-            after = lstm_op.lstm_cells(embedded[:, 0], *(bottom or zeros), *(top or zeros), *w[1:9])
+            weights = (
+                *(w.bottom_input, w.bottom_hidden, w.bottom_input_bias, w.bottom_hidden_bias),
+                *(w.top_input, w.top_hidden, w.top_input_bias, w.top_hidden_bias),
+            )
+            after = ops.lstm_cells(embedded[:, 0], *(bottom or zeros), *(top or zeros), *weights)
             return after.bottom_hidden[:, None], after.top_hidden[:, None], (after[:2], after[2:])
         hidden, bottom = lstm(
             embedded, bottom, w.bottom_input, w.bottom_hidden, w.bottom_input_bias, w.bottom_hidden_bias
@@ -76,7 +80,7 @@ class Decoder:
         self, memory: Memory, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor
     ) -> tuple[AttentionOutput, GateOutput]:
         """Attention and gated step of independent words, from LSTM outputs (B, L, C) and embeddings (B, L, E)."""
-        attended = attention.unchecked(*self._attention_inputs(memory, hidden))
+        attended = ops.spatio_temporal_attention.in_bounds(*self._attention_inputs(memory, hidden))
         return attended, self._step(attended.context, hidden, top, word, mixed_word)
 
     def _attention_inputs(self, memory: Memory, hidden: Tensor) -> tuple[Any, ...]:
@@ -96,7 +100,7 @@ class Decoder:
 
     def _step(self, context: Tensor, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor) -> GateOutput:
         w = self.weights
-        return gate.gated_decoder_step(
+        return ops.gated_decoder_step(
             context,
             hidden,
             top,
@@ -116,6 +120,6 @@ class Decoder:
 
     def next_word(self, memory: Memory, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor) -> Tensor:
         """Logits (B, L, V) after each of L independent words."""
-        context = attention.context_alone(*self._attention_inputs(memory, hidden))
+        context = ops.spatio_temporal_context.in_bounds(*self._attention_inputs(memory, hidden))
         step = self._step(context, hidden, top, word, mixed_word)
         return torch.nn.functional.linear(step.features, self.weights.output, self.weights.output_bias)

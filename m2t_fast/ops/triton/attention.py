@@ -12,195 +12,93 @@ from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.kernels.attention import attention_forward
 from m2t_fast.kernels.attention_backward import key_gradient, query_gradient, score_tiles, word_gradient
 from m2t_fast.ops.triton.launch import approximate, configuration, float_target, on_device, power_of_2, ready, stored
+from m2t_fast.records import converted, float_fields, new, partial
+from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
+FLOATS = float_fields(AttentionInputs)
 LARGEST_BLOCK_H = 256
 """Features of a part that one program sums; a longer part is shared by several, which score the frames each."""
 
 
-def spatio_temporal_attention(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    scale: float,
-) -> tuple[Tensor, ...]:
+def spatio_temporal_attention(x: AttentionInputs) -> AttentionOutput:
     """Context, window, spatial, mean and std of ``ops.spatio_temporal_attention``."""
-    batch, frames, part_count, part_dim = parts.shape
-    words = temporal_query.shape[1]
-    shapes = (
-        (batch, words, part_dim),
-        (batch, words, frames),
-        (batch, words, frames, part_count),
-        (batch, words),
-        (batch, words),
-    )
-    outputs = tuple(parts.new_empty(shape, dtype=stored(parts)) for shape in shapes)
-    inputs = (parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight)
-    _forward([*inputs, spatial_bias], lengths, outputs, scale)
-    return tuple(x.to(parts.dtype) for x in outputs)
+    outputs: AttentionOutput = new(AttentionOutput, x, lambda shape: x.parts.new_empty(shape, dtype=stored(x.parts)))
+    launch_forward(x, outputs)
+    return AttentionOutput(*(value.to(x.parts.dtype) for value in outputs))
 
 
-def spatio_temporal_context(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    scale: float,
-) -> Tensor:
+def spatio_temporal_context(x: AttentionInputs) -> Tensor:
     """The context alone, without frames whose window is far below what the dtype resolves."""
-    context = parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3], dtype=stored(parts))
-    inputs = (parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight)
-    _forward([*inputs, spatial_bias], lengths, (context, None, None, None, None), scale)
-    return context.to(parts.dtype)
+    context = x.parts.new_empty(x.parts.shape[0], x.temporal_query.shape[1], x.parts.shape[3], dtype=stored(x.parts))
+    launch_forward(x, partial(AttentionOutput, context=context))
+    return context.to(x.parts.dtype)
 
 
-def spatio_temporal_attention_backward(
-    grads: tuple[Tensor | None, ...],
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    scale: float,
-) -> tuple[Tensor, ...]:
-    """Gradients of the eight float inputs, from the gradients of the five outputs (None: the output was not used).
-
-    ``mean`` and ``std`` are not read: the kernels make them again, because float32 cannot hold those of a long motion.
-    """
-    inputs = [parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight]
-    return _backward(grads, [*inputs, spatial_bias], lengths, scale)
+def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInputs, kept: Any) -> dict[str, Tensor]:
+    """Gradients of the eight float inputs, from those of the outputs (None: the output was not used)."""
+    return launch_backward(grads, x)
 
 
-def guided_attention(
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    spatial_target: Tensor,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    """Context and spatial loss of ``ops.guided_attention``; no weight of a frame or part leaves the kernel."""
-    context = parts.new_empty(parts.shape[0], temporal_query.shape[1], parts.shape[3], dtype=stored(parts))
-    loss = parts.new_empty(context.shape[:2], dtype=torch.float32)
-    inputs = [parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight]
-    outputs = (context, None, None, None, None)
-    _forward([*inputs, spatial_bias], lengths, outputs, scale, spatial_target, loss)
-    return context.to(parts.dtype), loss
-
-
-def guided_attention_backward(
-    grads: tuple[Tensor | None, Tensor | None],
-    parts: Tensor,
-    temporal_keys: Tensor,
-    spatial_keys: Tensor,
-    temporal_query: Tensor,
-    spatial_query: Tensor,
-    temporal_weight: Tensor,
-    spatial_weight: Tensor,
-    spatial_bias: Tensor,
-    lengths: Tensor,
-    spatial_target: Tensor,
-    scale: float,
-) -> tuple[Tensor, ...]:
-    """Gradients of the eight float inputs, from those of context and loss (None: the output was not used)."""
-    d_context, d_loss = grads
-    inputs = [parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight]
-    every = (d_context, None, None, None, None)
-    return _backward(every, [*inputs, spatial_bias], lengths, scale, spatial_target, d_loss)
-
-
-def _forward(
-    inputs: list[Tensor],
-    lengths: Tensor,
-    outputs: tuple[Tensor | None, ...],
-    scale: float,
-    target: Tensor | None = None,
-    loss: Tensor | None = None,
-) -> None:
-    parts, temporal_keys, temporal_query = inputs[0], inputs[1], inputs[3]
-    batch, frames, _, part_dim = parts.shape
-    words = temporal_query.shape[1]
+def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None) -> None:
+    """Fills the outputs, None where one is not wanted, and the spatial loss against the targets."""
+    batch, frames, _, part_dim = x.parts.shape
+    words = x.temporal_query.shape[1]
     if batch * words == 0:
         return
-    blocks = forward_blocks(parts, temporal_keys, words)
+    blocks = forward_blocks(x.parts, x.temporal_keys, words)
     grid = (batch * -(-words // blocks["BLOCK_L"]), -(-part_dim // blocks["BLOCK_H"]))
-    with on_device(parts):
+    with on_device(x.parts):
         attention_forward[grid](
-            *(ready(x) for x in inputs),
-            lengths.contiguous(),
+            *(ready(value) for value in x if isinstance(value, Tensor)),
             float_target(target),
             *outputs,
             loss,
             frames,
             words,
-            scale,
+            x.scale,
             SIGMA_MIN**2,
-            reach(parts.dtype),
-            CONTEXT_ONLY=outputs[1] is None and target is None,
+            reach(x.parts.dtype),
+            CONTEXT_ONLY=outputs.window is None and target is None,
             LOG_MIN=LOG_MIN,
             **blocks,
         )
 
 
-def _backward(
-    grads: tuple[Tensor | None, ...],
-    inputs: list[Tensor],
-    lengths: Tensor,
-    scale: float,
-    target: Tensor | None = None,
-    d_loss: Tensor | None = None,
-) -> tuple[Tensor, ...]:
-    dtype = inputs[0].dtype
-    inputs = [ready(x) for x in inputs]
-    parts, temporal_keys, spatial_keys, temporal_query, spatial_query, temporal_weight, spatial_weight, bias = inputs
-    lengths = lengths.contiguous()
+def launch_backward(
+    grads: Any, x: AttentionInputs, target: Tensor | None = None, d_loss: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Gradients of the eight float inputs, from those of the outputs and of the spatial loss (None: not used)."""
+    dtype, x = x.parts.dtype, converted(x, ready)
+    parts, temporal_weight = x.parts, x.temporal_weight[None]
     batch, frames, part_count, _ = parts.shape
-    words, slots = temporal_query.shape[1], temporal_keys.shape[2]
+    words, slots = x.temporal_query.shape[1], x.temporal_keys.shape[2]
     if batch * words == 0:
-        return tuple(torch.zeros_like(x, dtype=dtype) for x in inputs)
-    d_context, *others = (x if x is None else ready(x) for x in grads)
+        return {name: torch.zeros_like(v, dtype=dtype) for name, v in x._asdict().items() if name in FLOATS}
+    d_context, d_window, d_spatial_weights, d_mean, d_std = (v if v is None else ready(v) for v in grads)
     rows = parts.flatten(1, 2)
     with on_device(parts):
         exact = not approximate(parts)
-        temporal, rest = _scores(temporal_keys, temporal_query, temporal_weight[None], lengths, exact)
-        spatial, _ = _scores(spatial_keys, spatial_query, spatial_weight, lengths, exact=False)
+        temporal, rest = _scores(x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, exact)
+        spatial, _ = _scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
         d_weights = None if d_context is None else torch.bmm(d_context, rows.transpose(1, 2))
         weights = None if d_weights is None else torch.empty_like(d_weights)
         d_temporal, d_spatial = torch.empty_like(temporal), torch.empty_like(spatial)
         blocks = {**configuration("word_gradient", parts), "BLOCK_P": power_of_2(part_count)}
         blocks["BLOCK_L"] = min(blocks["BLOCK_L"], power_of_2(words))
         programs = batch * -(-words // blocks["BLOCK_L"])
-        d_bias = temporal.new_zeros(programs, bias.shape[0])
+        d_bias = temporal.new_zeros(programs, x.spatial_bias.shape[0])
         word_gradient[(programs,)](
             temporal,
             rest,
             spatial,
-            bias,
-            lengths,
+            x.spatial_bias,
+            x.lengths,
             None if d_loss is None else float_target(target),
             d_weights,
-            *others,
+            d_window,
+            d_spatial_weights,
+            d_mean,
+            d_std,
             None if d_loss is None else d_loss.float().contiguous(),
             weights,
             d_temporal,
@@ -208,11 +106,11 @@ def _backward(
             d_bias,
             frames,
             words,
-            scale,
+            x.scale,
             SIGMA_MIN**2,
             P=part_count,
             S=slots,
-            R=bias.shape[0],
+            R=x.spatial_bias.shape[0],
             BLOCK_S=power_of_2(slots),
             LOG_MIN=LOG_MIN,
             **blocks,
@@ -221,10 +119,23 @@ def _backward(
             d_parts = torch.zeros_like(parts)
         else:
             d_parts = torch.bmm(weights.transpose(1, 2), d_context).view(parts.shape)
-        ours = _score_gradient(temporal_keys, temporal_query, temporal_weight[None], lengths, d_temporal)
-        theirs = _score_gradient(spatial_keys, spatial_query, spatial_weight, lengths, d_spatial)
-    gradients = (d_parts, ours[0], theirs[0], ours[1], theirs[1], ours[2][0], theirs[2], d_bias.sum(0))
-    return tuple(x.to(dtype) for x in gradients)
+        d_temporal_keys, d_temporal_query, d_temporal_weight = _score_gradient(
+            x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, d_temporal
+        )
+        d_spatial_keys, d_spatial_query, d_spatial_weight = _score_gradient(
+            x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, d_spatial
+        )
+    found = dict(
+        parts=d_parts,
+        temporal_keys=d_temporal_keys,
+        spatial_keys=d_spatial_keys,
+        temporal_query=d_temporal_query,
+        spatial_query=d_spatial_query,
+        temporal_weight=d_temporal_weight[0],
+        spatial_weight=d_spatial_weight,
+        spatial_bias=d_bias.sum(0),
+    )
+    return {name: value.to(dtype) for name, value in found.items()}
 
 
 def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor | None]:

@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from m2t_fast.kernels import draws as kernels
 from m2t_fast.ops.triton.launch import configuration, on_device
+from m2t_fast.reference.draws import DrawsInputs, DrawsOutput
 
 
-def random_draws(
-    state: Tensor,
-    rows: Tensor | None,
-    batch: int,
-    words: int,
-    channels: int,
-    coin_threshold: int,
-    keep_threshold: int,
-    factor: float,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor]:
+def random_draws(x: DrawsInputs) -> DrawsOutput:
     """Coins and both dropout factors of ``ops.random_draws``."""
-    coins = state.new_empty(words, dtype=torch.bool)
-    shape = batch, words, channels
-    first, second = (state.new_empty(shape, dtype=dtype) for _ in range(2))
-    if words:
-        with on_device(state):
+    coins = x.state.new_empty(x.words, dtype=torch.bool)
+    first, second = (x.state.new_empty(x.batch, x.words, x.channels, dtype=x.dtype) for _ in range(2))
+    if x.words:
+        with on_device(x.state):
             options = configuration("random_draws", first)
-            counters = words * (batch * -(-channels // 4) + 1)
+            counters = x.words * (x.batch * -(-x.channels // 4) + 1)
             kernels.random_draws[(-(-counters // options["BLOCK"]),)](
-                state.contiguous(),
-                None if rows is None else rows.contiguous(),
+                x.state.contiguous(),
+                None if x.rows is None else x.rows.contiguous(),
                 coins,
                 first,
                 second,
-                coin_threshold,
-                keep_threshold,
+                x.coin_threshold,
+                x.keep_threshold,
                 # As it will be stored, so that nothing is left to round.
-                float(torch.tensor(factor, dtype=dtype)),
-                batch if channels else 0,
-                words,
-                E=max(channels, 1),
+                float(torch.tensor(x.factor, dtype=x.dtype)),
+                x.batch if x.channels else 0,
+                x.words,
+                E=max(x.channels, 1),
                 **options,
             )
-    return coins, first, second
+    return DrawsOutput(coins, first, second)

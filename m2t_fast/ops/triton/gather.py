@@ -6,29 +6,30 @@ from torch import Tensor
 
 from m2t_fast.kernels.gather import gather_motions as kernel
 from m2t_fast.ops.triton.launch import configuration, on_device, ready, stored
+from m2t_fast.records import converted
+from m2t_fast.reference.gather import GatherInputs
 
 
-def gather_motions(
-    frames: Tensor, offsets: Tensor, index: Tensor, width: int, mean: Tensor | None, std: Tensor | None
-) -> Tensor:
+def gather_motions(x: GatherInputs) -> Tensor:
     """The padded batch of ``ops.gather_motions``."""
-    rows, joints = frames.shape[:2]
-    out = frames.new_empty(len(index), width, joints, 3, dtype=stored(frames))
-    options = configuration("gather_motions", frames)
-    programs = len(index) * -(-width * 3 * joints // options["BLOCK"])
+    options = configuration("gather_motions", x.frames)
+    dtype, store, x = x.frames.dtype, stored(x.frames), converted(x, ready)
+    rows, joints = x.frames.shape[:2]
+    out = x.frames.new_empty(len(x.index), x.width, joints, 3, dtype=store)
+    programs = len(x.index) * -(-x.width * 3 * joints // options["BLOCK"])
     if programs:
-        with on_device(frames):
+        with on_device(x.frames):
             kernel[(programs,)](
-                ready(frames),
-                offsets.contiguous(),
-                index.contiguous(),
-                None if mean is None else ready(mean),
-                None if std is None else ready(std),
+                x.frames,
+                x.offsets,
+                x.index,
+                x.mean,
+                x.std,
                 out,
                 rows,
-                len(offsets) - 1,
-                width,
+                len(x.offsets) - 1,
+                x.width,
                 WIDTH=3 * joints,
                 **options,
             )
-    return out.to(frames.dtype)
+    return out.to(dtype)

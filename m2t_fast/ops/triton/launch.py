@@ -72,7 +72,7 @@ def on_device(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
 
 def ready(tensor: Tensor) -> Tensor:
     """The tensor as a kernel takes it: contiguous."""
-    return tensor.to(stored(tensor)).contiguous()
+    return (tensor.to(stored(tensor)) if tensor.is_floating_point() else tensor).contiguous()
 
 
 def float_target(target: Tensor | None) -> Tensor | None:

@@ -11,6 +11,7 @@ from support import assert_close, assert_within_policy, equal, exact, poisoned_m
 from torch import Tensor
 
 from m2t_fast import ops, reference, use_backend
+from m2t_fast.ops.attention import AttentionInputs
 from m2t_fast.ops.cases import AttentionCase, GateCase
 from m2t_fast.ops.triton import attention, launch
 
@@ -88,7 +89,7 @@ def test_nothing_is_read_that_was_not_written(S: int) -> None:
     functions = [
         lambda: on_triton(inputs),
         lambda: results(ops.guided_attention, [*inputs, torch.ones(3, 5, 6, dtype=torch.int64)]),
-        lambda: [attention.spatio_temporal_context(*inputs, 1.0)],
+        lambda: [attention.spatio_temporal_context(AttentionInputs(*inputs))],
         lambda: results(ops.gated_decoder_step, GateCase().inputs(torch.float32)),
         lambda: results(ops.guided_decoder_step, [*GateCase().inputs(torch.float32), targets(2, 5)]),
     ]
@@ -104,7 +105,7 @@ def test_nan_in_a_valid_frame_shows() -> None:
     inputs[1][0, 0, 0, 0] = torch.nan
     out = on_triton(inputs)
     assert torch.isnan(out[0][0]).all() and torch.isnan(out[3][0]).all() and not torch.isnan(out[0][1]).any()
-    context = attention.spatio_temporal_context(*inputs, 1.0)
+    context = attention.spatio_temporal_context(AttentionInputs(*inputs))
     assert torch.isnan(context[0]).all() and torch.equal(context[1], out[0][1])
 
 
@@ -117,11 +118,12 @@ def test_a_clamped_sigma_carries_no_gradient() -> None:
 def test_lengths_out_of_range_are_clamped() -> None:
     """The op checks them; called below the op, the kernel must still stay inside its tensors."""
     case = AttentionCase(S=6)
-    inputs = case.inputs(torch.float32)
-    full = attention.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], case.T), 1.0)
-    wrong = attention.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], 10**12), 1.0)
+    x = case.record(torch.float32)
+    full, wrong, empty = (
+        attention.spatio_temporal_attention(x._replace(lengths=torch.full_like(x.lengths, length)))
+        for length in (case.T, 10**12, -5)
+    )
     assert equal(wrong, full)
-    empty = attention.spatio_temporal_attention(*inputs[:8], torch.full_like(inputs[8], -5), 1.0)
     assert not empty[0].any() and not empty[1].any() and not empty[2].any() and torch.isnan(empty[4]).all()
 
 
@@ -138,7 +140,7 @@ def test_the_context_alone_skips_what_cannot_be_seen(S: int, sharp: float, dtype
         far = (torch.arange(400) - expected.mean).abs() > 10 * expected.std + 128
         assert far.any()
         inputs[0][far], inputs[2][far] = torch.nan, torch.nan
-    context = attention.spatio_temporal_context(*inputs, 1.0)
+    context = attention.spatio_temporal_context(AttentionInputs(*inputs))
     tolerance = max(2e-5, torch.finfo(dtype).eps)
     torch.testing.assert_close(context.double(), expected.context, rtol=tolerance, atol=tolerance)
 
@@ -152,12 +154,12 @@ def test_what_is_skipped_is_below_the_resolution(dtype: torch.dtype) -> None:
     inputs[3].zero_()
     inputs[5].fill_(30.0)  # all attention on frame 500: the window is as narrow as it gets
     assert torch.finfo(dtype).eps / 20 < math.exp(-(attention.reach(dtype) ** 2) / 2) < torch.finfo(dtype).eps / 10
-    expected = attention.spatio_temporal_context(*inputs, 1.0)
+    expected = attention.spatio_temporal_context(AttentionInputs(*inputs))
     block = 128  # of the interpreter's configuration; frame 500 lies in the fourth
     for first, changed in ((0, False), (3 * block, True), (4 * block, False)):
         poisoned = [x.clone() for x in inputs]
         poisoned[0][:, first : first + block] = torch.nan
-        found = attention.spatio_temporal_context(*poisoned, 1.0)
+        found = attention.spatio_temporal_context(AttentionInputs(*poisoned))
         assert bool(found.isnan().all()) == changed and (changed or torch.equal(found, expected))
 
 

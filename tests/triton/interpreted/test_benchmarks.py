@@ -21,9 +21,10 @@ from gpu_part import Cell, Device
 from torch import Tensor
 
 from m2t_fast import reference
-from m2t_fast.kernels import devices, tune
+from m2t_fast.kernels import devices
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.registry import why_unavailable
+from m2t_fast.ops.triton import tune
 
 pytestmark = pytest.mark.interpreted
 HERE = Device("cpu", "here")

@@ -7,6 +7,7 @@ import torch
 
 from m2t_fast import ops, reference, use_backend
 from m2t_fast.ops.cases import GatherCase
+from m2t_fast.ops.gather import GatherInputs
 from m2t_fast.ops.triton import gather
 
 pytestmark = pytest.mark.interpreted
@@ -25,8 +26,8 @@ def test_gathering_reads_nothing_outside_the_frames() -> None:
     """The op checks its arguments; called below it, motions that are not there are empty, longer ones cut."""
     frames, offsets, _ = GatherCase(standardise=False).inputs(torch.float32)
     index = torch.tensor([-1, 0, 4, 2**40])
-    found = gather.gather_motions(frames, offsets, index, 3, None, None)
+    found = gather.gather_motions(GatherInputs(frames, offsets, index, 3))
     assert not found[[0, 2, 3]].any()
     assert torch.equal(found[1:2], reference.gather_motions(frames, offsets, index[1:2], 3))
-    found = gather.gather_motions(frames, offsets + len(frames) - 2, index[1:2], 9, None, None)
+    found = gather.gather_motions(GatherInputs(frames, offsets + len(frames) - 2, index[1:2], 9))
     assert torch.equal(found[0, :2, 0], frames[-2:, 0]) and not found[0, 2:].any()

@@ -10,7 +10,7 @@ from m2t_fast import Captioner, CaptionerConfig, use_backend
 from m2t_fast.captioner import Draws
 from m2t_fast.data.batches import Batch
 from m2t_fast.losses import guided_loss
-from m2t_fast.ops.guided import is_fused
+from m2t_fast.ops.registry import has_kernel
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.step import TrainingStep
 
@@ -82,7 +82,7 @@ def test_a_step_of_the_training_loop(scoring: str) -> None:
     found = []
     for backend in ("reference", "triton"):
         with use_backend(backend):
-            assert is_fused(motion) == (backend == "triton")
+            assert has_kernel("guided_attention", motion) == (backend == "triton")
             torch.manual_seed(0)
             model = Captioner(CaptionerConfig(vocab_size=9, joints=21, scoring=scoring, **sizes)).train()
             optimizer = torch.optim.SGD(model.parameters(), lr=1.0)

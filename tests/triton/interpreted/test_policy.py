@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2t_fast import validation
+from m2t_fast import numerics
 from m2t_fast.ops import registry
 from m2t_fast.ops.cases import AttentionCase, GateCase
 
@@ -28,7 +28,7 @@ POLICY = [
         "guided_decoder_step",
         "gather_motions",
     )
-    for case in validation.OPS[op].cases
+    for case in numerics.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16, torch.float16)
     if dtype == torch.float32 or case in ("part-plain", "frame-odd", "odd")
 ]
@@ -37,7 +37,7 @@ POLICY = [
 @pytest.mark.parametrize(("op", "case", "dtype"), POLICY, ids=lambda x: str(x).removeprefix("torch."))
 def test_policy(op: str, case: str, dtype: torch.dtype) -> None:
     """No worse than twice (gradients: three times) plain PyTorch in the same dtype."""
-    row = validation.row(op, case, "triton", dtype, draws=2 if "plain" in case else 1)
+    row = numerics.row(op, case, "triton", dtype, draws=2 if "plain" in case else 1)
     assert row.passed, row
 
 

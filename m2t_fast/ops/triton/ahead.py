@@ -1,4 +1,4 @@
-"""Compiles every kernel for named GPUs, without one: ``python -m m2t_fast.kernels.ahead`` prints what each takes.
+"""Compiles every kernel for named GPUs, without one: ``python -m m2t_fast.ops.triton.ahead`` prints what each takes.
 
 The launchers run on CPU tensors with the launches recorded instead of made, so what is compiled is what they launch.
 """
@@ -25,9 +25,8 @@ from triton.runtime.jit import JITFunction
 from m2t_fast.kernels import devices
 from m2t_fast.kernels.ceilings import repeat_tanh
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
-from m2t_fast.ops.triton import attention as attention_launchers
-from m2t_fast.ops.triton import draws, gather, launch
-from m2t_fast.ops.triton import gate as gate_launchers
+from m2t_fast.ops.triton import attention, attention_with_loss, draws, gate, gate_with_loss, gather, launch
+from m2t_fast.reference.draws import DrawsInputs
 
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 """Bytes of shared memory that one program may have, by compute capability."""
@@ -38,10 +37,6 @@ _POINTERS = {
     torch.int64: "*i64",
     torch.bool: "*i1",
 }
-
-
-attention: Any = attention_launchers  # their arguments come as lists here
-gate: Any = gate_launchers
 
 
 class Launch(NamedTuple):
@@ -84,30 +79,24 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
             for words in (40, 1):
                 label = f"{mode} L={words}"
                 case = AttentionCase(B=1, T=2, L=words, S=slots, H=256, D=256)
-                inputs = case.inputs(dtype)
+                x, guided = case.record(dtype), case.guided(dtype)
                 if words == 1:  # a step of a search
-                    attention.spatio_temporal_context(*inputs, scale=1.0)
+                    attention.spatio_temporal_context(x)
                     continue
-                outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
-                attention.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], scale=1.0)
-                target = torch.ones(1, words, 6)
-                outputs = attention.guided_attention(*inputs, target, scale=1.0)
-                attention.guided_attention_backward(outputs, *inputs, target, scale=1.0)
+                attention.spatio_temporal_attention_backward(attention.spatio_temporal_attention(x), x, None)
+                attention_with_loss.guided_attention_backward(attention_with_loss.guided_attention(guided), guided)
         label = "gate"
-        inputs = GateCase(B=1, L=40, H=256, C=256, E=128, D=256).inputs(dtype)
-        outputs = gate.gated_decoder_step(*inputs, force_gate=None)
-        gate.gated_decoder_step_backward(outputs, *inputs, *outputs[:2], force_gate=None)
+        step = GateCase(B=1, L=40, H=256, C=256, E=128, D=256)
+        made = gate.gated_decoder_step(step.record(dtype))
+        gate.gated_decoder_step_backward(made, step.record(dtype), made)
         label = "draws"
         for rows in (None, torch.zeros(2, dtype=torch.int64)):
-            draws.random_draws(torch.zeros(2, dtype=torch.int64), rows, 2, 3, 128, 1 << 31, 1 << 32, 2.0, dtype)
+            draws.random_draws(DrawsInputs(torch.zeros(2, dtype=torch.int64), 2, 3, 128, 0.5, 0.5, rows, dtype))
         for standardise in (False, True):
             label = "gather standardised" if standardise else "gather"
-            frames, offsets, index, *statistics = GatherCase(J=22, standardise=standardise).inputs(dtype)
-            mean, std = statistics or (None, None)
-            gather.gather_motions(frames, offsets, index, 100, mean, std)
-        target = torch.ones(1, 40)
-        outputs = gate.guided_decoder_step(*inputs, target)
-        gate.guided_decoder_step_backward(outputs, *inputs, target, *outputs[:3])
+            gather.gather_motions(GatherCase(J=22, T=100, standardise=standardise).record(dtype))
+        outputs = gate_with_loss.guided_decoder_step(step.guided(dtype))
+        gate_with_loss.guided_decoder_step_backward(outputs, step.guided(dtype), outputs)
         label = "ceiling"
         repeat_tanh[(1,)](torch.empty(1024), 512, BLOCK=1024, APPROXIMATE=dtype == torch.bfloat16)
     return found
@@ -173,7 +162,7 @@ def line(row: Compiled) -> str:
 
 def main() -> int:
     """The command; exit code 1 if a kernel spills or takes more shared memory than its target has."""
-    parser = argparse.ArgumentParser(prog="python -m m2t_fast.kernels.ahead", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m m2t_fast.ops.triton.ahead", description=__doc__)
     parser.add_argument("--capability", type=int, action="append", choices=SHARED_MEMORY, help="default: all")
     arguments = parser.parse_args()
     failed = 0

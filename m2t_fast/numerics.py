@@ -7,24 +7,17 @@ share one scale: some are 0 by cancellation of terms as large as the others.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from m2t_fast import ops, reference
-from m2t_fast.ops.cases import (
-    ATTENTION_CASES,
-    ENCODER_CASES,
-    GATE_CASES,
-    GATHER_CASES,
-    KEYS_CASES,
-    LOSS_CASES,
-    LSTM_CASES,
-)
+from m2t_fast.ops import registry
+from m2t_fast.ops.cases import CASES
+from m2t_fast.ops.define import Op
 from m2t_fast.ops.registry import available_backends, use_backend
+from m2t_fast.records import converted
 
 FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
 """Absolute tolerance as a share of the output's largest value."""
@@ -33,23 +26,6 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 FACTOR, GRADIENT_FACTOR = 2.0, 3.0
 DRAWS = 6
 """Random inputs a case; the largest error over them counts on both sides: in one draw either may be small by luck."""
-
-_ATTENTION_INPUTS = (
-    *("parts", "temporal_keys", "spatial_keys", "temporal_query", "spatial_query"),
-    *("temporal_weight", "spatial_weight", "spatial_bias"),
-)
-_GATE_INPUTS = (
-    *("context", "hidden", "top", "word", "mixed_word", "gate_hidden_weight", "gate_word_weight", "gate_bias"),
-    *("context_weight", "context_bias", "language_weight", "language_bias", "mixture_weight", "mixture_bias"),
-)
-_LSTM_INPUTS = (
-    *("word", "bottom_hidden", "bottom_cell", "top_hidden", "top_cell"),
-    *(
-        f"{layer}_{name}"
-        for layer in ("bottom", "top")
-        for name in ("input_weight", "hidden_weight", "input_bias", "hidden_bias")
-    ),
-)
 
 
 class Row(NamedTuple):
@@ -73,79 +49,12 @@ class Row(NamedTuple):
 
 
 class _Op(NamedTuple):
-    cases: dict[str, Any]
-    call: Callable[[Any, Any], Callable[..., Any]]
-    outputs: Sequence[str]
-    inputs: Sequence[str]
-    """What the op has gradients of; none for data."""
+    op: Op[..., Any]
+    cases: Mapping[str, Any]
 
 
-def _few(cases: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Cases that show what folding a loss into an op changes; what the op itself does, its own rows show."""
-    return {name: case for name, case in cases.items() if name.endswith(names)}
-
-
-def _targets(like: Tensor, *shape: int) -> Tensor:
-    """1, 0 and -1 (not supervised) in turn, where ``like`` is."""
-    return torch.arange(math.prod(shape), device=like.device).view(shape) % 3 - 1
-
-
-OPS: dict[str, _Op] = {
-    "spatio_temporal_attention": _Op(
-        ATTENTION_CASES,
-        lambda module, case: lambda *x: module.spatio_temporal_attention(*x, scale=case.scale),
-        reference.AttentionOutput._fields,
-        _ATTENTION_INPUTS,
-    ),
-    "gated_decoder_step": _Op(
-        GATE_CASES,
-        lambda module, case: module.gated_decoder_step,
-        reference.GateOutput._fields,
-        _GATE_INPUTS,
-    ),
-    "guided_attention": _Op(
-        _few(ATTENTION_CASES, "plain", "one-frame", "scaled", "no-words", "strided"),
-        lambda module, case: lambda *x: module.guided_attention(*x, _targets(x[0], case.B, case.L, case.P), case.scale),
-        ("context", "loss"),
-        _ATTENTION_INPUTS,
-    ),
-    "guided_decoder_step": _Op(
-        _few(GATE_CASES, "plain", "odd", "no-words", "strided"),
-        lambda module, case: lambda *x: module.guided_decoder_step(*x, _targets(x[0], case.B, case.L)),
-        (*reference.GateOutput._fields, "loss"),
-        _GATE_INPUTS,
-    ),
-    "part_encoder": _Op(
-        ENCODER_CASES,
-        lambda module, case: lambda *x: module.part_encoder(*x, parts=case.parts, relative=case.relative),
-        ("parts",),
-        ["motion", "weight1", "bias1", "weight2", "bias2"],
-    ),
-    "gather_motions": _Op(
-        GATHER_CASES,
-        lambda module, case: lambda *x: module.gather_motions(*x[:3], case.T, *x[3:]),
-        ("motion",),
-        (),
-    ),
-    "attention_keys": _Op(
-        KEYS_CASES,
-        lambda module, case: module.attention_keys,
-        ("temporal_keys", "spatial_keys"),
-        ["parts", "temporal_weight", "temporal_bias", "spatial_weight", "spatial_bias"],
-    ),
-    "spatial_loss": _Op(
-        LOSS_CASES,
-        lambda module, case: module.spatial_loss,
-        ("loss",),
-        ["spatial"],
-    ),
-    "lstm_cells": _Op(
-        LSTM_CASES,
-        lambda module, case: module.lstm_cells,
-        reference.LstmState._fields,
-        _LSTM_INPUTS,
-    ),
-}
+OPS: dict[str, _Op] = {name: _Op(registry.OPS[name], cases) for name, cases in CASES.items()}
+"""Every op that is compared, and its cases."""
 
 
 def validate(
@@ -167,23 +76,21 @@ def row(op: str, case: str, backend: str, dtype: torch.dtype, device: str = "cpu
     return _row(op, entry, case, entry.cases[case], backend, dtype, drawn)
 
 
-def _draw(
-    op: _Op, case: Any, dtype: torch.dtype, seed: int, device: str
-) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def _draw(op: _Op, case: Any, dtype: torch.dtype, seed: int, device: str) -> tuple[Any, list[Tensor], list[Tensor]]:
     """Inputs in ``dtype``, what is true for them, and what plain PyTorch makes of them in ``dtype``."""
-    inputs = [x.to(device) for x in case.inputs(dtype, seed)]
-    plain = op.call(reference, case)
-    exact = [x.double() if x.dtype.is_floating_point else x for x in inputs]
-    return inputs, _results(plain, exact, bool(op.inputs)), _results(plain, inputs, bool(op.inputs))
+    x = converted(case.record(dtype, seed), lambda v: v.to(device))
+    exact = converted(x, lambda v: v.double() if v.is_floating_point() else v)
+    return x, _results(op.op.reference, exact, op.op), _results(op.op.reference, x, op.op)
 
 
 def _row(name: str, op: _Op, case_name: str, case: Any, backend: str, dtype: torch.dtype, draws: list[Any]) -> Row:
-    names = [*op.outputs, *(f"d_{x}" for x in op.inputs)]
+    outputs = [output for output, _ in op.op.outputs]
+    names = [*outputs, *(f"d_{x}" for x in op.op.gradients)]
     errors, allowed = torch.zeros(len(names)), torch.zeros(len(names))
     size = [max(_size(exact[i]) for _, exact, _ in draws) for i in range(len(names))]
-    values = len(op.outputs)
+    values = len(outputs)
     with use_backend(backend):
-        found = [_results(op.call(ops, case), inputs, bool(op.inputs)) for inputs, _, _ in draws]
+        found = [_results(op.op, x, op.op) for x, _, _ in draws]
     for i in range(len(names)):
         factor, scale = (FACTOR, size[i]) if i < values else (GRADIENT_FACTOR, max(size[values:]))
         plain = _worst(_size(draw[2][i] - draw[1][i]) for draw in draws)
@@ -207,16 +114,16 @@ def _size(x: Tensor) -> float:
     return float(x.abs().max()) if x.numel() else 0.0
 
 
-def _results(function: Callable[..., Any], inputs: list[Tensor], differentiable: bool) -> list[Tensor]:
+def _results(function: Callable[..., Any], x: Any, op: Op[..., Any]) -> list[Tensor]:
     """Outputs, then the gradients of a sum that weighs every output in its own way, of all float inputs."""
-    inputs = [x.detach().requires_grad_(differentiable and x.dtype.is_floating_point) for x in inputs]
-    outputs = function(*inputs)
+    x = x._replace(**{name: getattr(x, name).detach().requires_grad_() for name in op.gradients})
+    outputs = function(*x)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    if not differentiable:
+    if not op.gradients:
         return list(outputs)
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs]
     total = torch.stack([(o * w).double().sum() for o, w in zip(outputs, weights, strict=True)]).sum()
-    leaves = [x for x in inputs if x.requires_grad]
+    leaves = [getattr(x, name) for name in op.gradients]
     gradients = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
     return [*(o.detach() for o in outputs), *gradients]

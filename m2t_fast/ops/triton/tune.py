@@ -1,4 +1,4 @@
-"""Times launch configurations on this machine's GPU: ``python -m m2t_fast.kernels.tune`` writes the device's table."""
+"""Times launch configurations on this GPU: ``python -m m2t_fast.ops.triton.tune`` writes the device's table."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
 from m2t_fast.kernels import devices
 from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
+from m2t_fast.records import converted
+from m2t_fast.reference.draws import DrawsInputs
 
 Table = dict[str, dict[str, dict[str, int]]]
 KINDS = {"float32": torch.float32, "short": torch.bfloat16}
@@ -57,38 +59,32 @@ GATHER = GatherCase(B=128, T=100, J=22, motions=2_000, longest=100, standardise=
 
 def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], Any]]:
     """A call that launches each kernel."""
-    from m2t_fast.ops.triton import attention as attention_launchers
-    from m2t_fast.ops.triton import draws, gather
-    from m2t_fast.ops.triton import gate as gate_launchers
+    from m2t_fast.ops.triton import attention, draws, gate, gather
 
-    attention: Any = attention_launchers  # their arguments come as lists here
-    gate: Any = gate_launchers
-    inputs = [x.to(device) for x in ATTENTION.inputs(dtype)]
-    outputs = attention.spatio_temporal_attention(*inputs, scale=1.0)
-    step = [x.to(device) for x in GATE.inputs(dtype)]
-    made = gate.gated_decoder_step(*step, force_gate=None)
+    def there(x: torch.Tensor) -> torch.Tensor:
+        return x.to(device)
 
-    frames, offsets, index = (x.to(device) for x in GATHER.inputs(dtype))
+    inputs, step, store = (converted(case.record(dtype), there) for case in (ATTENTION, GATE, GATHER))
+    outputs, made = attention.spatio_temporal_attention(inputs), gate.gated_decoder_step(step)
+    drawn = DrawsInputs(torch.zeros(2, dtype=torch.int64, device=device), 128, 23, 128, 0.5, 0.5, None, dtype)
 
     def attention_forward() -> None:
-        attention.spatio_temporal_attention(*inputs, scale=1.0)
+        attention.spatio_temporal_attention(inputs)
 
     def attention_backward() -> None:
-        attention.spatio_temporal_attention_backward(outputs, *inputs, *outputs[3:], scale=1.0)
+        attention.spatio_temporal_attention_backward(outputs, inputs, None)
 
     def gate_forward() -> None:
-        gate.gated_decoder_step(*step, force_gate=None)
+        gate.gated_decoder_step(step)
 
     def gate_backward() -> None:
-        gate.gated_decoder_step_backward(made, *step, *made[:2], force_gate=None)
-
-    state = torch.zeros(2, dtype=torch.int64, device=device)
+        gate.gated_decoder_step_backward(made, step, made)
 
     def random_draws() -> None:
-        draws.random_draws(state, None, 128, 23, 128, 1 << 31, 1 << 31, 2.0, dtype)
+        draws.random_draws(drawn)
 
     def gather_motions() -> None:
-        gather.gather_motions(frames, offsets, index, GATHER.T, None, None)
+        gather.gather_motions(store)
 
     return {
         "attention_forward": attention_forward,
@@ -149,12 +145,12 @@ def write(table: Table, path: Path) -> None:
 
 def main() -> int:
     """The command; exit code 2 where there is no GPU or the table cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m m2t_fast.kernels.tune", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m m2t_fast.ops.triton.tune", description=__doc__)
     parser.add_argument("--output", type=Path, help="default: the device's file beside the default table")
     parser.add_argument("--budget", type=float, default=500.0, help="seconds to search for")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
-        print("m2t_fast.kernels.tune: torch finds no CUDA device", file=sys.stderr)
+        print("m2t_fast.ops.triton.tune: torch finds no CUDA device", file=sys.stderr)
         return 2
     from triton.testing import do_bench
 
@@ -162,7 +158,7 @@ def main() -> int:
     try:
         write(devices.table(devices.DEFAULT), path)
     except UserError as error:
-        print(f"m2t_fast.kernels.tune: {error}; name a file with --output", file=sys.stderr)
+        print(f"m2t_fast.ops.triton.tune: {error}; name a file with --output", file=sys.stderr)
         return 2
 
     def measure(call: Callable[[], Any]) -> float:

@@ -1,0 +1,45 @@
+"""The op ``guided_attention``: attention for a guided training step, which reads context and spatial loss alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from m2t_fast import records, reference
+from m2t_fast.ops import registry
+from m2t_fast.ops.checks import wide
+from m2t_fast.ops.define import define
+from m2t_fast.reference.attention import AttentionOutput
+from m2t_fast.reference.attention_with_loss import GuidedAttentionInputs, GuidedAttentionOutput
+from m2t_fast.reference.loss import spatial_terms, spatial_terms_gradient
+
+ATTENTION = "spatio_temporal_attention"
+
+
+def _attention_then_loss(backend: str, x: Any) -> GuidedAttentionOutput:
+    """For backends without a kernel for both: their attention, and the loss of what it gives."""
+    out = registry.call(ATTENTION, backend, GuidedAttentionInputs.of(x))
+    loss = spatial_terms(wide(out.spatial), x.spatial_target, x.lengths).sum(dim=(2, 3))
+    return GuidedAttentionOutput(out.context, loss)
+
+
+def _backward(backend: str, grads: GuidedAttentionOutput, x: Any) -> dict[str, Tensor]:
+    # 1 / alpha meets alpha again in the softmax's gradient: a short format would have rounded it in between.
+    exact = records.converted(GuidedAttentionInputs.of(x), lambda v: wide(v) if v.is_floating_point() else v)
+    d_spatial = None
+    if grads.loss is not None:
+        out = registry.call(ATTENTION, backend, exact)
+        d_spatial = spatial_terms_gradient(out.spatial, x.spatial_target, x.lengths) * grads.loss[:, :, None, None]
+    d_context = None if grads.context is None else wide(grads.context)
+    given = records.partial(AttentionOutput, context=d_context, spatial=d_spatial)
+    found = registry.call_backward(ATTENTION, backend, given, exact, registry.OPS[ATTENTION].nothing_saved)
+    return {name: grad.to(x.parts.dtype) for name, grad in found.items()}
+
+
+guided_attention = define(
+    reference.guided_attention,
+    file="attention_with_loss",
+    otherwise=_attention_then_loss,
+    otherwise_backward=_backward,
+)

@@ -1,0 +1,511 @@
+"""How an op is declared: once, as two records; schema, registration, fake, autograd, autocast and checks follow.
+
+An op is the function of ``m2t_fast.reference`` with its name: its record of inputs (tensors, then options) and its
+outputs say what is checked, cast, saved and returned. :func:`define` adds what the equations do not say: which tensors
+the gradient reads, and which of several outputs training goes through.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Generic, ParamSpec, TypeVar, cast, get_args, get_origin
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from m2t_fast import records
+from m2t_fast import reference as equations
+from m2t_fast.ops import registry
+from m2t_fast.ops.checks import autocast_dtype, checked_indices
+from m2t_fast.records import Field, Index, Kind, Sizes, Wide, fields
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SCHEMA = {
+    float: "float",
+    int: "SymInt",
+    bool: "bool",
+    str: "str",
+    torch.dtype: "ScalarType",
+}
+_REMEMBERED = 4096
+"""Shapes, dtypes and devices that are remembered of an op as fitting one another."""
+
+
+def define(
+    reference: Callable[P, R],
+    *,
+    file: str,
+    name: str | None = None,
+    differentiable: bool = True,
+    autocast: bool = True,
+    saves: Sequence[str] = (),
+    keeps: Mapping[str, str] | None = None,
+    saves_if_kept: Sequence[str] = (),
+    unread: Sequence[str] = (),
+    on_request: Sequence[str] = (),
+    trained: Sequence[str] | None = None,
+    check: Callable[[Any], None] | None = None,
+    check_values: Callable[[Any], None] | None = None,
+    otherwise: Callable[[str, Any], Any] | None = None,
+    otherwise_backward: Callable[..., dict[str, Tensor]] | None = None,
+    finish: Callable[[Any], Any] | None = None,
+    is_data: bool = False,
+) -> Op[P, R]:
+    """Declare and register the op of a function of ``m2t_fast.reference``, and enter it in the table of ops.
+
+    Args:
+        file: name of the module in each backend's package that has its kernels.
+        name: None: that of the function.
+        differentiable: a backend has ``NAME_backward``. autocast: takes torch's dtype under ``torch.autocast``.
+        saves: outputs that the gradient reads. unread: inputs that it does not, whose tensor it gets as None.
+        keeps: what a forward pass may keep besides for the gradient, with its shape; a backend says whether.
+        saves_if_kept: outputs that the gradient reads where something was kept.
+        on_request: inputs whose gradient is dear, and made only when asked for.
+        trained: outputs that a training step goes through (None: all); benchmarks take their gradient.
+        check: raises for options that do not fit. check_values: for values of tensors within their bounds. The public
+            call runs both.
+        otherwise, otherwise_backward: run where the backend has no kernel of its own; None: the reference's.
+        finish: what the public call makes of the outputs.
+        is_data: what it gives is a step's input, not its work: the baseline ``autograd`` takes it from the fastest.
+    """
+    return Op(
+        reference,
+        file=file,
+        name=name,
+        finish=finish,
+        differentiable=differentiable,
+        autocast=autocast,
+        saves=tuple(saves),
+        keeps=dict(keeps or {}),
+        saves_if_kept=tuple(saves_if_kept),
+        unread=tuple(unread),
+        on_request=tuple(on_request),
+        trained=trained,
+        check=check,
+        check_values=check_values,
+        otherwise=otherwise,
+        otherwise_backward=otherwise_backward,
+        is_data=is_data,
+    )
+
+
+class Op(Generic[P, R]):
+    """An op: call it with the fields of its inputs. Everything else about it is read by the package's own tools."""
+
+    def __init__(self, reference: Callable[P, R], **declared: Any):
+        function: Any = reference
+        self.reference = reference
+        self.name: str = declared["name"] or function.__name__
+        self._finish = declared["finish"]
+        self.reference_of_record: Any = function.of_record
+        self.inputs: Any = function.record
+        self.file: str = declared["file"]
+        self.differentiable: bool = declared["differentiable"]
+        self.autocast: bool = declared["autocast"]
+        self.is_data: bool = declared["is_data"]
+        self.otherwise: Any = declared["otherwise"]
+        self.otherwise_backward: Any = declared["otherwise_backward"]
+        self._check, self._check_values = declared["check"], declared["check_values"]
+        self._on_request = declared["on_request"]
+        self._derive = getattr(self.inputs, "derive", None)
+        self.output, self.outputs = _outputs(function.of_record)
+        self.trained: tuple[str, ...] = tuple(declared["trained"] or [name for name, _ in self.outputs])
+        self._remembered: dict[Any, Sizes] = {}
+        self.fields: tuple[Field, ...] = fields(self.inputs)
+        self.gradients: tuple[str, ...] = tuple(f.name for f in self.fields if f.differentiable)
+        """The inputs that have a gradient."""
+        if not self.differentiable:
+            self.gradients = ()
+        self._packing = _Packing(self.inputs)
+        self._keeps: dict[str, Kind] = {name: Kind(shape) for name, shape in declared["keeps"].items()}
+        self._saves, self._saves_if_kept, self._unread = (
+            declared["saves"], declared["saves_if_kept"], declared["unread"],
+        )  # fmt: skip
+        make: Any = namedtuple
+        self._saved = make(f"{self.name}_saved", [*self._saves, *self._saves_if_kept, *self._keeps])
+        self.nothing_saved: Any = self._saved(*[None] * len(self._saved._fields))
+        """What a gradient gets where the forward pass kept nothing."""
+        self.__name__ = self.__qualname__ = self.name
+        self.__module__ = f"m2t_fast.ops.{self.file}"
+        self.__signature__ = records.signature(self.inputs)
+        self.__doc__ = _documentation(self, reference.__doc__ or "")
+        self._register()
+        registry.OPS[self.name] = self
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The op, after checking everything about its arguments."""
+        x = self._checked(self.inputs(*args, **kwargs))
+        if self._check is not None:
+            self._check(x)
+        x = self._within_bounds(x)
+        if self._check_values is not None:
+            self._check_values(x)
+        found = self._run(x)
+        return found if self._finish is None else cast(R, self._finish(found))
+
+    def in_bounds(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The op for callers whose indices and options are known to be within bounds: it waits for no device.
+
+        Shapes, dtypes and devices are checked all the same.
+        """
+        return self._run(self._checked(self.inputs(*args, **kwargs)))
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    # What a call does before the dispatcher.
+
+    def _checked(self, x: Any) -> Any:
+        """The inputs in the dtype of autocast, their shapes, dtypes and devices checked."""
+        if self._packing.coerces:
+            x = self._packing.coerced(x)
+        if self.autocast and (dtype := autocast_dtype(x[0])) is not None:
+            x = self._cast(x, dtype)
+        if torch.compiler.is_compiling():
+            return x  # the fake implementation checks: here every size would become a guard
+        key = self._packing.key(x)
+        if key not in self._remembered:
+            sizes = records.check(self.name, x)
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = sizes
+        if forward_ad._current_level >= 0:
+            self._refuse_tangents(x)
+        return x
+
+    def _cast(self, x: Any, dtype: torch.dtype) -> Any:
+        return records.converted(x, lambda v: v.to(dtype) if v.is_floating_point() and v.dtype != torch.float64 else v)
+
+    def _refuse_tangents(self, x: Any) -> None:
+        for tensor in records.tensors(x):
+            if forward_ad.unpack_dual(tensor).tangent is not None:
+                raise NotImplementedError(
+                    f"{self.name}: an input carries a forward-mode tangent; expected none, its kernels have gradients "
+                    'in reverse mode alone (use torch.autograd.grad, or use_backend("autograd"))'
+                )
+
+    def _within_bounds(self, x: Any) -> Any:
+        """The inputs with every index as int64 and checked."""
+        changed = {}
+        for field in self.fields:
+            value = getattr(x, field.name)
+            if isinstance(field.kind, Index) and value is not None:
+                high = field.kind.largest(records.sizes_of(x), self._derive)
+                changed[field.name] = checked_indices(f"{self.name}: {field.name}", value, field.kind.low, high)
+        return x._replace(**changed) if changed else x
+
+    def _run(self, x: Any) -> R:
+        if not self.differentiable and torch.is_grad_enabled():
+            with torch.no_grad():
+                return self._run(x)
+        backend = registry.chosen_backend()
+        if backend == registry.AUTOGRAD and not self.is_data:
+            # By its name, so that what stands in for the equations runs.
+            run: Any = getattr(equations, self.name, self.reference)
+            return cast(R, run(*x))
+        flat = self._packing.pack(x)
+        if self._keeps:
+            keep = torch.is_grad_enabled() and any(v.requires_grad for v in x if isinstance(v, Tensor))
+            found = self._forward(*flat, keep, backend)
+        else:
+            found = self._forward(*flat, backend)
+        if self.output is None:
+            return cast(R, found[0] if self._keeps else found)
+        return cast(R, self.output(*found[: len(self.outputs)]))
+
+    # What is registered.
+
+    def _register(self) -> None:
+        results = len(self.outputs) + len(self._keeps)
+        keep = ["bool keep"] if self._keeps else []
+        arguments = ", ".join([*self._packing.schema(), *keep, "str backend"])
+        registered = torch.library.custom_op(
+            f"m2t_fast::{self.name}",
+            self._forward_here,
+            mutates_args=(),
+            schema=f"({arguments}) -> {_returns(results)}",
+        )
+        registered.register_fake(self._forward_fake)
+        self._forward = getattr(torch.ops.m2t_fast, self.name).default
+        if not self.differentiable:
+            return
+        self._backward_packing = _Packing(self.inputs, unread=self._unread)
+        grads = [f"Tensor? grad_{name}" for name, _ in self.outputs]
+        saved = [f"Tensor{'' if name in self._saves else '?'} saved_{name}" for name in self._saved._fields]
+        needed = [f"bool need_{name}" for name in self._on_request]
+        arguments = ", ".join([*grads, *self._backward_packing.schema(), *saved, *needed, "str backend"])
+        backward = torch.library.custom_op(
+            f"m2t_fast::{self.name}_backward",
+            self._backward_here,
+            mutates_args=(),
+            schema=f"({arguments}) -> {_returns(len(self.gradients))}",
+        )
+        backward.register_fake(self._backward_fake)
+        self._backward = getattr(torch.ops.m2t_fast, f"{self.name}_backward").default
+        registered.register_autograd(self._autograd_backward, setup_context=self._setup_context)
+
+    def _forward_here(self, *flat: Any) -> Any:
+        *packed, backend = flat
+        keep = packed.pop() if self._keeps else False
+        x = self._packing.unpack(packed)
+        run = registry.implementation(self, backend, x)
+        if not self._keeps:
+            return _plain(run(x))
+        if keep and registry.keeps(self, backend, x):
+            outputs, kept = run(x, keep=True)
+            return *outputs, *kept
+        return *run(x), *(self._empty(x) for _ in self._keeps)
+
+    def _empty(self, x: Any) -> Tensor:
+        tensor: Tensor = x[0].new_empty(0)
+        return tensor
+
+    def _forward_fake(self, *flat: Any) -> Any:
+        *packed, backend = flat
+        keep = packed.pop() if self._keeps else False
+        x = self._packing.unpack(packed)
+        sizes = records.check(self.name, x)
+        first = next(v for v in x if isinstance(v, Tensor))
+        made = [self._new(kind, sizes, first, x) for _, kind in self.outputs]
+        if not self._keeps:
+            return made[0] if len(made) == 1 else tuple(made)
+        kept = keep and registry.keeps(self, backend, x)
+        return *made, *(self._new(k, sizes, first, x) if kept else self._empty(x) for k in self._keeps.values())
+
+    def _new(self, kind: Kind, sizes: Sizes, like: Tensor, x: Any) -> Tensor:
+        shape = records.shape_of(kind, sizes, self._derive)
+        return like.new_empty(shape, dtype=kind_dtype(kind, x))
+
+    def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        *packed, ctx.backend = inputs
+        if self._keeps:
+            packed.pop()
+        outputs = output if isinstance(output, tuple) else (output,)
+        named = dict(zip([*(name for name, _ in self.outputs), *self._keeps], outputs, strict=True))
+        kept = any(named[name].dim() > 1 for name in self._keeps)
+        saved = [named[name] if name in self._saves or kept else None for name in self._saved._fields]
+        given, ctx.options = self._backward_packing.split(self._packing.unpack(packed))
+        ctx.save_for_backward(*given, *saved)
+        ctx.set_materialize_grads(False)  # an output that nobody used costs its gradient nothing
+
+    def _autograd_backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        more = 1 + bool(self._keeps)
+        if all(grad is None for grad in grads[: len(self.outputs)]):
+            return (None,) * (len(self._packing.names) + more)
+        names = [f.name for f in self.fields]
+        needed = [ctx.needs_input_grad[names.index(name)] for name in self._on_request]
+        tensors = ctx.saved_tensors
+        count = len(tensors) - len(self._saved._fields)
+        given = self._backward_packing.joined(tensors[:count], ctx.options)
+        outputs = len(self.outputs)
+        found = self._backward(*grads[:outputs], *given, *tensors[count:], *needed, ctx.backend)
+        found = (found,) if len(self.gradients) == 1 else found
+        by_name = dict(zip(self.gradients, found, strict=True))
+        for name, need in zip(self._on_request, needed, strict=True):
+            if not need:
+                by_name[name] = None
+        return *(by_name.get(name) for name in self._packing.names), *[None] * more
+
+    def _backward_here(self, *flat: Any) -> Any:
+        grads, x, saved, needed, backend = self._unpack_backward(flat)
+        run = registry.implementation(self, backend, x, "_backward")
+        more = {f"need_{name}": need for name, need in needed.items()}
+        found = run(grads, x, saved, **more) if self._saved._fields else run(grads, x, **more)
+        for name, need in needed.items():
+            if not need:
+                found[name] = self._empty(x)
+        made = tuple(found[name] for name in self.gradients)
+        return made[0] if len(made) == 1 else made
+
+    def _backward_fake(self, *flat: Any) -> Any:
+        _, x, _, needed, _ = self._unpack_backward(flat)
+        sizes = records.sizes_of(x)
+        first = next(v for v in x if isinstance(v, Tensor))
+        made = []
+        for field in self.fields:
+            if field.name in self.gradients:
+                assert field.kind is not None
+                asked = needed.get(field.name, True)
+                made.append(self._new(field.kind, sizes, first, x) if asked else self._empty(x))
+        return made[0] if len(made) == 1 else tuple(made)
+
+    def _unpack_backward(self, flat: Sequence[Any]) -> tuple[Any, Any, Any, dict[str, bool], str]:
+        outputs, saves = len(self.outputs), len(self._saved._fields)
+        rest = iter(flat)
+        grads = list(itertools.islice(rest, outputs))
+        packed = list(itertools.islice(rest, len(self._backward_packing.names)))
+        saved = self._saved(*itertools.islice(rest, saves))
+        needed = dict(zip(self._on_request, itertools.islice(rest, len(self._on_request)), strict=True))
+        made = grads[0] if self.output is None else self.output(*grads)
+        return made, self._backward_packing.unpack(packed), saved, needed, next(rest)
+
+
+def kind_dtype(kind: Kind, x: Any) -> torch.dtype:
+    """The dtype of an output of this kind."""
+    if isinstance(kind, Index | records.Int64):
+        return torch.int64
+    if isinstance(kind, records.Bool):
+        return torch.bool
+    given = next((v for v in x if isinstance(v, torch.dtype)), None)
+    dtype: torch.dtype = given or next(v.dtype for v in x if isinstance(v, Tensor))
+    return torch.promote_types(dtype, torch.float32) if isinstance(kind, Wide) else dtype
+
+
+def _plain(outputs: Any) -> Any:
+    return outputs if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+def _returns(count: int) -> str:
+    return "Tensor" if count == 1 else f"({', '.join(['Tensor'] * count)})"
+
+
+def _outputs(function: Any) -> tuple[Any, list[tuple[str, Kind]]]:
+    """The record of the outputs, None where there is one alone, and their names and kinds."""
+    import typing
+
+    hint = typing.get_type_hints(function, include_extras=True)["return"]
+    if get_origin(hint) is Annotated:
+        kind = get_args(hint)[1]
+        return None, [(kind.name, kind)]
+    found = []
+    for field in fields(hint):
+        assert field.kind is not None
+        found.append((field.name, field.kind))
+    return hint, found
+
+
+def _documentation(op: Op[Any, Any], text: str) -> str:
+    """The reference's documentation, and what the declaration says."""
+    shapes = []
+    for f in op.fields:
+        if f.kind is not None:
+            shapes.append(f"        {f.name}: ({', '.join(f.kind.shape.split())})")
+    lines = [
+        text.strip(),
+        "",
+        "    Shapes:",
+        *shapes,
+        "",
+        "    Differentiable in every float input and through every output." if op.differentiable else "",
+        "    Under ``torch.autocast`` in its dtype, whatever the inputs' are." if op.autocast else "",
+        "",
+        "    Raises:",
+        "        ValueError: a shape or device does not fit, or an index or option is out of range.",
+        "        TypeError: a dtype does not fit.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+class _Packing:
+    """A record as the flat arguments of a registered op, and back."""
+
+    def __init__(self, record: Any, unread: Sequence[str] = ()):
+        self.record, self.unread = record, unread
+        self.fields = [f for f in fields(record) if f.name not in unread]
+        self.names = [f.name for f in self.fields]
+        self.nested = [i for i, f in enumerate(self.fields) if f.record is not None or _is_lists(f)]
+        self.coerces = bool(self.nested)
+        self.has_data = any(isinstance(f.kind, records.Data) for f in self.fields)
+        self.all_names = [f.name for f in fields(record)]
+
+    def schema(self) -> list[str]:
+        """The arguments of the op's schema."""
+        found = []
+        for f in self.fields:
+            mark = "?" if f.optional else ""
+            if f.kind is not None:
+                found.append(f"Tensor{mark} {f.name}")
+            elif f.record is not None:
+                found.append(f"Tensor[]{mark} {f.name}")
+            elif _is_lists(f):
+                found.append(f"int[] {f.name}")
+            else:
+                found.append(f"{_SCHEMA[f.annotation]}{mark} {f.name}")
+        return found
+
+    def coerced(self, x: Any) -> Any:
+        """The record with its records, which callers may give as plain tuples, and its lists as tuples."""
+        given: dict[str, Any] = {}
+        for i in self.nested:
+            f = self.fields[i]
+            value = getattr(x, f.name)
+            if f.record is None:
+                given[f.name] = tuple(tuple(numbers) for numbers in value)
+            elif value is not None and type(value) is not f.record:
+                given[f.name] = f.record(*value)
+        return x._replace(**given) if given else x
+
+    def pack(self, x: Any) -> Any:
+        """The flat arguments."""
+        if not self.nested and not self.unread:
+            return x
+        values = [getattr(x, name) for name in self.names]
+        for i in self.nested:
+            if values[i] is not None:
+                values[i] = _joined(values[i]) if _is_lists(self.fields[i]) else list(values[i])
+        return values
+
+    def unpack(self, flat: Sequence[Any]) -> Any:
+        """The record again; what the flat arguments leave out is None."""
+        values = list(flat)
+        for i in self.nested:
+            if values[i] is not None:
+                f = self.fields[i]
+                values[i] = _split(values[i]) if _is_lists(f) else f.record(*values[i])
+        if not self.unread:
+            return self.record(*values)
+        return self.record(**{**dict.fromkeys(self.all_names), **dict(zip(self.names, values, strict=True))})
+
+    def split(self, x: Any) -> tuple[list[Any], list[Any]]:
+        """The flat arguments' tensors and the rest, None in the other's places left out."""
+        flat = self.pack(x)
+        pairs = list(zip(self.fields, flat, strict=True))
+        return [v for f, v in pairs if f.kind is not None], [v for f, v in pairs if f.kind is None]
+
+    def joined(self, tensors: Sequence[Any], options: Sequence[Any]) -> list[Any]:
+        """The flat arguments from what :meth:`split` gave."""
+        of_tensors, of_options = iter(tensors), iter(options)
+        return [next(of_tensors) if f.kind is not None else next(of_options) for f in self.fields]
+
+    def key(self, x: Any) -> Any:
+        """What the check of a record depends on."""
+        found: list[Any] = []
+        for value in x:
+            if isinstance(value, Tensor):
+                found += (value.shape, value.dtype, value.device)
+            elif hasattr(value, "_fields"):
+                found.append(self.key(value))
+            else:
+                found.append(value if isinstance(value, int) else type(value))
+        if self.has_data:
+            found += [value.requires_grad for value in x if isinstance(value, Tensor)]
+        return tuple(found)
+
+
+def _is_lists(field: Field) -> bool:
+    return isinstance(field.note, records.Lists)
+
+
+_END = -1
+
+
+def _joined(lists: Sequence[Sequence[int]]) -> list[int]:
+    """Lists of numbers from 0 as one list, each followed by -1."""
+    return [x for numbers in lists for x in (*numbers, _END)]
+
+
+def _split(flat: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    found: list[tuple[int, ...]] = []
+    current: list[int] = []
+    for x in flat:
+        if x == _END:
+            found.append(tuple(current))
+            current = []
+        else:
+            current.append(x)
+    return tuple(found)
