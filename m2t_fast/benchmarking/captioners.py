@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from m2t_fast import reference
 from m2t_fast.benchmarking.stepwise import stepwise
 from m2t_fast.captioner import Captioner, CaptionerOutput, Draws
 from m2t_fast.config import CaptionerConfig
