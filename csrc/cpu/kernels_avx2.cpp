@@ -4,6 +4,7 @@
 #include "common/isa.h"
 #include "common/workspace.h"
 #include "cpu/attention.h"
+#include "cpu/cross_entropy.h"
 #include "cpu/decode.h"
 #include "cpu/draws.h"
 #include "cpu/encoder.h"
@@ -13,6 +14,7 @@
 #if M2T_X86_VARIANTS
 M2T_BEGIN_AVX2
 #include "cpu/attention_kernel.h"
+#include "cpu/cross_entropy_kernel.h"
 #include "cpu/decode_kernel.h"
 #include "cpu/draws_kernel.h"
 #include "cpu/encoder_kernel.h"

@@ -4,6 +4,7 @@
 #include "common/isa.h"
 #include "common/workspace.h"
 #include "cpu/attention.h"
+#include "cpu/cross_entropy.h"
 #include "cpu/decode.h"
 #include "cpu/draws.h"
 #include "cpu/encoder.h"
@@ -11,6 +12,7 @@
 #include "cpu/linear.h"
 
 #include "cpu/attention_kernel.h"
+#include "cpu/cross_entropy_kernel.h"
 #include "cpu/decode_kernel.h"
 #include "cpu/draws_kernel.h"
 #include "cpu/encoder_kernel.h"

@@ -101,8 +101,13 @@ void forward(const LinearRows& rows, std::vector<LinearOutput<S>>& outputs, cons
                 kernel.forward(out, items[static_cast<std::size_t>(i)], workspaces.of(thread));
             } else {  // padding
                 const std::int64_t b = i - computed, all = rows.frames * rows.per_frame;
-                std::fill(out.y + (b * all + valid_rows(rows, b)) * out.columns, out.y + (b + 1) * all * out.columns,
-                          S());
+                const std::int64_t from = (b * all + valid_rows(rows, b)) * out.columns;
+                const std::int64_t to = (b + 1) * all * out.columns;
+                if (out.wide != nullptr) {
+                    std::fill(out.wide + from, out.wide + to, typename SumOf<S>::Type(0));
+                } else {
+                    std::fill(out.y + from, out.y + to, S());
+                }
             }
         }
     });
@@ -176,13 +181,18 @@ LinearRows rows_of(const std::array<std::int64_t, 3>& n, Address lengths) {
 template <typename S>
 void run_forward(const std::array<std::int64_t, 3>& n, Address lengths,
                  const std::vector<std::array<Address, 4>>& layers,
-                 const std::vector<std::array<std::int64_t, 2>>& sizes, bool tanh, int threads, int isa) {
+                 const std::vector<std::array<std::int64_t, 2>>& sizes, bool tanh, bool wide, int threads, int isa) {
     std::vector<LinearOutput<S>> outputs;
     std::vector<const S*> weights;
     for (std::size_t i = 0; i < layers.size(); ++i) {
         const std::array<Address, 4>& a = layers[i];
-        outputs.push_back(
-            {{{{at<const S>(a[0]), nullptr, sizes[i][0]}, {}}}, 1, at<const S>(a[2]), tanh, at<S>(a[3]), sizes[i][1]});
+        outputs.push_back({{{{at<const S>(a[0]), nullptr, sizes[i][0]}, {}}},
+                           1,
+                           at<const S>(a[2]),
+                           tanh,
+                           wide ? nullptr : at<S>(a[3]),
+                           sizes[i][1],
+                           wide ? at<typename SumOf<S>::Type>(a[3]) : nullptr});
         weights.push_back(at<const S>(a[1]));
     }
     forward<S>(rows_of(n, lengths), outputs, weights, false, threads, static_cast<InstructionSet>(isa));
@@ -193,7 +203,8 @@ template <typename S>
 void run_input_gradient(const std::array<std::int64_t, 3>& n, Address lengths,
                         const std::vector<std::array<Address, 2>>& layers, const Numbers& outputs, std::int64_t inputs,
                         Address d_x, int threads, int isa) {
-    std::vector<LinearOutput<S>> out = {{{}, static_cast<int>(layers.size()), nullptr, false, at<S>(d_x), inputs}};
+    std::vector<LinearOutput<S>> out = {
+        {{}, static_cast<int>(layers.size()), nullptr, false, at<S>(d_x), inputs, nullptr}};
     std::vector<const S*> weights;
     for (std::size_t i = 0; i < layers.size(); ++i) {
         out[0].sources.at(i) = {at<const S>(layers[i][0]), nullptr, outputs[i]};
@@ -219,8 +230,8 @@ template <typename S>
 void define(py::module_& module, const std::string& suffix) {
     const auto unlocked = py::call_guard<py::gil_scoped_release>();
     module.def(("linear_forward_" + suffix).c_str(), &run_forward<S>, py::arg("rows"), py::arg("lengths"),
-               py::arg("layers"), py::arg("sizes"), py::arg("tanh"), py::arg("threads"), py::arg("instruction_set"),
-               unlocked);
+               py::arg("layers"), py::arg("sizes"), py::arg("tanh"), py::arg("wide"), py::arg("threads"),
+               py::arg("instruction_set"), unlocked);
     module.def(("linear_input_gradient_" + suffix).c_str(), &run_input_gradient<S>, py::arg("rows"), py::arg("lengths"),
                py::arg("layers"), py::arg("outputs"), py::arg("inputs"), py::arg("d_x"), py::arg("threads"),
                py::arg("instruction_set"), unlocked);

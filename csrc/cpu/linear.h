@@ -37,6 +37,16 @@ struct LinearSource {
     std::int64_t terms;
 };
 
+// What products of S are summed in.
+template <typename S>
+struct SumOf {
+    using Type = S;
+};
+template <>
+struct SumOf<BFloat16> {
+    using Type = float;
+};
+
 // y (rows, columns): the sum of one or two sources, and what follows it.
 template <typename S>
 struct LinearOutput {
@@ -46,6 +56,7 @@ struct LinearOutput {
     bool tanh;
     S* y;
     std::int64_t columns;
+    typename SumOf<S>::Type* wide;  // written in place of y, in the type of the sums, or null
 };
 
 // The gradient of one weight: d_weight (outputs, inputs) = grad^T x and d_bias (outputs), the sum of grad's rows.
@@ -73,15 +84,6 @@ constexpr std::int64_t kLinearRows = 192;
 constexpr std::int64_t kGradientRows = 128;
 // Rows of d_weight that a task owns at most.
 constexpr std::int64_t kGradientOutputs = 256;
-
-template <typename S>
-struct SumOf {
-    using Type = S;
-};
-template <>
-struct SumOf<BFloat16> {
-    using Type = float;
-};
 
 template <typename S>
 struct LinearKernels {

@@ -185,7 +185,12 @@ void linear_forward(const LinearOutput<S>& out, const RowRange& rows, unsigned c
             for (std::int64_t i = 0; i < rows.count; ++i) {
                 Vec<Sum> y = load(sums + i * width + v * W) + bias;
                 if (out.tanh) y = tanh(y);
-                Step<S>::store(out.y + (rows.first + i) * out.columns + column, y, count);
+                const std::int64_t to = (rows.first + i) * out.columns + column;
+                if (out.wide != nullptr) {
+                    store_first(out.wide + to, y, count);
+                } else {
+                    Step<S>::store(out.y + to, y, count);
+                }
             }
         }
     }

@@ -71,7 +71,11 @@ def as_computed(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def linear(
-    x: Tensor, layers: Sequence[tuple[Tensor, Tensor | None]], rows: Rows | None = None, tanh: bool = False
+    x: Tensor,
+    layers: Sequence[tuple[Tensor, Tensor | None]],
+    rows: Rows | None = None,
+    tanh: bool = False,
+    wide: bool = False,
 ) -> list[Tensor]:
     """x W^T + bias, or its tanh, of every layer.
 
@@ -79,13 +83,15 @@ def linear(
         x: (..., inputs), as :func:`as_computed` gives it.
         layers: (weight (outputs, inputs), bias (outputs,) or None), in the dtype of ``x``.
         rows: which rows are valid; None: all. Results are 0 elsewhere.
+        wide: give the sums as they are, not rounded to bfloat16.
 
     Returns:
-        For every layer (rows, outputs), in the dtype of ``x``.
+        For every layer (rows, outputs), in the dtype of ``x``, or with ``wide`` float32 at least.
     """
     rows = rows or all_rows(x)
     inputs, count = x.shape[-1], rows.batch * rows.frames * rows.per_frame
-    outputs = [empty((count, weight.shape[0]), x) for weight, _ in layers]
+    like = x.new_empty(0, dtype=torch.promote_types(x.dtype, torch.float32)) if wide else x
+    outputs = [empty((count, weight.shape[0]), like) for weight, _ in layers]
     if product_of(x.dtype) == "torch":
         for valid, padding in _ranges(rows):
             for y, (weight, bias) in zip(outputs, layers, strict=True):
@@ -98,6 +104,7 @@ def linear(
         layers=[addresses((x, weight, bias, y)) for (weight, bias), y in zip(layers, outputs, strict=True)],
         sizes=[(inputs, weight.shape[0]) for weight, _ in layers],
         tanh=tanh,
+        wide=wide,
         **how(),
     )
     return outputs

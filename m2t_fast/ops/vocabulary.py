@@ -1,0 +1,60 @@
+"""The op ``vocabulary_loss``: logits of the vocabulary layer and their cross entropy, without keeping the logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from m2t_fast.ops.checks import autocast, wide
+from m2t_fast.ops.registry import chosen_backend, implementation, resolve
+
+NAME = "vocabulary_loss"
+
+
+def takes(features: Tensor) -> bool:
+    """Whether the backend in use has a kernel for this op on such tensors."""
+    return resolve(NAME, chosen_backend(), features.device.type) != "reference"
+
+
+def vocabulary_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """Sum of the cross entropies of the words that are not <pad> (eq. 10 and 11), on checked arguments.
+
+    The gradients are made with the loss, while the logits are there, and scaled later.
+
+    Args:
+        features: (N, M). weight: (V, M). bias: (V,). targets: (N,) int64 words.
+
+    Returns:
+        Scalar, float32 (of float64 inputs float64), differentiable in the first three.
+    """
+    features, weight, bias = autocast(features, weight, bias)
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in (features, weight, bias))
+    loss, _, _, _ = torch.ops.m2t_fast.vocabulary_loss(features, weight, bias, targets, keep, chosen_backend())
+    return loss
+
+
+@torch.library.custom_op("m2t_fast::vocabulary_loss", mutates_args=())
+def _forward(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, keep: bool, backend: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return implementation(NAME, backend, features)(features, weight, bias, targets, keep)
+
+
+@_forward.register_fake
+def _(features, weight, bias, targets, keep, backend):
+    gradients = (torch.empty_like(x) if keep else x.new_empty(0) for x in (features, weight, bias))
+    return wide(features.new_empty(())), *gradients
+
+
+def _setup_context(ctx, inputs, output):
+    ctx.save_for_backward(*output[1:])
+    ctx.set_materialize_grads(False)
+
+
+def _autograd_backward(ctx, grad, *_):
+    if grad is None:
+        return (None,) * 6
+    return *((x * grad).to(x.dtype) for x in ctx.saved_tensors), None, None, None
+
+
+_forward.register_autograd(_autograd_backward, setup_context=_setup_context)
