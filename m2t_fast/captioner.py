@@ -9,10 +9,17 @@ from torch import Tensor, nn
 
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
 from m2t_fast.data.batches import Batch
-from m2t_fast.losses import Losses, linear_language_loss, losses_of_sums, output_losses
+from m2t_fast.losses import (
+    Losses,
+    adaptive_loss,
+    linear_language_loss,
+    losses_of_sums,
+    output_losses,
+    spatial_loss,
+)
 from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
-from m2t_fast.ops import decode
-from m2t_fast.ops.checks import check_shape, checked_indices
+from m2t_fast.ops import decode, vocabulary
+from m2t_fast.ops.checks import check_shape, checked_indices, wide
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.decoding.best_first import generate_best_first
 from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
@@ -122,8 +129,19 @@ class Captioner(nn.Module):
         """
         if _has_folded_kernels(batch.motion) if folded is None else folded:
             return self._folded_losses(batch, draws)
-        out = self.run(batch.motion, batch.lengths, batch.tokens, draws, batch.relative)
-        return output_losses(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
+        if not vocabulary.takes(self.output.weight):
+            out = self.run(batch.motion, batch.lengths, batch.tokens, draws, batch.relative)
+            return output_losses(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
+        memory = self.encode(batch.motion, batch.lengths, batch.relative)
+        words = self.input_words(memory, batch.tokens, draws)
+        word, second, hidden, top = self._states(words, draws.dropout)
+        attention = self.attention(memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden)
+        step = self.step(attention.context, hidden, top, word, second, None)
+        return Losses(
+            linear_language_loss(step.features, self.output.weight, self.output.bias, batch.tokens[:, 1:]),
+            spatial_loss(wide(attention.spatial), batch.spatial_target, batch.lengths),
+            adaptive_loss(step.gate, batch.gate_target, step.gate_logit),
+        )
 
     def _folded_losses(self, batch: Batch, draws: Draws) -> Losses:
         """:meth:`losses` by the ops that give the losses in place of what they are made of."""

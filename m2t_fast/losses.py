@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m2t_fast.config import PAD
+from m2t_fast.ops import vocabulary
 from m2t_fast.ops.checks import check_shape, wide
 from m2t_fast.ops.loss import spatial_loss
 from m2t_fast.reference.loss import adaptive_terms, spatial_terms_count
@@ -82,11 +83,14 @@ if _LINEAR_CROSS_ENTROPY and "linear_bias" not in inspect.signature(_LINEAR_CROS
 
 
 def linear_language_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-    """:func:`language_loss` of the logits of the vocabulary layer (eq. 10 and 11), by torch's own fusion of the two.
+    """:func:`language_loss` of the logits of the vocabulary layer (eq. 10 and 11), the two fused by backend or torch.
 
     Args:
         features: (B, L, M). weight: (V, M). bias: (V,). targets: (B, L) words, <pad> ignored.
     """
+    if vocabulary.takes(weight):
+        total = vocabulary.vocabulary_loss(features.flatten(0, 1), weight, bias, targets.flatten())
+        return total / (targets != PAD).sum().clamp(min=1)
     # Under autocast the logits come from the layer in its dtype, and their softmax is in float32.
     if _LINEAR_CROSS_ENTROPY is None or features.dtype != weight.dtype:
         return language_loss(F.linear(features, weight, bias), targets)

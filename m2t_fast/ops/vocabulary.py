@@ -1,19 +1,27 @@
-"""The op ``vocabulary_loss``: logits of the vocabulary layer and their cross entropy, without keeping the logits."""
+"""The op ``vocabulary_loss``: logits of the vocabulary layer and their cross entropy, without keeping the logits.
+
+Backend ``cpu`` alone has it; elsewhere torch fuses the two itself, or they are a layer and a loss.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.checks import autocast, wide
-from m2t_fast.ops.registry import chosen_backend, implementation, resolve
-
-NAME = "vocabulary_loss"
+from m2t_fast.ops.checks import autocast_dtype, wide
+from m2t_fast.ops.cpu import vocabulary
+from m2t_fast.ops.registry import chosen_backend, why_unavailable
 
 
 def takes(features: Tensor) -> bool:
     """Whether the backend in use has a kernel for this op on such tensors."""
-    return resolve(NAME, chosen_backend(), features.device.type) != "reference"
+    return _has_kernel(chosen_backend(), features.device.type)
+
+
+@torch.compiler.assume_constant_result
+def _has_kernel(backend: str, device_type: str) -> bool:
+    """Asked while compiling, not compiled: the answer is the backend's."""
+    return device_type == "cpu" and backend in ("auto", "cpu") and why_unavailable("cpu") is None
 
 
 def vocabulary_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -27,21 +35,23 @@ def vocabulary_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Ten
     Returns:
         Scalar, float32 (of float64 inputs float64), differentiable in the first three.
     """
-    features, weight, bias = autocast(features, weight, bias)
+    if (dtype := autocast_dtype(features)) is not None and features.dtype != torch.float64:
+        features, weight, bias = features.to(dtype), weight.to(dtype), bias.to(dtype)
     keep = torch.is_grad_enabled() and any(x.requires_grad for x in (features, weight, bias))
-    loss, _, _, _ = torch.ops.m2t_fast.vocabulary_loss(features, weight, bias, targets, keep, chosen_backend())
+    loss, _, _, _ = torch.ops.m2t_fast.vocabulary_loss(features, weight, bias, targets, keep)
     return loss
 
 
 @torch.library.custom_op("m2t_fast::vocabulary_loss", mutates_args=())
 def _forward(
-    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, keep: bool, backend: str
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return implementation(NAME, backend, features)(features, weight, bias, targets, keep)
+    with torch.autocast(features.device.type, enabled=False):
+        return vocabulary.vocabulary_loss(features, weight, bias, targets, keep)
 
 
 @_forward.register_fake
-def _(features, weight, bias, targets, keep, backend):
+def _(features, weight, bias, targets, keep):
     gradients = (torch.empty_like(x) if keep else x.new_empty(0) for x in (features, weight, bias))
     return wide(features.new_empty(())), *gradients
 
@@ -53,8 +63,8 @@ def _setup_context(ctx, inputs, output):
 
 def _autograd_backward(ctx, grad, *_):
     if grad is None:
-        return (None,) * 6
-    return *((x * grad).to(x.dtype) for x in ctx.saved_tensors), None, None, None
+        return (None,) * 5
+    return *((x * grad).to(x.dtype) for x in ctx.saved_tensors), None, None
 
 
 _forward.register_autograd(_autograd_backward, setup_context=_setup_context)

@@ -73,6 +73,6 @@ def test_registered_with_torch() -> None:
     inputs = [torch.randn(shape, requires_grad=True) for shape in ((4, 6), (9, 6), (9,))]
     torch.library.opcheck(
         torch.ops.m2t_fast.vocabulary_loss.default,
-        (*inputs, torch.tensor([1, PAD, 3, 8]), True, "cpu"),
+        (*inputs, torch.tensor([1, PAD, 3, 8]), True),
         test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_dynamic"),
     )

@@ -79,7 +79,7 @@ def test_a_step_computes_in_bfloat16_between_float32_weights_and_losses(scoring,
     draws = model.draw(*batch.gate_target.shape, 0.5, Counter(0))
     seen, grads, values = [], [], []
     model.encoder.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    model.output.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    model.step.register_forward_hook(lambda module, inputs, output: seen.append(output.features.dtype))
     with use_backend(backend):
         for dtype in (torch.bfloat16, torch.float32):
             loss = TrainingStep(model, adamw(model, SETTINGS), SETTINGS, dtype).losses_and_gradients(batch, draws)
