@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
@@ -55,6 +56,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file atomically, as UTF-8. What has no UTF-8, as bytes in the name of a file, is escaped.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8; what has none, as bytes in the name of a file, is escaped (``\\udcff``, as JSON does)."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside ``path`` that becomes ``path`` at the end; removed if the block fails, with the parents
@@ -69,28 +85,39 @@ def new_folder(path: Path) -> Iterator[Path]:
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(path)
+        remove_left_over(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
         raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
     try:
         yield temporary
         temporary.chmod(0o777 & ~umask())
-        os.rename(temporary, path)
-    except BaseException:
+        try:
+            os.rename(temporary, path)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                raise UserError(f"{path}: output folder exists already: made by another process meanwhile") from None
+            raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from None
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # a parent that others have put something into stays
             for parent in missing:
                 parent.rmdir()
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
         raise
 
 
-def _remove_left_over(path: Path) -> None:
-    """Remove the temporary folders of processes that were killed while they made ``path``."""
+def remove_left_over(path: Path) -> None:
+    """Remove the temporary files and folders of processes that were killed while they made ``path``."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         owner = left.name[len(path.name) + 2 :].partition(".")[0]
-        if owner.isdigit() and left.is_dir() and not _alive(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
+        if owner.isdigit() and not _alive(int(owner)):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    left.unlink()
 
 
 def _alive(process: int) -> bool:

@@ -112,7 +112,7 @@ def read_text(path: str | Path, encoding: str = "utf-8", most: int = LARGEST_TEX
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def parse_json(text: str | bytes, form: Any = Any, where: str = "") -> Any:
+def parse_json(text: str | bytes, form: Any = Any, where: str = "", surrogates: bool = False) -> Any:
     """A JSON document of the declared ``form``.
 
     Args:
@@ -122,6 +122,7 @@ def parse_json(text: str | bytes, form: Any = Any, where: str = "") -> Any:
             where a name that ends in ``?`` may be missing; ``{str: form}``, an object of any names; a tuple of forms:
             one of them; ``Any``: anything, also NaN and infinity, which Python's JSON knows.
         where: what messages begin with.
+        surrogates: halves of characters are welcome: so are bytes spelt that are no UTF-8, as in names of files.
 
     Raises:
         Malformed: the text is no JSON or its content is not of this form.
@@ -129,7 +130,7 @@ def parse_json(text: str | bytes, form: Any = Any, where: str = "") -> Any:
     try:
         text = text.decode() if isinstance(text, bytes) else text
         content = json.loads(text, parse_int=_integer if _LONG_NUMBER.search(text) is not None else None)
-        if _SURROGATE.search(text) is not None:
+        if not surrogates and _SURROGATE.search(text) is not None:
             json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
         raise Malformed(f"{where}not JSON (nested too deeply)") from None

@@ -19,7 +19,7 @@ from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.preprocessing import DataSettings, Statistics
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
+from m2t_fast.files import write_text
 from m2t_fast.reading import Malformed, Missing, read_json, shown
 from m2t_fast.skeleton import Skeleton, skeleton_of
 from m2t_fast.tensor_files import read_tensors, require_finite, write_tensors
@@ -77,8 +77,7 @@ def write_run(
         "data": {"settings": settings.to_dict(), "mean": statistics.mean, "std": statistics.std},
         "training": training,
     }
-    with atomic_path(folder / CONFIG) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     vocabulary.save(folder / VOCABULARY)
     save_weights(folder / WEIGHTS, model)
 

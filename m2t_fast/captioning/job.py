@@ -24,11 +24,12 @@ from m2t_fast.captioning.pipeline import generate_batches, padded_batches
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
+from m2t_fast.files import atomic_path, remove_left_over, write_text
 from m2t_fast.locks import locked_folder
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import read_motion, units_of
 from m2t_fast.ops.decoding.result import Generation
+from m2t_fast.reading import Malformed, Unreadable, parse_json, read_text, shown
 from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
 
@@ -36,6 +37,7 @@ FORMAT = "m2t_fast captions"
 WINDOW = 1024
 """Most motions that are read, sorted by length and captioned together."""
 
+_SETTINGS = {"identity": {str: Any}, "base": str, "count": int, "window": int}
 _FRAMES = 256  # a batch has at most this many times its size in kept frames, padding included: bounds its memory
 _MEETING = 4  # windows after which processes wait for each other, so that a lost one is noticed
 _SHOWN = 20  # reasons, and kinds of files, that a summary keeps
@@ -119,6 +121,8 @@ def _begin(job: CaptionJob, stack: ExitStack) -> None:
     if job.output.exists() and not job.parts.exists():
         raise UserError(f"{job.output}: output file exists already")
     stack.enter_context(locked_folder(job.parts))
+    for path in (job.output, job.left_out):
+        remove_left_over(path)  # of a process that was killed while it wrote them
 
 
 @dataclass(frozen=True)
@@ -150,17 +154,18 @@ class _Plan:
             # Small enough for all processes to have several, else as large as memory should hold.
             window = max(min(job.batch_size, WINDOW), min(WINDOW, -(-count // (4 * size))))
             content = {"identity": identity, "base": str(base), "count": count, "window": window}
-            with atomic_path(settings) as temporary:
-                temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_text(settings, json.dumps(content, indent=2) + "\n")
         try:
-            stored = json.loads(settings.read_text(encoding="utf-8"))
-            begun, base = dict(stored["identity"]), Path(stored["base"])
-            count, window = int(stored["count"]), int(stored["window"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{settings}: damaged; remove its folder to start again") from None
+            stored = parse_json(read_text(settings), _SETTINGS, surrogates=True)
+            begun, base, count, window = (stored[name] for name in _SETTINGS)
+            base = Path(base)
+            if count < 1 or not 1 <= window <= max(WINDOW, count):
+                raise Malformed(f"{count} motions in windows of {window}")
+        except (Malformed, Unreadable) as error:
+            raise UserError(f"{settings}: damaged ({error}); remove its folder to start again") from None
         for name, value in identity.items():
             if begun.get(name) != value:
-                text = f"{name} was {begun.get(name)}, now it is {value}"
+                text = f"{name} was {shown(begun.get(name))}, now it is {shown(value)}"
                 raise UserError(f"{job.parts}: this job was begun differently ({text}); expected another --output")
         journal = Journal(job.parts, count, window)
         journal.scan()

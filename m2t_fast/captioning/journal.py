@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from m2t_fast.errors import UserError
+from m2t_fast.journals import Appender, cut_torn_tail, lines_of
+from m2t_fast.reading import Malformed, parse_json
+
+_RECORD = {"number": int, "file?": str, "caption?": str, "score?": float, "error?": str}
 
 
 class Bits:
@@ -52,31 +55,26 @@ class Journal:
         """
         self.done, self._segments = Bits(self.count), {}
         for path in sorted(self.folder.glob("part-*.jsonl")):
-            with open(path, "r+b") as file:
-                start = end = 0
-                last = -1
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        file.truncate(end)
-                        break
-                    number = self._number(path, line)
-                    if number // self.window != last:
-                        start, last = end, number // self.window
-                        self._segments.setdefault(last, []).append((path, start, end))
-                    end += len(line)
-                    self._segments[last][-1] = (path, start, end)
+            cut_torn_tail(path)
+            start, last = 0, -1
+            for end, line in lines_of(path):
+                number = self._number(path, line)
+                if number // self.window != last:
+                    start, last = end - len(line), number // self.window
+                    self._segments.setdefault(last, []).append((path, start, end))
+                self._segments[last][-1] = (path, start, end)
 
     def _number(self, path: Path, line: bytes) -> int:
         try:
-            record = json.loads(line)
-            number = record["number"]
-            if not 0 <= number < self.count:
-                raise ValueError
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: damaged; remove its folder to start again") from None
+            record: dict[str, Any] = parse_json(line, _RECORD)
+            number: int = record["number"]
+            if not 0 <= number < self.count or not ("error" in record or "caption" in record):
+                raise Malformed("another record")
+        except Malformed as error:
+            raise UserError(f"{path}: damaged ({error}); remove its folder to start again") from None
         if "error" not in record:  # what could not be read is tried again
             self.done.add(number)
-        return int(number)
+        return number
 
     def open_windows(self) -> list[int]:
         """The windows in which something is left to do, ascending."""
@@ -95,14 +93,14 @@ class Journal:
                 with open(path, "rb") as file:
                     file.seek(start)
                     for line in file.read(end - start).splitlines():
-                        record = json.loads(line)
+                        record = json.loads(line)  # checked by scan()
                         if "error" not in record or "error" in records.get(record["number"], {"error": ""}):
                             records[record["number"]] = record
             for number in sorted(records):
                 yield records[number]
 
 
-class Part:
+class Part(Appender):
     """This process's part file, open for appending; a context manager.
 
     Raises:
@@ -110,23 +108,8 @@ class Part:
     """
 
     def __init__(self, folder: Path, rank: int):
-        self.path = folder / f"part-{rank:05d}.jsonl"
-
-    def __enter__(self) -> Part:
-        try:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot write: {error.strerror or error}") from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
+        super().__init__(folder / f"part-{rank:05d}.jsonl")
 
     def append(self, records: list[dict[str, Any]]) -> None:
         """Writes the records; when this returns, killing the process does not lose them."""
-        text = "".join(json.dumps(record, ensure_ascii=True) + "\n" for record in records).encode("ascii")
-        try:
-            while text:
-                text = text[os.write(self._file, text) :]
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot write: {error.strerror or error}") from None
+        self.write("".join(json.dumps(record, ensure_ascii=True) + "\n" for record in records).encode("ascii"))

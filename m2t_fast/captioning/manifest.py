@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import io
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from m2t_fast.data.folder import MOTIONS
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
 from m2t_fast.motion.kinds import SUFFIXES
+from m2t_fast.reading import Malformed, Missing, open_regular, parse_json
 
 _SORTED_AT_ONCE = 100_000
 """Names that are sorted in memory; longer lists are merged from sorted pieces on disk."""
@@ -56,7 +58,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
 
 def names_of(manifest: Path, window: int, wanted: Iterable[int]) -> Iterator[list[tuple[int, str]]]:
     """The numbers and names of the files in the windows ``wanted`` (ascending) of ``window`` files each."""
-    with open(manifest, encoding="ascii") as file:
+    with open_regular(manifest) as file:
         line = 0
         for number in wanted:
             start = number * window
@@ -64,18 +66,23 @@ def names_of(manifest: Path, window: int, wanted: Iterable[int]) -> Iterator[lis
                 pass
             texts = list(itertools.islice(file, window))
             line = start + len(texts)
-            yield [(start + place, json.loads(text)) for place, text in enumerate(texts)]
+            try:
+                # Names that are not UTF-8 are lone surrogates, as Python spells their bytes.
+                names = [parse_json(text, str, surrogates=True) for text in texts]
+            except Malformed as error:
+                raise UserError(f"{manifest}: damaged ({error}); remove its folder to start again") from None
+            yield [(start + place, name) for place, name in enumerate(names)]
 
 
 def _lines(source: Path) -> Iterator[str]:
     try:
-        with open(source, encoding="utf-8", errors="surrogateescape") as file:
+        with io.TextIOWrapper(open_regular(source), encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if "\0" in line:
                     raise UserError(f"{source}: line {number} is no text; expected a path a line")
                 if name := line.rstrip("\r\n"):
                     yield name
-    except FileNotFoundError:
+    except Missing:
         raise UserError(
             f"{source}: no such folder or file; expected a folder, or a text file with a path a line"
         ) from None

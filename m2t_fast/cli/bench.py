@@ -46,13 +46,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory, which takes a process each")
     parser.add_argument(
         "--runs",
-        type=options.positive_int,
+        type=options.bounded("runs"),
         default=3,
         metavar="N",
         help="runs of each; of short ones more (%(default)s)",
     )
     parser.add_argument(
-        "--threads", type=options.positive_int, metavar="N", help="CPU threads (as many as torch takes)"
+        "--threads", type=options.bounded("threads"), metavar="N", help="CPU threads (as many as torch takes)"
     )
     options.add_device(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document with machine, settings and rows")

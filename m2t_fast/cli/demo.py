@@ -32,17 +32,17 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR", help="the run folder (%(default)s)")
     parser.add_argument(
-        "--epochs", type=options.positive_int, default=EPOCHS, metavar="N", help="training epochs (%(default)s)"
+        "--epochs", type=options.bounded("epochs"), default=EPOCHS, metavar="N", help="training epochs (%(default)s)"
     )
     parser.add_argument(
         "--motions",
-        type=options.whole_number(30),
+        type=options.bounded("motions"),
         default=MOTIONS,
         metavar="N",
         help="motions to generate (%(default)s), of which the shorter ones are used",
     )
     parser.add_argument(
-        "--seed", type=options.whole_number(0), default=0, metavar="N", help="of motions and training (%(default)s)"
+        "--seed", type=options.bounded("seed"), default=0, metavar="N", help="of motions and training (%(default)s)"
     )
     options.add_device(parser)
     options.add_backend(parser)

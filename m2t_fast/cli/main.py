@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
+from m2t_fast.cli.visible import visible, visible_output
 from m2t_fast.errors import JobError, ReportedElsewhere, UserError
 
 PROGRAM = "m2t-fast"
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ended. Any other exception is a bug and is not caught.
     """
     try:
-        with _ending_tidily(), warnings.catch_warnings():
+        with _ending_tidily(), warnings.catch_warnings(), visible_output():
             warnings.showwarning = _show_warning
             args = build_parser().parse_args(argv)
             code: int = args.run(args)
@@ -130,7 +131,7 @@ def _ending_tidily() -> Iterator[None]:
 
 
 def _fail(message: str) -> int:
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {visible(' '.join(message.split()))}", file=sys.stderr)
     return FAILED
 
 

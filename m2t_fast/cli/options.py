@@ -23,27 +23,53 @@ if TYPE_CHECKING:
     from m2t_fast.run_folder import Run
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """An argparse type: whole numbers from ``least`` on."""
+BOUNDS: dict[str, tuple[int, int]] = {
+    "batch-size": (1, 65_536),
+    "beam-size": (1, 1_024),
+    "count": (1, 10**9),
+    "epochs": (1, 10**6),
+    "max-length": (1, 10_000),
+    "motions": (30, 10**6),
+    "runs": (1, 10**6),
+    "seed": (0, 2**64 - 1),
+    "threads": (1, 4_096),
+    "trials": (0, 10**5),
+    "workers": (1, 1_024),
+}
+"""The least and the most of every option that is a whole number; ``count`` is of frames, words, captions and such."""
+
+
+def whole_number(least: int, most: int = BOUNDS["count"][1]) -> Callable[[str], int]:
+    """An argparse type: whole numbers from ``least`` to ``most``."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
+        if not least <= value <= most:
+            expected = f"a whole number of at least {least} and at most {most}"
+            raise argparse.ArgumentTypeError(f"got {_short(text)}, expected {expected}")
         return value
 
     return parse
 
 
-positive_int = whole_number(1)
+def bounded(name: str) -> Callable[[str], int]:
+    """An argparse type: whole numbers within the bounds of an option of :data:`BOUNDS`."""
+    return whole_number(*BOUNDS[name])
 
 
-def positive_ints(text: str) -> list[int]:
-    """An argparse type: whole numbers from 1 on, separated by commas, each once."""
-    return list(dict.fromkeys(positive_int(part) for part in text.split(",")))
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+positive_int = bounded("count")
+
+
+def beam_sizes(text: str) -> list[int]:
+    """An argparse type: beam sizes, separated by commas, each once."""
+    return list(dict.fromkeys(bounded("beam-size")(part) for part in text.split(",")))
 
 
 def numbers(text: str) -> list[float]:
@@ -75,7 +101,7 @@ def number(least: float = -math.inf, most: float = math.inf, above: bool = False
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and least <= value <= most) or (above and value == least):
-            raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+            raise argparse.ArgumentTypeError(f"got {_short(text)}, expected {expected}")
         return value
 
     return parse
@@ -140,7 +166,7 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
     """The options of caption search; see :func:`search_of`. With ``several`` --beam-size takes a list."""
     parser.add_argument(
         "--beam-size",
-        type=positive_ints if several else positive_int,
+        type=beam_sizes if several else bounded("beam-size"),
         default=str(beam_size),
         metavar="K[,K...]" if several else "K",
         help=f"1 is greedy search{'; with commas, each of several' if several else ''} (%(default)s)",
@@ -153,7 +179,7 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
     )
     parser.add_argument(
         "--max-length",
-        type=positive_int,
+        type=bounded("max-length"),
         metavar="N",
         help=f"longest caption in words ({MAX_LENGTH}; best_first: what its queue allows, and N cuts what it returns)",
     )
@@ -171,7 +197,7 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
         help="use this gate at every word (1: the motion alone, 0: the language alone) in place of the model's own",
     )
     parser.add_argument(
-        "--batch-size", type=positive_int, default=64, metavar="B", help="motions at a time (%(default)s)"
+        "--batch-size", type=bounded("batch-size"), default=64, metavar="B", help="motions at a time (%(default)s)"
     )
 
 

@@ -60,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="A,B,C",
         help=f"shares of train, val and test; a source is in one of them ({_SPLITS})",
     )
-    parser.add_argument("--seed", type=options.whole_number(0), default=0, metavar="N", help="of the splits (0)")
+    parser.add_argument("--seed", type=options.bounded("seed"), default=0, metavar="N", help="of the splits (0)")
     parser.set_defaults(run=run)
 
 

@@ -41,16 +41,24 @@ def add_parser(subparsers: Any) -> None:
             help="in place of the grid: every pair of these",
         )
     parser.add_argument(
-        "--trials", type=options.whole_number(0), default=0, metavar="N", help="pairs that Optuna chooses besides (0)"
+        "--trials", type=options.bounded("trials"), default=0, metavar="N", help="pairs that Optuna chooses besides (0)"
     )
     parser.add_argument(
-        "--workers", type=options.positive_int, default=1, metavar="N", help="runs trained at a time (%(default)s)"
+        "--workers",
+        type=options.bounded("workers"),
+        default=1,
+        metavar="N",
+        help="runs trained at a time (%(default)s)",
     )
     parser.add_argument("--split", choices=("val", "test"), default="test", help="split of the table (%(default)s)")
     parser.add_argument("--text", choices=("raw", "processed"), default="raw", help="as for evaluate (%(default)s)")
     parser.add_argument("--bert-model", type=Path, metavar="FOLDER", help="as for evaluate: add BERTScore")
     parser.add_argument(
-        "--beam-size", type=options.positive_int, default=1, metavar="K", help="of the table's scores (%(default)s)"
+        "--beam-size",
+        type=options.bounded("beam-size"),
+        default=1,
+        metavar="K",
+        help="of the table's scores (%(default)s)",
     )
     group = parser.add_argument_group("training, as for train")
     training.add_training(group)

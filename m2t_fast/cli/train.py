@@ -50,13 +50,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     """The options of how to train, without the weights of the losses."""
     parser.add_argument("--preset", choices=("kit", "humanml3d"), help="the paper's settings for this data set")
     parser.add_argument("--scoring", choices=("part", "frame"), help="attention of the paper, or of its released code")
-    parser.add_argument("--epochs", type=options.positive_int)
-    parser.add_argument("--batch-size", type=options.positive_int)
+    parser.add_argument("--epochs", type=options.bounded("epochs"))
+    parser.add_argument("--batch-size", type=options.bounded("batch-size"))
     parser.add_argument(
         "--teacher-forcing", type=options.number(0.0, 1.0), help="probability that a step reads the reference word"
     )
     parser.add_argument("--learning-rate", type=options.number(0.0, above=True))
-    parser.add_argument("--seed", type=options.whole_number(0))
+    parser.add_argument("--seed", type=options.bounded("seed"))
     parser.add_argument(
         "--dtype", type=options.training_dtype, help="float32, float64, or bf16: mixed precision with float32 weights"
     )

@@ -12,7 +12,7 @@ import torch
 from m2t_fast.config import EOS, PAD, SOS, UNK
 from m2t_fast.data.text import tokenise
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
+from m2t_fast.files import write_text
 from m2t_fast.reading import Malformed, NotText, Unreadable, read_json, shown
 
 SPECIALS: tuple[str, ...] = ("<pad>", "<sos>", "<eos>", "<unk>")
@@ -124,8 +124,7 @@ class Vocabulary:
             UserError: the file cannot be written.
         """
         content = {"format": _FORMAT, "version": 1, "words": list(self._words)}
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, ensure_ascii=False, indent=0) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:

@@ -19,7 +19,7 @@ from m2t_fast.evaluation.gates import compare_gates, format_gates, gates_markdow
 from m2t_fast.evaluation.lemmas import Lemmas
 from m2t_fast.evaluation.scores import evaluate, json_lines
 from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table, escape_markdown
-from m2t_fast.files import atomic_path
+from m2t_fast.files import atomic_path, encoded
 from m2t_fast.run_folder import Run
 
 FORMAT = "m2t_fast scores"
@@ -219,7 +219,7 @@ class Report:
         texts["scores.json"] = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         with ExitStack() as stack:  # all are written before the first takes its place
             for name, text in texts.items():
-                stack.enter_context(atomic_path(files.path(name))).write_text(text, encoding="utf-8")
+                stack.enter_context(atomic_path(files.path(name))).write_bytes(encoded(text))
         return [files.path(name) for name in texts]
 
     def _source(self, result: Result) -> dict[str, Any]:

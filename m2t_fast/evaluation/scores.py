@@ -12,7 +12,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.evaluation import metrics
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.lemmas import Lemmas
-from m2t_fast.files import atomic_path
+from m2t_fast.files import write_text
 from m2t_fast.run_folder import Run
 
 
@@ -76,8 +76,7 @@ def write_predictions(path: Path, records: list[dict[str, Any]]) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(json_lines(records), encoding="utf-8")
+    write_text(path, json_lines(records))
 
 
 def json_lines(records: list[dict[str, Any]]) -> str:

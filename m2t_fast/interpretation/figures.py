@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m2t_fast.data.raw import Segment
+from m2t_fast.files import write_text
 from m2t_fast.skeleton import PART_NAMES
 
 if TYPE_CHECKING:
@@ -115,5 +116,5 @@ def save_figure(path: Path, figure: Figure, data: dict[str, Any]) -> list[Path]:
         np.savez_compressed(files[-1], allow_pickle=False, **data)
     else:
         files.append(path.parent / f"{path.name}.json")
-        files[-1].write_text(json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+        write_text(files[-1], json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
     return files

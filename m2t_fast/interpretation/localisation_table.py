@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from m2t_fast.files import write_text
+
 NAME = "localisation"
 
 Read = Callable[[dict[str, Any]], Any]
@@ -97,7 +99,7 @@ def write_report(folder: Path, about: dict[str, Any], runs: Sequence[dict[str, A
         f"range of a word: mean +- {about['width']:.2f} standard deviations of its window; times of actions: {times}. "
         f"In brackets: a guess that knows nothing, on the same words.\n\n{table(runs)}"
     )
-    (folder / f"{NAME}.md").write_text(text, encoding="utf-8")
+    write_text(folder / f"{NAME}.md", text)
     content = json.dumps({**about, "runs": list(runs)}, ensure_ascii=False, allow_nan=False, indent=1)
-    (folder / f"{NAME}.json").write_text(content + "\n", encoding="utf-8")
+    write_text(folder / f"{NAME}.json", content + "\n")
     return text

@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.tables import COLUMNS, Row, Table
-from m2t_fast.files import atomic_path
+from m2t_fast.files import write_text
+from m2t_fast.journals import Appender, cut_torn_tail
+from m2t_fast.reading import Malformed, check_form, parse_json, read_text, shown
 from m2t_fast.run_folder import METRICS
 
 JOURNAL, TABLE = "study.journal", "table"
 _NAME = "m2t_fast sweep"
+_SCORES = {"data": str, "split": str, "text": str, "protocol": str, "rows": [{"bleu_4": float}]}
 
 
 class Point(NamedTuple):
@@ -79,7 +82,6 @@ class Sweep:
         if (reason := why_unavailable()) is not None:
             raise UserError(f"sweep: {reason}")
         import optuna
-        from optuna.storages.journal import JournalFileBackend
 
         self.folder, self._optuna = folder, optuna
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -87,19 +89,25 @@ class Sweep:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Optuna's "experimental" is no news to a user
                 folder.mkdir(parents=True, exist_ok=True)
-                storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+                cut_torn_tail(folder / JOURNAL)
+                storage = optuna.storages.JournalStorage(journal_backend(folder / JOURNAL))
                 sampler = optuna.samplers.TPESampler(seed=seed)
                 self._study = optuna.create_study(
                     storage=storage, study_name=_NAME, sampler=sampler, direction="maximize", load_if_exists=True
                 )
                 begun = self._study.user_attrs.get("identity")
+                check_form(begun, ({str: Any}, None), "identity: ")
+                self._known(), self.table()
+        except UserError:
+            raise
         except OSError as error:
             raise UserError(f"{folder}: cannot write: {error.strerror or error}") from None
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{folder / JOURNAL}: damaged or foreign ({error})") from None
+        except Exception as error:  # Optuna replays what a foreign hand may have written: anything can come of that
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UserError(f"{folder / JOURNAL}: damaged or foreign ({reason})") from None
         for name, value in identity.items():
             if begun is not None and begun.get(name) != value:
-                text = f"{name} was {begun.get(name)}, now it is {value}"
+                text = f"{name} was {shown(begun.get(name))}, now it is {shown(value)}"
                 raise UserError(f"{folder}: this sweep was begun differently ({text}); expected another --output")
         self._study.set_user_attr("identity", identity)
 
@@ -210,8 +218,7 @@ class Sweep:
         rows = [row.to_dict() for row in table.rows]
         texts = {"md": table.markdown(), "tex": table.latex(), "json": json.dumps(rows, indent=2) + "\n"}
         for ending, text in texts.items():
-            with atomic_path(self.folder / f"{TABLE}.{ending}") as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            write_text(self.folder / f"{TABLE}.{ending}", text)
 
 
 def train_and_score(
@@ -231,10 +238,33 @@ def train_and_score(
     log = folder / f"{point.name}.log"
     _call(["train", *training, *weights, "--output", str(run), "--resume", "--quiet"], log, stop)
     _call(["evaluate", str(run), *scoring, "--output", str(scores)], log, stop)
-    content = json.loads((scores / "scores.json").read_text(encoding="utf-8"))
-    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
+    content = _parsed(scores / "scores.json", read_text(scores / "scores.json"), _SCORES)
+    texts = read_text(run / METRICS).splitlines()
+    lines = [_parsed(run / METRICS, text, {"val_bleu_4?": (float, None)}) for text in texts]
     known = [line["val_bleu_4"] for line in lines if line.get("val_bleu_4") is not None]
     return Outcome(max(known, default=content["rows"][0]["bleu_4"]), content)
+
+
+def _parsed(path: Path, text: str, form: Any) -> Any:
+    try:
+        return parse_json(text, form, surrogates=True)  # a data folder's name may not be UTF-8
+    except Malformed as error:
+        raise UserError(f"{path}: damaged ({error}); remove it to make it again") from None
+
+
+def journal_backend(path: Path) -> Any:
+    """Optuna's journal in a file of ours: whole lines or none, and no lock beside it, for the folder has one."""
+    from optuna.storages.journal import JournalFileBackend
+
+    class Journal(JournalFileBackend):
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            with Appender(path) as journal:
+                journal.write("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
+
+    if not path.exists():
+        with Appender(path):
+            pass
+    return Journal(str(path))
 
 
 def _call(argv: list[str], log: Path, stop: threading.Event) -> None:

@@ -66,7 +66,21 @@ def test_a_file_that_failed_is_tried_again_and_listed_once(tmp_path):
     assert [("error" in r) for r in journal.merged()] == [True, False, False]
 
 
-@pytest.mark.parametrize("line", ["x", "[]", '{"number": 9}', '{"number": -1}', '{"number": "1"}', "{}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x",
+        "[]",
+        "[" * 100_000,
+        '{"number": 1.5}',
+        '{"number": 1, "file": 2}',
+        '{"number": 9}',
+        '{"number": -1}',
+        '{"number": "1"}',
+        "{}",
+    ],
+    ids=lambda line: line[:20],
+)
 def test_a_damaged_line_is_an_error_that_names_the_file(tmp_path, line):
     (tmp_path / "part-00000.jsonl").write_text(f"{line}\n")
     with pytest.raises(UserError, match="part-00000.jsonl: damaged"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from m2t_fast.cli import options
+from m2t_fast.cli import main, options
 from m2t_fast.errors import UserError
 from m2t_fast.ops import registry
 
@@ -101,3 +101,48 @@ def test_errors_of_values_are_the_users() -> None:
         raise ValueError("epochs: got 0")
     with pytest.raises(TypeError), options.option_errors():
         raise TypeError("a bug")
+
+
+@pytest.mark.parametrize("name", options.BOUNDS)
+def test_whole_numbers_have_bounds(name: str) -> None:
+    least, most = options.BOUNDS[name]
+    parse = options.bounded(name)
+    assert (parse(str(least)), parse(str(most))) == (least, most)
+    for value in (least - 1, most + 1, 2**62 * most, 10**20, -(10**20), 10**400):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"expected a whole number of at least {least} and at mos"):
+            parse(str(value))
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        parse("9" * 10_000)
+    assert len(str(refused.value)) < 150
+
+
+OPTIONS = {"caption": ["caption", "RUN", "FILE"], "evaluate": ["evaluate", "RUN", "--data", "D"]} | {
+    "train": ["train", "--data", "D", "--output", "O"], "bench": ["bench"], "demo": ["demo"],
+    "sweep": ["sweep", "--data", "D", "--output", "O"],
+}  # fmt: skip
+
+
+NUMBERS = [
+    "caption:beam-size",
+    "caption:max-length",
+    "caption:batch-size",
+    "evaluate:beam-size",
+    "evaluate:batch-size",
+    "bench:threads",
+    "bench:runs",
+    "train:epochs",
+    "train:batch-size",
+    "train:max-frames",
+    "demo:epochs",
+    "demo:motions",
+    "sweep:workers",
+    "sweep:trials",
+]
+
+
+@pytest.mark.parametrize("value", [2**62, 10**20])
+@pytest.mark.parametrize("option", NUMBERS)
+def test_no_command_takes_a_number_beyond_reason(option: str, value: int, capsys: pytest.CaptureFixture[str]) -> None:
+    command, name = option.split(":")
+    assert main([*OPTIONS[command], f"--{name}", str(value)]) == 2
+    assert f"--{name}: got '{value}', expected a whole number" in capsys.readouterr().err

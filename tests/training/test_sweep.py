@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import threading
 import time
 
@@ -117,3 +120,77 @@ def test_the_grids_are_table_6():
     assert len(GRIDS["kit"]) == 6 and GRIDS["kit"][3] == (2, 3) and GRIDS["kit"][-1] == (5, 5)
     assert len(GRIDS["humanml3d"]) == 8 and {point.lambda_adapt for point in GRIDS["humanml3d"][1:]} == {3}
     assert GRIDS["humanml3d"][2].name == "spat0.1-adapt3"
+
+
+def finished(folder):
+    sweep = Sweep(folder, IDENTITY)
+    assert run(sweep, lambda point, stop: outcome(point), len(sweep.enqueue(POINTS))) == {}
+    return folder / "study.journal"
+
+
+def test_a_journal_torn_anywhere_goes_on(tmp_path):
+    journal = finished(tmp_path / "whole")
+    content = journal.read_bytes()
+    begun = content.index(b"\n", content.index(b"identity")) + 1
+    places = [len(content) - 1, len(content) - 20, begun, begun + 7, (len(content) + begun) // 2, 5, 0]
+    for number, place in enumerate(places):
+        folder = tmp_path / f"torn{number}"
+        folder.mkdir()
+        (folder / "study.journal").write_bytes(content[:place])
+        finished(folder)
+        again = Sweep(folder, IDENTITY)
+        assert again.enqueue(POINTS) == [] and len(again.table().rows) == 4
+        assert {path.name for path in folder.iterdir()} == {"study.journal", "table.md", "table.tex", "table.json"}
+
+
+def test_a_damaged_journal_is_one_clear_line(tmp_path):
+    journal = finished(tmp_path)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    damages = [
+        b"x\n",
+        b"[]\n",
+        b"{}\n",
+        b"[" * 100_000 + b"\n",
+        b'{"op_code": 1e999}\n',
+        b'{"op_code": 77}\n',
+        b"\xff\n",
+    ]
+    for damage in damages:
+        for place in (0, 1, len(lines) // 2, len(lines) - 1):
+            journal.write_bytes(b"".join([*lines[:place], damage, *lines[place + 1 :]]))
+            with contextlib.suppress(UserError):
+                Sweep(tmp_path, IDENTITY)
+    for old, new in (
+        (b'"rows":[', b'"rows":[3,'),
+        (b'"bleu_4":', b'"blue":'),
+        (b'"params"', b'"papers"'),
+        (b"0.0", b"{}"),
+    ):
+        journal.write_bytes(b"".join(lines).replace(old, new))
+        with contextlib.suppress(UserError):
+            Sweep(tmp_path, IDENTITY)
+    journal.write_bytes(b"".join([*lines[:-2], b"[\n", *lines[-2:]]))
+    with pytest.raises(UserError, match="study.journal: damaged or foreign"):
+        Sweep(tmp_path, IDENTITY)
+
+
+def test_a_journal_that_is_a_link_is_refused(tmp_path):
+    outside = finished(tmp_path / "a").rename(tmp_path / "outside")
+    (tmp_path / "a" / "study.journal").symlink_to(outside)
+    before = outside.read_bytes()
+    with pytest.raises(UserError, match="study.journal: a link"):
+        Sweep(tmp_path / "a", IDENTITY)
+    assert outside.read_bytes() == before
+
+
+def test_a_full_disk_names_the_journal(tmp_path, monkeypatch):
+    sweep = Sweep(tmp_path, IDENTITY)
+
+    def full(file, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(UserError, match="study.journal: cannot write: No space left on device"):
+            sweep.enqueue(POINTS)
+    finished(tmp_path)
