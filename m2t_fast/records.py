@@ -176,8 +176,20 @@ def partial(record: Any, **given: Any) -> Any:
 
 def new(record: Any, x: Any, make: Callable[[tuple[int, ...]], Tensor]) -> Any:
     """A record of new tensors, ``make(shape)`` each, in the sizes that the inputs ``x`` have."""
-    sizes, derive = sizes_of(x), getattr(type(x), "derive", None)
-    return record(*(make(shape_of(field.kind, sizes, derive)) for field in fields(record) if field.kind is not None))
+    key = record, type(x), *(v.shape if isinstance(v, Tensor) else None for v in x)
+    shapes = _SHAPES.get(key)
+    if shapes is None:
+        sizes, derive = sizes_of(x), getattr(type(x), "derive", None)
+        shapes = tuple(shape_of(field.kind, sizes, derive) for field in fields(record) if field.kind is not None)
+        if len(_SHAPES) >= REMEMBERED:
+            _SHAPES.clear()
+        _SHAPES[key] = shapes
+    return record(*map(make, shapes))
+
+
+REMEMBERED = 4096
+"""Shapes of inputs whose outputs' shapes are remembered."""
+_SHAPES: dict[Any, tuple[tuple[int, ...], ...]] = {}
 
 
 class from_fields(Generic[P]):  # noqa: N801  (a decorator)

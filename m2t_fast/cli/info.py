@@ -89,8 +89,15 @@ def _machine() -> Iterator[tuple[str, str]]:
     for name in registry.BACKENDS:
         yield f"backend {name}", registry.why_unavailable(name) or "available"
     for device_type in ("cpu", "cuda") if cuda else ("cpu",):
-        for op in ("part_encoder", "spatio_temporal_attention", "gated_decoder_step"):
-            yield f"auto on {device_type}: {op}", registry.resolve(op, "auto", device_type)
+        for op in registry.OPS:
+            chosen = registry.resolve(op, "auto", device_type)
+            faster = registry.FASTEST_FIRST[: registry.FASTEST_FIRST.index(chosen)]
+            reasons = [
+                f"{name}: {registry.why_not(op, name)}"
+                for name in faster
+                if device_type in registry.DEVICE_TYPES[name] and registry.why_unavailable(name) is None
+            ]
+            yield f"auto on {device_type}: {op}", chosen + (f" ({'; '.join(reasons)})" if reasons else "")
 
 
 def _version_of(package: str) -> str:

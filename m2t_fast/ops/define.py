@@ -119,6 +119,7 @@ class Op(Generic[P, R]):
         self.fields: tuple[Field, ...] = fields(self.inputs)
         self.gradients: tuple[str, ...] = tuple(f.name for f in self.fields if f.differentiable)
         """The inputs that have a gradient."""
+        self._indices = tuple(f for f in self.fields if isinstance(f.kind, Index))
         if not self.differentiable:
             self.gradients = ()
         self._packing = _Packing(self.inputs)
@@ -192,10 +193,13 @@ class Op(Generic[P, R]):
     def _within_bounds(self, x: Any) -> Any:
         """The inputs with every index as int64 and checked."""
         changed = {}
-        for field in self.fields:
+        sizes: Sizes | None = None
+        for field in self._indices:
             value = getattr(x, field.name)
-            if isinstance(field.kind, Index) and value is not None:
-                high = field.kind.largest(records.sizes_of(x), self._derive)
+            if value is not None and isinstance(field.kind, Index):
+                if sizes is None:
+                    sizes = self._remembered.get(self._packing.key(x)) or records.sizes_of(x)
+                high = field.kind.largest(sizes, self._derive)
                 changed[field.name] = checked_indices(f"{self.name}: {field.name}", value, field.kind.low, high)
         return x._replace(**changed) if changed else x
 

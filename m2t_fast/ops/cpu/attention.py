@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
-from m2t_fast.ops.cpu.launch import addresses, empty, how, kernel, ready
+from m2t_fast.ops.cpu.launch import address, addresses, empty, how, kernel, ready
 from m2t_fast.records import converted, float_fields, new
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
@@ -61,7 +61,7 @@ def _arguments(x: AttentionInputs) -> dict[str, Any]:
     return dict(
         sizes=[batch, frames, x.temporal_query.shape[1], part_count, slots, part_dim, attention_dim],
         inputs=addresses([getattr(x, name) for name in _FLOATS]),
-        lengths=x.lengths.data_ptr(),
+        lengths=address(x.lengths),
         scale=x.scale,
         sigma_min=SIGMA_MIN,
         **how(),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SIGMA_MIN, SOS
 from m2t_fast.ops.checks import checked_indices
-from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
+from m2t_fast.ops.cpu.launch import address, addresses, how, kernel, ready
 from m2t_fast.ops.decode import DecoderWeights, SampleInputs, SearchInputs, SearchOutput
 from m2t_fast.records import converted
 
@@ -44,8 +44,8 @@ def sample_words(x: SampleInputs) -> Tensor:
     input_dropout, mixed_dropout = (None, None) if x.dropout is None else x.dropout
     coins = x.coins.cpu()
     kernel("decode_sample_words", dtype)(
-        words=words.data_ptr(),
-        coins=coins.data_ptr(),
+        words=address(words),
+        coins=address(coins),
         length=words.shape[1],
         input_dropout=addresses([input_dropout])[0],
         mixed_dropout=addresses([mixed_dropout])[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from m2t_fast.ops.cpu.launch import addresses, how, kernel
+from m2t_fast.ops.cpu.launch import address, addresses, how, kernel
 from m2t_fast.reference.draws import DrawsInputs, DrawsOutput
 
 
@@ -16,7 +16,7 @@ def random_draws(x: DrawsInputs) -> DrawsOutput:
     state, rows = x.state.contiguous(), None if x.rows is None else x.rows.contiguous()
     kernel("random_draws", computed)(
         sizes=[x.batch, x.words, x.channels],
-        state=state.data_ptr(),
+        state=address(state),
         rows=addresses([rows])[0],
         coin_threshold=x.coin_threshold,
         keep_threshold=x.keep_threshold,

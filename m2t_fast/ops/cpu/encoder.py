@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import addresses, empty, how, kernel, ready
+from m2t_fast.ops.cpu.launch import address, addresses, empty, how, kernel, ready
 from m2t_fast.records import converted
 from m2t_fast.reference.encoder import EncoderInputs
 
@@ -16,7 +16,7 @@ def part_encoder(x: EncoderInputs) -> Tensor:
     """Body-part features of ``ops.part_encoder``."""
     dtype, x = x.motion.dtype, converted(x, ready)
     parts = empty((*x.motion.shape[:2], len(x.parts), 2 * x.bias2.shape[2]), x.motion)
-    kernel("encoder_forward", dtype)(parts=parts.data_ptr(), **_arguments(x))
+    kernel("encoder_forward", dtype)(parts=address(parts), **_arguments(x))
     return parts.to(dtype)
 
 
@@ -47,6 +47,6 @@ def _arguments(x: EncoderInputs) -> dict[str, Any]:
         part_joints=[joint for part in x.parts for joint in part],
         part_sizes=[len(part) for part in x.parts],
         inputs=addresses([x.motion, x.weight1, x.bias1, x.weight2, x.bias2]),
-        lengths=x.lengths.data_ptr(),
+        lengths=address(x.lengths),
         **how(),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import addresses, how, kernel, ready
+from m2t_fast.ops.cpu.launch import address, addresses, how, kernel, ready
 from m2t_fast.ops.cpu.linear import input_gradient, linear, weight_gradients
 from m2t_fast.records import converted
 from m2t_fast.reference.gate import GateInputs, GateOutput
@@ -38,7 +38,7 @@ def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) ->
 
     d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
     if d_features is not None:
-        pointers = dict(grad=d_features.data_ptr(), y=features.data_ptr(), out=d_mixture.data_ptr())
+        pointers = dict(grad=address(d_features), y=address(features), out=address(d_mixture))
         kernel("tanh_gradient", dtype)(**pointers, count=features.numel(), **how())
     d_mixture_input = input_gradient([d_mixture], [x.mixture_weight])
     mixture_input = torch.empty_like(d_mixture_input)

@@ -77,7 +77,19 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
 
 def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
     """Where the tensors lie, 0 for None. The caller holds them for as long as the kernel runs."""
-    return [0 if x is None else x.data_ptr() for x in tensors]
+    return [0 if x is None else address(x) for x in tensors]
+
+
+def address(x: Tensor) -> int:
+    """Where a tensor lies.
+
+    Raises:
+        ValueError: not on the processor, or not contiguous: no kernel could read it.
+    """
+    if not x.is_cpu or not x.is_contiguous():
+        where = f"on {x.device}, with shape {tuple(x.shape)} and strides {x.stride()}"
+        raise ValueError(f"a kernel of the backend cpu got a tensor {where}, expected a contiguous one on cpu")
+    return x.data_ptr()
 
 
 def how() -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import empty, how, kernel, ready
+from m2t_fast.ops.cpu.launch import address, empty, how, kernel, ready
 from m2t_fast.reference.loss import LossInputs
 
 
@@ -24,11 +24,11 @@ def _run(name: str, x: LossInputs, shape: tuple[int, ...], grad: float) -> Tenso
     out = empty(shape, alpha)
     kernel(name, x.spatial.dtype)(
         sizes=list(alpha.shape),
-        spatial=alpha.data_ptr(),
-        target=target.data_ptr(),
-        lengths=lengths.data_ptr(),
+        spatial=address(alpha),
+        target=address(target),
+        lengths=address(lengths),
         grad=grad,
-        out=out.data_ptr(),
+        out=address(out),
         threads=how()["threads"],
     )
     return out.to(x.spatial.dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.ops.cuda.attention_call import Call
-from m2t_fast.ops.cuda.launch import addresses, ready, stored
+from m2t_fast.ops.cuda.launch import address, addresses, ready, stored
 from m2t_fast.records import converted, float_fields, new, partial
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
@@ -59,9 +59,9 @@ def launch_backward(
     goals, d_losses = None if d_loss is None else _float(target), _float(d_loss)
     call.run(
         "attention_word_gradient",
-        lengths=call.lengths.data_ptr(),
-        stats=stats.data_ptr(),
-        bias=x.spatial_bias.data_ptr(),
+        lengths=address(call.lengths),
+        stats=address(stats),
+        bias=address(x.spatial_bias),
         scale=x.scale,
         smallest_variance=SIGMA_MIN**2,
         grads=addresses((d_weights, d_window, d_spatial, d_mean, d_std)),
@@ -69,10 +69,10 @@ def launch_backward(
         d_loss=addresses([d_losses])[0],
         least_log=LOG_MIN,
         rest=addresses([rest])[0],
-        temporal=temporal.data_ptr(),
-        spatial=spatial.data_ptr(),
+        temporal=address(temporal),
+        spatial=address(spatial),
         weights=addresses([weights])[0],
-        d_bias=d_bias.data_ptr(),
+        d_bias=address(d_bias),
     )
     if weights is None or d_context is None:
         d_parts = torch.zeros_like(parts)
@@ -113,28 +113,28 @@ def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = Non
         goals = _float(target)
         call.run(
             "attention_loss",
-            spatial=weights.data_ptr(),
-            bias=x.spatial_bias.data_ptr(),
-            lengths=call.lengths.data_ptr(),
+            spatial=address(weights),
+            bias=address(x.spatial_bias),
+            lengths=address(call.lengths),
             target=addresses([goals])[0],
             least_log=LOG_MIN,
-            loss=loss.data_ptr(),
+            loss=address(loss),
         )
     call.run(
         "attention_window",
-        lengths=call.lengths.data_ptr(),
-        stats=stats.data_ptr(),
-        bias=x.spatial_bias.data_ptr(),
+        lengths=address(call.lengths),
+        stats=address(stats),
+        bias=address(x.spatial_bias),
         scale=x.scale,
-        spatial=weights.data_ptr(),
+        spatial=address(weights),
         out_window=window,
         out_spatial=alpha,
     )
     call.run(
         "attention_context",
-        parts=x.parts.data_ptr(),
-        weights=weights.data_ptr(),
-        stats=stats.data_ptr(),
+        parts=address(x.parts),
+        weights=address(weights),
+        stats=address(stats),
         context=context,
     )
 

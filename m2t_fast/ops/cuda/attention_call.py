@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
-from m2t_fast.ops.cuda.launch import addresses, run
+from m2t_fast.ops.cuda.launch import address, addresses, run
 from m2t_fast.reference.attention import AttentionInputs
 
 NAME = "spatio_temporal_attention"
@@ -54,12 +54,12 @@ class Call(NamedTuple):
         self.run(
             "attention_scores",
             rows=weight.shape[0],
-            keys=keys.data_ptr(),
-            query=query.data_ptr(),
-            weight=weight.data_ptr(),
-            lengths=self.lengths.data_ptr(),
+            keys=address(keys),
+            query=address(query),
+            weight=address(weight),
+            lengths=address(self.lengths),
             stats=addresses([stats])[0],
-            scores=out.data_ptr(),
+            scores=address(out),
             rest=addresses([rest])[0],
         )
         return out, rest
@@ -69,12 +69,12 @@ class Call(NamedTuple):
         stats = temporal.new_empty(self.sizes[0], self.sizes[2], STATS)
         self.run(
             "attention_moments",
-            temporal=temporal.data_ptr(),
+            temporal=address(temporal),
             rest=addresses([rest])[0],
-            lengths=self.lengths.data_ptr(),
+            lengths=address(self.lengths),
             smallest_variance=SIGMA_MIN**2,
             reach=reach,
-            stats=stats.data_ptr(),
+            stats=address(stats),
             mean=mean,
             std=std,
         )
@@ -97,13 +97,13 @@ class Call(NamedTuple):
             "attention_score_gradient",
             rows=rows,
             keys_per_tile=per_tile,
-            keys=keys.data_ptr(),
-            query=query.data_ptr(),
-            weight=weight.data_ptr(),
-            lengths=self.lengths.data_ptr(),
-            d_scores=d_scores.data_ptr(),
-            d_keys=d_keys.data_ptr(),
-            d_query=d_query.data_ptr(),
-            d_weight=d_weight.data_ptr(),
+            keys=address(keys),
+            query=address(query),
+            weight=address(weight),
+            lengths=address(self.lengths),
+            d_scores=address(d_scores),
+            d_keys=address(d_keys),
+            d_query=address(d_query),
+            d_weight=address(d_weight),
         )
         return d_keys, d_query.sum(1), d_weight.sum(0)

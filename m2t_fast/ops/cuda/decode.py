@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SIGMA_MIN, SOS
-from m2t_fast.ops.cuda.launch import addresses, ready, run
+from m2t_fast.ops.cuda.launch import address, addresses, ready, run
 from m2t_fast.ops.decode import SampleInputs, SearchInputs, SearchOutput
 from m2t_fast.records import converted
 
@@ -88,6 +88,6 @@ def _launch(op: str, x: SearchInputs | SampleInputs, counts: list[int], **argume
         weights=addresses(x.weights),
         counts=counts,
         plan=plan,
-        scratch=scratch.data_ptr(),
+        scratch=address(scratch),
         **arguments,
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.cuda.few_rows import FEW_ROWS, Rows, outer_products, rows_products
-from m2t_fast.ops.cuda.launch import addresses, ready, run
+from m2t_fast.ops.cuda.launch import address, addresses, ready, run
 from m2t_fast.records import converted, float_fields
 from m2t_fast.reference.gate import GateInputs, GateOutput
 
@@ -39,8 +39,8 @@ def gated_decoder_step(x: GateInputs) -> GateOutput:
         "bias_tanh",
         x.context,
         call.sizes,
-        x=features.data_ptr(),
-        bias=x.mixture_bias.data_ptr(),
+        x=address(features),
+        bias=address(x.mixture_bias),
         rows=rows,
         columns=columns,
     )
@@ -64,7 +64,7 @@ def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) ->
         eq_9 = call.products()
         d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
         if d_features is not None:
-            pointers = dict(grad=d_features.data_ptr(), y=features.data_ptr(), out=d_mixture.data_ptr())
+            pointers = dict(grad=address(d_features), y=address(features), out=address(d_mixture))
             run(OP, "tanh_gradient", context, call.sizes, **pointers, count=features.numel())
         d_mixture_input = d_mixture @ x.mixture_weight
 

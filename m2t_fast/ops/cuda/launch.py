@@ -52,7 +52,19 @@ def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
     The caller holds them until it has launched; after that torch's allocator gives their memory only to later work of
     the same stream.
     """
-    return [0 if x is None else x.data_ptr() for x in tensors]
+    return [0 if x is None else address(x) for x in tensors]
+
+
+def address(x: Tensor) -> int:
+    """Where a tensor lies.
+
+    Raises:
+        ValueError: not on a CUDA device, or not contiguous: no kernel could read it.
+    """
+    if not (x.is_cuda or emulated is not None) or not x.is_contiguous():
+        where = f"on {x.device}, with shape {tuple(x.shape)} and strides {x.stride()}"
+        raise ValueError(f"a kernel of the backend cuda got a tensor {where}, expected a contiguous one on a device")
+    return x.data_ptr()
 
 
 def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], /, **arguments: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.cuda.few_rows import FEW_ROWS, Rows, outer_products, rows_products
-from m2t_fast.ops.cuda.launch import addresses, ready, run
+from m2t_fast.ops.cuda.launch import address, addresses, ready, run
 from m2t_fast.records import converted
 from m2t_fast.reference.lstm import LstmInputs, LstmState
 
@@ -71,8 +71,8 @@ def lstm_cells(x: LstmInputs, keep: bool = False) -> Any:
                 sizes,
                 rows=batch,
                 units=units,
-                input_product=products[0].data_ptr(),
-                hidden_product=products[1].data_ptr(),
+                input_product=address(products[0]),
+                hidden_product=address(products[1]),
                 inputs=addresses(cell),
                 outputs=outputs,
             )
