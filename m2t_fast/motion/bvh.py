@@ -67,7 +67,7 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
     nodes = _parse_hierarchy(path, lines[:start])
     notes: tuple[str, ...] = ()
     if mend and (bone := _mend_trunk(nodes)) is not None:
-        notes = (f"CMU's missing trunk bone put back ({bone:.3g} long, above {_CMU_CHEST[1]})",)
+        notes = (f"CMU's missing trunk bone put back ({bone:.3g} long)",)
     frame_time, values = _parse_motion(path, lines, start, sum(len(node.channels) for node in nodes))
     positions, added = _positions(nodes, values)
     if not (np.abs(positions) < _FARTHEST).all():
@@ -268,11 +268,11 @@ def _mend_trunk(nodes: list[_Node]) -> float | None:
     below: dict[int, list[int]] = {}
     for index, node in enumerate(nodes):
         below.setdefault(node.parent, []).append(index)
-    names = {re.sub("[^a-z0-9]", "", node.name.lower()) for node in nodes}
+    names = {re.sub("[^a-z0-9]", "", node.name.rsplit(":", 1)[-1].lower()) for node in nodes}
     if not (names >= {"lhipjoint", "rhipjoint", "lowerback"} and 0 in below):
         return None
     for chest, node in enumerate(nodes):
-        if re.sub("[^a-z0-9]", "", node.name.lower()) not in _CMU_CHEST:
+        if re.sub("[^a-z0-9]", "", node.name.rsplit(":", 1)[-1].lower()) not in _CMU_CHEST:
             continue
         hung = [nodes[child] for child in below.get(chest, []) if not nodes[child].name.endswith(".end")]
         bone = np.asarray(node.offset)

@@ -36,6 +36,7 @@ _REFUSED = {
 _REFUSED |= {".tsv": _REFUSED[".csv"], ".mov": _REFUSED[".mp4"], ".avi": _REFUSED[".mp4"], ".mkv": _REFUSED[".mp4"]}
 _REFUSED |= {".webm": _REFUSED[".mp4"], ".hdf5": _REFUSED[".h5"], ".usdz": _REFUSED[".usd"], ".usdc": _REFUSED[".usd"]}
 _REFUSED |= {".usda": _REFUSED[".usd"], ".md": _REFUSED[".txt"], ".tar": _REFUSED[".zip"], ".gz": _REFUSED[".zip"]}
+_POINTER = b"version https://git-lfs"
 _MAGIC = (
     (b"\x93NUMPY", ".npy"), (b"glTF", ".glb"), (b"Kaydara FBX", ".fbx"), (b"\x89HDF", ".h5"), (b"HIERARCHY", ".bvh"),
     (b"\xef\xbb\xbfHIERARCHY", ".bvh"), (b"BLENDER", ".blend"), (b"; FBX", ".fbx"), (b"\xff\xfeH\0I\0", ".bvh"),
@@ -46,16 +47,18 @@ def kind_of(path: str | Path) -> str:
     """The kind of a motion file: by its ending; where that says nothing, by how it begins.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or is a pointer to a file that was not fetched.
     """
     ending = Path(path).suffix.lower()
-    if ending in SUFFIXES or ending == ".pickle":
-        return _SAME.get(ending, ending)
     try:
         with open(path, "rb") as file:
-            begin = file.read(16)
+            begin = file.read(len(_POINTER))
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    if begin == _POINTER:
+        raise UserError(f"{path}: a Git LFS pointer, not the file itself: git lfs pull fetches it")
+    if ending in SUFFIXES or ending == ".pickle":
+        return _SAME.get(ending, ending)
     return next((kind for magic, kind in _MAGIC if begin.startswith(magic)), ending)
 
 

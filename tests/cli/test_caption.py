@@ -314,3 +314,59 @@ def test_longer_than_the_training_motions(call: Callable, run_of: Callable, file
     assert len(lines) == 2
     assert lines[1].endswith("longer than any motion the run was trained on (59 frames)")
     assert lines[1].startswith(f"m2t-fast: {files[3]}: ") and f"{files[0]} and 4 more files" in lines[0]
+
+
+def test_joints_are_shown_as_a_map_to_edit(call: Callable, refused: Callable, tiny_run: Path, tmp_path: Path) -> None:
+    joints = {"Hips": "", "Spine": "Hips", "Neck": "Spine", "Head": "Neck"}
+    at = {"Hips": (0, 95, 0), "Spine": (0, 20, 0), "Neck": (0, 30, 0), "Head": (0, 10, 0)}
+    for side, sign in (("Left", 1), ("Right", -1)):
+        chain = [
+            ("Arm", "Spine", (18 * sign, 28, 0)),
+            ("ForeArm", "", (27 * sign, 0, 0)),
+            ("Hand", "", (25 * sign, 0, 0)),
+        ]
+        chain += [("UpLeg", "Hips", (9 * sign, -5, 0)), ("Leg", "", (0, -41, 0)), ("Foot", "", (0, -42, 0))]
+        before = ""
+        for name, parent, offset in chain:
+            joints[side + name], at[side + name] = parent or before, offset
+            before = side + name
+
+    def written(name: str) -> str:
+        below = "".join(written(child) for child, parent in joints.items() if parent == name)
+        below = below or "End Site\n{\nOFFSET 0 -4 12\n}\n"
+        kind = "JOINT" if joints[name] else "ROOT"
+        offset = " ".join(map(str, at[name]))
+        return f"{kind} {name}\n{{\nOFFSET {offset}\nCHANNELS 3 Zrotation Xrotation Yrotation\n{below}}}\n"
+
+    file, joint_map = tmp_path / "m.bvh", tmp_path / "map.json"
+    rows = "\n".join(
+        " ".join(str(frame * (number % 7) / 9) for number in range(3 * len(joints))) for frame in range(30)
+    )
+    file.write_text(f"HIERARCHY\n{written('Hips')}MOTION\nFrames: 30\nFrame Time: 0.05\n{rows}\n")
+    result = call("caption", "--show-joints", file)
+    assert result.code == 0 and "left_foot at LeftFoot.end" in result.err
+    shown = json.loads(result.out)
+    assert shown["left_hip"] == "LeftUpLeg" and shown["left_foot"] == "LeftFoot.end" and shown["neck"] == "Neck"
+    assert set(shown["spine1"]) == {"Hips", "Spine"} and sum(shown["spine1"].values()) == pytest.approx(1, abs=1e-3)
+    joint_map.write_text(result.out)
+    page = tmp_path / "page.html"
+    found = call("caption", tiny_run, file, "--max-length", 4, "--html", page)
+    by_map = call("caption", tiny_run, file, "--joint-map", joint_map, "--max-length", 4)
+    assert by_map.out == found.out and "joints by the joint map" in by_map.err
+    assert "left_foot at LeftFoot.end" in page.read_text()
+    assert "no RUN" in refused("caption", "--json")
+    assert "no joints with names" in refused("caption", "--show-joints", joint_map)
+    turned = call("caption", tiny_run, file, "--max-length", 4, "--up", "-y")
+    assert turned.code == 0 and "-Y up" in turned.err
+
+
+def test_several_samples_of_a_file(call: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:
+    many = tmp_path / "samples.npy"
+    joints = np.load(files[0])
+    np.save(many, np.stack([joints, joints[::-1]]).transpose(0, 2, 3, 1))
+    result = call("caption", tiny_run, many, "--max-length", 4)
+    assert [line.split("\t")[0] for line in result.out.splitlines()] == [f"{many}#0", f"{many}#1"]
+    described = [
+        json.loads(line) for line in call("caption", tiny_run, many, "--json", "--max-length", 4).out.splitlines()
+    ]
+    assert [motion["file"] for motion in described] == [f"{many}#0", f"{many}#1"]

@@ -78,7 +78,8 @@ _INERT = ("chumpy", "scipy.sparse")
 def _rebuild_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Any:
     import torch
 
-    return torch.as_strided(torch.as_tensor(storage), size, stride, offset)
+    whole = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
+    return torch.as_strided(whole, size, stride, offset)  # which refuses what lies outside
 
 
 _PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]  # the one whose steps can be changed
@@ -168,7 +169,9 @@ def load_torch(path: str | Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
     except pickle.UnpicklingError as error:
-        asked = str(error).split("GLOBAL ")[-1].split()[0] if "GLOBAL " in str(error) else "something else"
+        if "GLOBAL " not in str(error):
+            raise UserError(f"{path}: truncated or not a file of torch.save") from None
+        asked = str(error).split("GLOBAL ")[-1].split()[0]
         raise UserError(f"{path}: not opened: it holds {asked}; only tensors, arrays and numbers are") from None
     except Exception as error:  # foreign bytes again
         raise UserError(f"{path}: truncated or not a file of torch.save ({_one_line(error)})") from None

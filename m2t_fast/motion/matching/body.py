@@ -13,6 +13,7 @@ from m2t_fast.motion.matching.names import LEFT, RIGHT
 from m2t_fast.motion.matching.tree import Tree
 
 _ARMS_OF_LEGS = 0.63
+_SIDES = 1.5  # limbs of one body differ less from side to side
 _MOST_PAIRS = 12  # pairs of limbs of a kind that are looked at
 
 
@@ -85,6 +86,8 @@ def _pairs(tree: Tree, kind: str) -> list[Pair]:
                 limbs.append(fitted[start])
             one, two = limbs
             if one is None or two is None:
+                continue
+            if not 1 / _SIDES < one.length / two.length < _SIDES:
                 continue
             score = one.score + two.score
             for a, b in ((one.upper, two.upper), (one.lower, two.lower)):

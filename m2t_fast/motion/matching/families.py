@@ -84,6 +84,9 @@ def family_of(nodes: Nodes, needed: Sequence[str]) -> str | None:
     scheme, missing = scheme_of(nodes, needed)
     if not missing:
         return scheme.name
+    bases = {loosen(name) for name in nodes.exact}
+    if all(any(sign in base for base in bases) for sign in ("lhipjoint", "rhipjoint", "lowerback")):
+        return "CMU"
     for family, signs in _SIGNS:
         if all(sign in nodes.loose for sign in signs.split()):
             return family

@@ -161,7 +161,7 @@ def _agrees(tree: Tree, body: Body) -> bool:
             bases: set[str] = set()
             for role, node in zip(ROLES[kind], limb.joints, strict=True):
                 said = tree.said[node]
-                if said.roles and role not in said.roles and said.base not in bases and max(said.roles.values()) > 1:
+                if said.roles and role not in said.roles and said.base not in bases and max(said.roles.values()) >= 2:
                     return False
                 bases.add(said.base)
     return True

@@ -38,7 +38,7 @@ _SIDED = _table("""
     shoulder sho: collar 1, shoulder 1
     shldr shldrbend upperarm uparm uarm upparm armupper humerus bicep biceps upperarmbend armup: shoulder 2
     \u8155: shoulder 2
-    arm: shoulder 1.5
+    arm: shoulder 1.5, elbow 0.5
     elbow elb forearm foarm farm lowerarm loarm lowarm armlower radius forearmbend lowerarmbend ulna larm: elbow 2
     \u3072\u3058 \u8098: elbow 2
     wrist wri \u624b\u9996: wrist 2

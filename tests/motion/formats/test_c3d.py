@@ -1,0 +1,76 @@
+"""Marker files: joints of markers of a known set, gaps, and labels that are of none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2t_fast.errors import UserError
+from m2t_fast.motion import JOINT_NAMES, place, read_motion
+from m2t_fast.skeleton import HUMANML3D
+
+ezc3d = pytest.importorskip("ezc3d", reason="ezc3d reads .c3d (extra mocap)")
+NAMES = JOINT_NAMES["humanml3d"]
+
+
+def markers(joints: np.ndarray, waist: tuple[str, str]) -> dict[str, np.ndarray]:
+    """Markers on the skin of joints (T, 22, 3), metres, Y up, facing +Z."""
+    at = {name: joints[:, index] for index, name in enumerate(NAMES)}
+    found = {"C7": at["neck"] + [0, 0, -0.05], "CLAV": at["neck"] + [0, -0.06, 0.08]}
+    for side, out in (("left", np.array([1.0, 0, 0])), ("right", np.array([-1.0, 0, 0]))):
+        letter = side[0].upper()
+        found[f"{letter}{waist[0]}"] = at["pelvis"] + 0.12 * out + [0, 0.0, 0.07]
+        found[f"{letter}{waist[1]}"] = at["pelvis"] + 0.05 * out + [0, 0.02, -0.1]
+        found[f"{letter}KNE"] = at[f"{side}_knee"] + 0.05 * out
+        found[f"{letter}ANK"] = at[f"{side}_ankle"] + 0.035 * out
+        found[f"{letter}TOE"] = at[f"{side}_foot"]
+        found[f"{letter}SHO"] = at[f"{side}_shoulder"] + [0, 0.05, 0]
+        found[f"{letter}ELB"] = at[f"{side}_elbow"]
+        found[f"{letter}WRA"] = at[f"{side}_wrist"] + [0, 0, 0.03]
+        found[f"{letter}WRB"] = at[f"{side}_wrist"] - [0, 0, 0.03]
+        found[f"{letter}FHD"] = at["head"] + 0.07 * out + [0, 0.09, 0.09]
+        found[f"{letter}BHD"] = at["head"] + 0.07 * out + [0, 0.09, -0.07]
+    return found
+
+
+def write(path: Path, found: dict[str, np.ndarray], prefix: str = "") -> Path:
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [100]
+    file["parameters"]["POINT"]["LABELS"]["value"] = tuple(prefix + name for name in found)
+    tracks = np.stack(list(found.values()), axis=1)  # frames, markers, 3
+    z_up = 1000 * np.stack([tracks[..., 0], -tracks[..., 2], tracks[..., 1]], axis=0)
+    points = np.concatenate([z_up, np.ones_like(z_up[:1])]).transpose(0, 2, 1)
+    file["data"]["points"] = points
+    file.write(str(path))
+    return path
+
+
+@pytest.mark.parametrize("waist", [("ASI", "PSI"), ("FWT", "BWT")])
+@pytest.mark.parametrize("prefix", ["", "Subject:"])
+def test_joints(waist: tuple[str, str], prefix: str, motions: Callable, tmp_path: Path) -> None:
+    standing = np.repeat(motions(22)[0][:1].astype(np.float64), 60, axis=0)
+    standing += np.linspace(0, 1, 60)[:, None, None] * [0, 0, 1.5]
+    found = markers(standing, waist)
+    found["LKNE"][20:25] = np.nan
+    joints, notes = read_motion(write(tmp_path / "m.c3d", found, prefix), HUMANML3D)
+    off = np.linalg.norm(joints - place(standing, HUMANML3D)[::5], axis=2).mean(axis=0)
+    assert off.max() < 0.1 and off.mean() < 0.05, dict(zip(NAMES, off.round(3), strict=True))
+    assert notes[0] == f".c3d of {len(found)} points" and "1 markers interpolated over gaps" in notes
+    assert "Z up" in notes and any(note.startswith("unit mm") for note in notes)
+
+
+def test_other_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.c3d", {f"M{number:03}": np.ones((9, 3)) for number in range(5)})
+    with pytest.raises(UserError, match="markers of no set that is known .* it has M000, M001"):
+        read_motion(path, HUMANML3D)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 600])
+def test_truncated(keep: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "m.c3d", {f"M{number}": np.ones((90, 3)) for number in range(9)})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match="truncated"):
+        read_motion(path, HUMANML3D)
