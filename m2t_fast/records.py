@@ -45,7 +45,7 @@ class Kind:
     @functools.cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
         """The shape, parsed."""
-        return tuple(_parsed(x) for x in self.shape.split())
+        return tuple(parsed(x) for x in self.shape.split())
 
 
 class Data(Kind):
@@ -81,7 +81,7 @@ class Index(Kind):
 
     def largest(self, sizes: Sizes, derive: Any = None) -> int:
         """``high`` as a number."""
-        return value_of(_parsed(str(self.high)), sizes, derive)
+        return value_of(parsed(str(self.high)), sizes, derive)
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 
 
 @functools.cache
-def _parsed(text: str) -> Dimension:
+def parsed(text: str) -> Dimension:
     def walk(node: Any) -> Dimension:
         if isinstance(node, ast.BinOp):
             return _OPERATORS[type(node.op)], walk(node.left), walk(node.right)
@@ -294,6 +294,22 @@ def sizes_of(x: Any) -> Sizes:
             for dimension, size in zip(field.kind.dimensions, value.shape, strict=True):
                 _learn(dimension, size, sizes)
     return sizes
+
+
+def places(record: Any) -> tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]:
+    """For each tensor that is always there the letters that it gives a size: (letter, axis, what N+1 adds to N)."""
+    found = []
+    for field in fields(record):
+        if field.kind is None or field.optional:
+            continue
+        own = []
+        for axis, dimension in enumerate(field.kind.dimensions):
+            if isinstance(dimension, str) and dimension not in DERIVED:
+                own.append((dimension, axis, 0))
+            elif isinstance(dimension, tuple) and dimension[0] is operator.add and isinstance(dimension[2], int):
+                own.append((dimension[1], axis, dimension[2]))
+        found.append((field.name, tuple(own)))
+    return tuple(found)
 
 
 def _given(x: Any) -> Sizes:

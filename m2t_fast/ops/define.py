@@ -119,6 +119,11 @@ class Op(Generic[P, R]):
         self.fields: tuple[Field, ...] = fields(self.inputs)
         self.gradients: tuple[str, ...] = tuple(f.name for f in self.fields if f.differentiable)
         """The inputs that have a gradient."""
+        self._highest = {f.name: records.parsed(str(f.kind.high)) for f in self.fields if isinstance(f.kind, Index)}
+        self._places = records.places(self.inputs)
+        self._inner_places = tuple(
+            (f.name, records.places(f.record)) for f in self.fields if f.record is not None and not f.optional
+        )
         self._indices = tuple(f for f in self.fields if isinstance(f.kind, Index))
         if not self.differentiable:
             self.gradients = ()
@@ -190,6 +195,20 @@ class Op(Generic[P, R]):
                     'in reverse mode alone (use torch.autograd.grad, or use_backend("autograd"))'
                 )
 
+    def _sizes(self, x: Any) -> Sizes:
+        """The letters' sizes; torch.compile traces it, and reads the declaration as it stands here."""
+        sizes: Sizes = {}
+        for name, places in self._places:
+            shape = getattr(x, name).shape
+            for letter, axis, more in places:
+                sizes[letter] = shape[axis] - more
+        for name, inner in self._inner_places:
+            for tensor, places in inner:
+                shape = getattr(getattr(x, name), tensor).shape
+                for letter, axis, more in places:
+                    sizes[letter] = shape[axis] - more
+        return sizes
+
     def _within_bounds(self, x: Any) -> Any:
         """The inputs with every index as int64 and checked."""
         changed = {}
@@ -198,8 +217,8 @@ class Op(Generic[P, R]):
             value = getattr(x, field.name)
             if value is not None and isinstance(field.kind, Index):
                 if sizes is None:
-                    sizes = self._remembered.get(self._packing.key(x)) or records.sizes_of(x)
-                high = field.kind.largest(sizes, self._derive)
+                    sizes = self._sizes(x)
+                high = records.value_of(self._highest[field.name], sizes, self._derive)
                 changed[field.name] = checked_indices(f"{self.name}: {field.name}", value, field.kind.low, high)
         return x._replace(**changed) if changed else x
 

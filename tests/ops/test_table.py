@@ -103,6 +103,15 @@ def test_a_forward_mode_tangent_raises(op: str) -> None:
             OPS[op](*x._replace(**{name: dual}))
 
 
+@pytest.mark.parametrize("op", [op for op in CASES if op != "gather_motions"])  # it reads values
+def test_the_public_call_compiles_to_one_graph(op: str) -> None:
+    x = first_case(op)
+    expected = OPS[op](*x)
+    found = torch.compile(lambda *given: OPS[op](*given), fullgraph=True, backend="aot_eager")(*x)
+    pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_one_tensor_as_hidden_and_top(backend: str) -> None:
     """The gradient of a tensor that is given twice is the sum of both."""
     x = GateCase(B=3).record()
