@@ -19,6 +19,7 @@
 #include "cpu/gather.h"
 #include "cpu/linear.h"
 #include "cpu/pack_ragged.h"
+#include "cpu/rates.h"
 #include "cpu/spatial_loss.h"
 #if defined(M2T_CUDA_TARGETS)
 #include "cuda/bindings.h"
@@ -58,7 +59,7 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     module.doc() = "Native kernels on raw addresses; call them through m2t_fast.native, which checks the arguments.";
-    module.attr("INTERFACE") = 8;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
+    module.attr("INTERFACE") = 9;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
     module.def("build_info", &build_info);
     module.def("pack_ragged", &pack_ragged, py::arg("values"), py::arg("offsets"), py::arg("index"), py::arg("count"),
                py::arg("width"), py::arg("row_bytes"), py::arg("fill"), py::arg("item_bytes"), py::arg("out"),
@@ -72,6 +73,7 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     m2t::bind_gate(module);
     m2t::bind_gather(module);
     m2t::bind_linear(module);
+    m2t::bind_rates(module);
     m2t::bind_spatial_loss(module);
 #if defined(M2T_CUDA_TARGETS)
     py::module_ cuda = module.def_submodule("cuda", "Kernels for CUDA devices; addresses are the device's.");

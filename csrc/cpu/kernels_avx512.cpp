@@ -10,6 +10,7 @@
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 #include "cpu/linear.h"
+#include "cpu/rates.h"
 
 #if M2T_X86_VARIANTS
 M2T_BEGIN_AVX512
@@ -20,5 +21,6 @@ M2T_BEGIN_AVX512
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"
 #include "cpu/linear_kernel.h"
+#include "cpu/rates_kernel.h"
 M2T_END_TARGET
 #endif

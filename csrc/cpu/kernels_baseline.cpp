@@ -10,6 +10,7 @@
 #include "cpu/encoder.h"
 #include "cpu/gate.h"
 #include "cpu/linear.h"
+#include "cpu/rates.h"
 
 #include "cpu/attention_kernel.h"
 #include "cpu/cross_entropy_kernel.h"
@@ -18,3 +19,4 @@
 #include "cpu/encoder_kernel.h"
 #include "cpu/gate_kernel.h"
 #include "cpu/linear_kernel.h"
+#include "cpu/rates_kernel.h"

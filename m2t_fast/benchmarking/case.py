@@ -34,6 +34,10 @@ class Case(ABC):
     """How many tanh the attention's equations hold, over valid frames only: frames x keys x D x words x 2."""
     elements = 0
     """Of the tensor of words x frames x attention size that plain PyTorch makes; 0 where there is none."""
+    frames = 0
+    """Valid frames of all motions."""
+    words = 0
+    """Words that count, of all captions."""
     backward = True
     """Whether a gradient is computed too."""
     truth_way: str | None = None

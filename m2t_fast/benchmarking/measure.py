@@ -78,23 +78,20 @@ def _on_cuda(function: Callable[[], object], device: torch.device) -> tuple[floa
 
 
 def tanh_loop(count: int, device: torch.device) -> Callable[[], float] | None:
-    """A function that makes about ``count`` tanh on all of torch's threads, in a bare loop of the kernels' own tanh
-    over cached arrays, and returns how many; None where there is no such loop (no CPU, no native extension)."""
+    """A function that makes about ``count`` tanh on all of torch's threads, in a bare loop of the cheapest form of the
+    attention's tanh, and returns how many; None where there is no such loop (no CPU, no native extension).
+
+    Nothing that sums tanh can be faster: ``csrc/cpu/rates_kernel.h``.
+    """
     if device.type != "cpu" or launch.why_unavailable() is not None:
         return None
-    # 128 KiB a thread, in its cache. Python's threads start once a run, where OpenMP's would start at every call.
-    threads, rows, columns = torch.get_num_threads(), 128, 256
-    arrays, bias = torch.randn(threads, rows, columns), torch.zeros(columns)
-    kernel, repeats = launch.kernel("bias_tanh", arrays.dtype), -(-count // arrays.numel())
-    how = {**launch.how(), "threads": 1}
-
-    def work(x: torch.Tensor) -> None:
-        for _ in range(repeats):
-            kernel(x=x.data_ptr(), bias=bias.data_ptr(), rows=rows, columns=columns, **how)
+    # Python's threads start once a run, where OpenMP's would start at every call.
+    threads, piece = torch.get_num_threads(), 128 * 256
+    loop, repeats = launch.kernel("tanh_sums", torch.float32), -(-count // (threads * piece))
 
     def run() -> float:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, arrays))
-        return float(repeats * arrays.numel())
+            which = launch.how()["instruction_set"]
+            return float(sum(pool.map(lambda _: loop(repeats * piece, which), range(threads))))
 
     return run

@@ -19,7 +19,7 @@ from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, Case, Run
 from m2t_fast.benchmarking.results import TOLERANCE, Results, why_wrong
 from m2t_fast.benchmarking.sizes import Size, model_of, motions_to_caption, training_batch, training_settings
 from m2t_fast.captioner import Captioner
-from m2t_fast.config import EOS, SOS
+from m2t_fast.config import EOS, PAD, SOS
 from m2t_fast.ops.decode import caption_lengths
 from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.ops.registry import use_backend
@@ -33,6 +33,8 @@ class TrainingCase(Case):
     def __init__(self, name: str, size: Size, scoring: str, device: torch.device):
         super().__init__(name, size, scoring, device)
         self.batch, self.settings = training_batch(size).to(device), training_settings(size)
+        self.frames = int(self.batch.lengths.sum())
+        self.words = int((self.batch.tokens[:, 1:] != PAD).sum())
         config = size.scored(scoring)
         self.elements = size.batch * size.words * size.frames * config.key_slots * config.attention_dim
 

@@ -36,6 +36,9 @@ class OpCase(Case):
         self.backward = backward
         inputs: OpInputs = OP_INPUTS[name](size, scoring)
         self.inputs = inputs._replace(tensors=[x.to(device) for x in inputs.tensors])
+        if "lengths" in inputs.names:
+            self.frames = int(inputs.tensors[inputs.names.index("lengths")].sum())
+        self.words = size.batch * size.words
         if name == "spatio_temporal_attention":
             _, frames, slots, dim = inputs.tensors[1].shape
             self.elements = size.batch * size.words * frames * slots * dim

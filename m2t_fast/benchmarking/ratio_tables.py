@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from m2t_fast import native
+from m2t_fast import native, threads
 from m2t_fast._version import __version__
 from m2t_fast.benchmarking.case import BASELINES
+from m2t_fast.benchmarking.floor import Rates
 from m2t_fast.benchmarking.run import Row
 
 _STATUS = {"ok": "", "wrong": "WRONG: ", "failed": "FAILED: ", "skipped": "skipped: "}
@@ -25,12 +28,47 @@ def machine(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         "instruction_sets": list(native.build_info().get("cpu", [])),
         "threads": torch.get_num_threads(),
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        "waiting_threads": threads.wait_policy(),
+        "load": load(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "m2t_fast": __version__,
+        **checkout(),
     }
+
+
+def load() -> float | None:
+    """Processes that wanted a core in the last minute, on average; None where the system does not tell."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def overload(found: dict[str, Any]) -> str | None:
+    """A warning where other work shared the cores: more processes than cores before or after the measurement."""
+    cores = len(found["cores"]) or os.cpu_count() or 1
+    most = max((x for x in (found["load"], found.get("load_after")) if x is not None), default=0.0)
+    if most <= cores:
+        return None
+    return f"the load was {most:g} on {cores} core{'s' * (cores > 1)}: times are those of a shared machine"
+
+
+def checkout() -> dict[str, Any]:
+    """The commit that runs, and whether files differ from it; None where the package is no checkout."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(root), *arguments]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return result.stdout.strip() if result.returncode == 0 else None
+
+    if not (root / ".git").exists() or (commit := git("rev-parse", "HEAD")) is None:
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
 
 
 def _processor() -> str:
@@ -45,9 +83,19 @@ def _processor() -> str:
 def machine_line(found: dict[str, Any]) -> str:
     """The same in one line."""
     device = "" if found["device"] == "cpu" else f"{found['device']}, "
-    threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
-    versions = f"torch {found['torch']}, m2t_fast {found['m2t_fast']}"
-    return f"{device}{found['processor']}, {threads}, {versions}, {found['date']}"
+    count = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+    commit = f" at {found['commit'][:9]}{' with changes' if found['dirty'] else ''}" if found["commit"] else ""
+    versions = f"torch {found['torch']}, m2t_fast {found['m2t_fast']}{commit}"
+    waiting = f"waiting: {found['waiting_threads']}"
+    return f"{device}{found['processor']}, {count}, {versions}, {waiting}, load {found['load']}, {found['date']}"
+
+
+def rates_line(rates: Rates) -> str:
+    """What bare loops reach."""
+    return (
+        f"bare loops: {rates.flops / 1e9:.0f} GFLOP/s, {rates.tanh:.2e} tanh/s, copies {rates.bytes / 1e9:.1f} GB/s; "
+        "a floor is the time that the operations need at these rates"
+    )
 
 
 def table(rows: list[Row]) -> str:
@@ -56,7 +104,8 @@ def table(rows: list[Row]) -> str:
     memory = any(row.peak_bytes is not None for row in rows)
     rate = any(row.tanh_per_second is not None for row in rows)
     header = [*(f"to {name}" for name in baselines), "median", "p20 to p80"]
-    header += ["peak memory"] * memory + ["tanh/s (of bare loop)"] * rate
+    floor = any(row.floor is not None for row in rows)
+    header += ["to floor"] * floor + ["peak memory"] * memory + ["tanh/s (of bare loop)"] * rate
     lines, notes = [[*header, "way"]], []
     for row in rows:
         if row.reason is not None:
@@ -65,6 +114,7 @@ def table(rows: list[Row]) -> str:
             continue
         cells = [_ratio(row.ratios.get(name)) for name in baselines]
         cells += [_time(row.median), f"{_time(row.p20)} to {_time(row.p80)}"]
+        cells += [_to_floor(row)] * floor
         cells += [_bytes(row.peak_bytes)] * memory + [_rate(row)] * rate
         lines.append([*cells, row.way])
     text = [f"{row.size}: {row.title}" for row in rows[:1]]
@@ -78,6 +128,11 @@ def table(rows: list[Row]) -> str:
 
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}x"
+
+
+def _to_floor(row: Row) -> str:
+    """How many times the floor the median takes."""
+    return "" if row.floor is None or row.median is None else f"{row.median / row.floor:.2f}x"
 
 
 def _time(seconds: float | None) -> str:

@@ -9,6 +9,7 @@ import torch
 
 from m2t_fast.benchmarking.case import BASELINES, COMPILE, LOOP, PLAIN, Case, Run
 from m2t_fast.benchmarking.cases import CASES, case_of
+from m2t_fast.benchmarking.floor import Rates, work_of
 from m2t_fast.benchmarking.measure import interleaved, quantile, tanh_loop
 from m2t_fast.benchmarking.memory import available, peak_growth, peak_in_own_process, why_unmeasurable
 from m2t_fast.benchmarking.sizes import SIZES, UNSCORED
@@ -55,6 +56,8 @@ class Row(NamedTuple):
     """Of backends: the attention's tanh over valid frames, with a gradient twice, because it is computed again."""
     tanh_ceiling: float | None = None
     """The same of a bare tanh loop on as many threads, which takes its turns among the ways."""
+    floor: float | None = None
+    """Of backends: the least seconds that the operations need at the rates of bare loops; see ``floor``."""
 
     @property
     def passed(self) -> bool:
@@ -72,6 +75,8 @@ class Options(NamedTuple):
     ways: Sequence[str] = tuple(BASELINES)
     rounds: int = 3
     memory: bool = True
+    rates: Rates | None = None
+    """Of this processor, for the floor; None: no floor is given."""
 
 
 def cases(options: Options) -> Iterator[Case]:
@@ -122,6 +127,8 @@ def _rows(case: Case, options: Options) -> list[Row]:
         made, timed[_TANH_LOOP] = loop(), loop
     times = interleaved(timed, options.rounds, options.device)
     medians = {way: quantile(found.seconds, 0.5) for way, found in times.items()}
+    work = work_of(case.name, case.size, case.scoring, case.frames, case.words, case.backward)
+    floor = work.seconds(options.rates) if work is not None and options.rates is not None else None
     for way, run in runs.items():
         seconds = times[way].seconds
         rate = None
@@ -135,6 +142,7 @@ def _rows(case: Case, options: Options) -> list[Row]:
             processor=quantile(times[way].processor, 0.5),
             ratios={name: medians[name] / medians[way] for name in BASELINES if name in medians},
             tanh_per_second=rate,
+            floor=None if way in BASELINES else floor,
             tanh_ceiling=made / medians[_TANH_LOOP] if rate and loop is not None else None,
         )
         if options.memory and why_unmeasurable(options.device) is None:

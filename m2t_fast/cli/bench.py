@@ -29,8 +29,9 @@ def add_parser(subparsers: Any) -> None:
         help="time and memory of every op, the training step and decoding, backends side by side",
         description="Computes every op, the training step and decoding step by step as released (loop), in plain "
         "PyTorch (plain), under torch.compile (compile) and on every backend, and prints how many times faster each is "
-        "than the first three: medians of interleaved runs, peak memory, and the attention's tanh rate beside that of "
-        "a bare tanh loop. Every result is compared with the reference first; one that is wrong is not timed, and the "
+        "than the first three: medians of interleaved runs, peak memory, how far each is from the floor that the "
+        "processor sets (bare loops of multiply-adds and tanh, copies), and the attention's tanh rate. Every result "
+        "is compared with the reference first; one that is wrong is not timed, and the "
         "exit code is 1. The default takes about ten minutes on one core, a third of it compiling (--no-compile); "
         "--sizes humanml3d takes four times as long.",
     )
@@ -61,8 +62,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from m2t_fast.benchmarking import SIZES, Options, Row, bench
-    from m2t_fast.benchmarking.ratio_tables import document, machine, machine_line, table
+    from m2t_fast.benchmarking import SIZES, Options, Row, bench, floor
+    from m2t_fast.benchmarking.ratio_tables import (
+        document,
+        load,
+        machine,
+        machine_line,
+        overload,
+        rates_line,
+        table,
+    )
 
     device = options.device(args.device)
     ways = _ways(args, device)
@@ -72,19 +81,30 @@ def run(args: argparse.Namespace) -> int:
     rows: list[Row] = []
     with _threads(args.threads):
         found = machine(device)
+        rates = floor.measure(device)
+        wanted = wanted._replace(rates=rates)
+        found["rates"] = None if rates is None else rates._asdict()
         if not args.json:
             print(machine_line(found))
             for size in wanted.sizes:
                 print(SIZES[size].describe())
+            if rates is not None:
+                print(rates_line(rates))
         for of_case in bench(wanted):
             rows += of_case
             if not args.json:
                 print(f"\n{table(of_case)}", flush=True)
+    found["load_after"] = load()
+    found["warning"] = overload(found)
     failed = [row for row in rows if not row.passed]
     if args.json:
-        settings = {**wanted._asdict(), "device": str(device)}
+        settings = {name: value for name, value in wanted._asdict().items() if name != "rates"}
+        settings["device"] = str(device)
         print(json.dumps(document(found, settings, rows), indent=1))
-    elif failed:
+        return 1 if failed else 0
+    if found["warning"]:
+        print(f"\nnote: {found['warning']}")
+    if failed:
         print(f"\n{len(failed)} of {len(rows)} results are wrong: no time and no ratio is given for them")
     return 1 if failed else 0
 
