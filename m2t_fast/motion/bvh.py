@@ -22,6 +22,7 @@ _MOTION = re.compile(r"\s*MOTION(?=\s|$)", re.IGNORECASE)
 _FRAMES = re.compile(r"\s*frames\s*:?\s*(\d+)(?=\s|$)", re.IGNORECASE)
 _FRAME_TIME = re.compile(r"\s*frame\s+time\s*:?\s*(\S+)\s*", re.IGNORECASE)
 _MOST_NODES = 3000
+_ROWS = 512  # lines of values that are read at once
 _CMU_CHEST = ("chest2", "spine1")
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
 _AXES = "xyz"
@@ -185,31 +186,35 @@ def _parse_motion(path: str | Path, lines: list[str], start: int, channels: int)
         state = "truncated: " if len(rows) < frames else ""
         raise UserError(f"{path}: {state}{len(rows)} lines of values, but 'Frames: {frames}'")
     values = np.empty((frames, channels))
-    for frame, (number, line) in enumerate(rows):
-        found = _numbers(line)
-        if len(found) != channels:
-            words = line.split()
-            if len(words) != channels:
-                raise UserError(
-                    f"{path}: line {number}: {len(words)} values, but the hierarchy has {channels} channels"
-                )
-            try:
-                found = np.array(words, dtype=np.float64)
-            except ValueError:
-                raise UserError(f"{path}: line {number}: expected {channels} numbers") from None
-        values[frame] = found
+    for begin in range(0, frames, _ROWS):
+        part = rows[begin : begin + _ROWS]
+        found = _numbers("\n".join(line for _, line in part))
+        if len(found) != len(part) * channels:
+            found = np.concatenate([_row(path, number, line, channels) for number, line in part])
+        values[begin : begin + len(part)] = found.reshape(len(part), channels)
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise UserError(f"{path}: line {rows[int((~finite).argmax())][0]}: NaN or infinite values")
     return frame_time, values
 
 
-def _numbers(line: str) -> np.ndarray:
-    """The numbers of a line; empty where something else is in it."""
+def _row(path: str | Path, number: int, line: str, channels: int) -> np.ndarray:
+    words = line.split()
+    if len(words) != channels:
+        said = f"{len(words)} values, but the hierarchy has {channels} channels"
+        raise UserError(f"{path}: line {number}: {said}")
+    try:
+        return np.array(words, dtype=np.float64)
+    except ValueError:
+        raise UserError(f"{path}: line {number}: expected {channels} numbers") from None
+
+
+def _numbers(text: str) -> np.ndarray:
+    """The numbers of a text; empty where something else is in it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that the line went on with no number
+        warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that it goes on with no number
         try:
-            return np.fromstring(line, sep=" ")
+            return np.fromstring(text, sep=" ")
         except (DeprecationWarning, ValueError):
             return np.empty(0)
 
