@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import options
+from m2t_fast.cli import options, scoring
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,19 +26,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_runs(parser)
     options.add_data(parser)
     options.add_split(parser)
-    parser.add_argument(
-        "--text",
-        choices=("raw", "processed"),
-        default="raw",
-        help="compare captions as written, or in the lemmatised tokens of the text files as TM2T does; scores of one "
-        "and of the other cannot be compared (%(default)s)",
-    )
-    parser.add_argument(
-        "--bert-model",
-        type=Path,
-        metavar="FOLDER",
-        help="add BERTScore by the transformers model in this folder (the paper's is roberta-large)",
-    )
+    scoring.add_arguments(parser)
     parser.add_argument(
         "--output",
         type=Path,
@@ -55,9 +43,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast import distributed
-    from m2t_fast.evaluation.bert import HOW_TO_GET_IT, BertScorer, why_unavailable
-    from m2t_fast.evaluation.lemmas import learn_lemmas
-    from m2t_fast.evaluation.scored_runs import Files, Report, evaluate_run
+    from m2t_fast.evaluation.scored_runs import Files, evaluate_run
     from m2t_fast.run_folder import load_run
 
     names = _names(args.run_folders)
@@ -69,11 +55,8 @@ def run(args: argparse.Namespace) -> int:
         for files in [joint] if joint else [Files(folder) for folder in args.run_folders]:
             for path in files.all():
                 options.require_writable(path)
-        without_bert = None if args.bert_model else f"no --bert-model FOLDER; {HOW_TO_GET_IT}"
-        without_bert = without_bert or why_unavailable()
-        bert = None if without_bert else BertScorer(args.bert_model, device)
         datasets = processes.machine_by_machine(lambda: options.load_splits(runs, args.data, args.split, args.strict))
-        lemmas = None if args.text == "raw" else learn_lemmas(args.data, runs[0].skeleton.joints)
+        scorers = scoring.Scorers.of(args, runs[0].skeleton, device)
         search = options.search_of(args)
         beam_sizes, force_gate = search.pop("beam_size"), search.pop("force_gate")
         results = [
@@ -84,20 +67,17 @@ def run(args: argparse.Namespace) -> int:
                 dataset,
                 beam_sizes=beam_sizes,
                 force_gate=force_gate,
-                lemmas=lemmas,
-                bert=bert,
                 name=name,
                 batch_size=args.batch_size,
                 progress=processes.main and sys.stderr.isatty(),
                 processes=processes,
+                **scorers.arguments,
                 **search,
             )
         ]
     if not processes.main:  # all have the captions of all; one tells
         return 0
-    left_out = {} if "cider" in results[0].rows[0].scores else {"ROUGE-L and CIDEr": "pip install 'm2t_fast[eval]'"}
-    left_out |= {"BERTScore": without_bert} if without_bert else {}
-    report = Report(str(args.data), args.split, args.text, search, bert.describe() if bert else None, left_out, results)
+    report = scorers.report(args, search, results)
     print(report.printed())
     if joint:
         _write(report, joint)

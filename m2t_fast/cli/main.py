@@ -31,6 +31,7 @@ COMMANDS = (
     "demo",
     "sweep",
     "prepare",
+    "score",
 )
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 

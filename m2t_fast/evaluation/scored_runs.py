@@ -17,6 +17,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.gates import compare_gates, format_gates, gates_markdown
 from m2t_fast.evaluation.lemmas import Lemmas
+from m2t_fast.evaluation.matching import Evaluator
 from m2t_fast.evaluation.scores import evaluate, json_lines
 from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table, escape_markdown
 from m2t_fast.files import atomic_path, encoded
@@ -75,7 +76,8 @@ class Result:
     @property
     def title(self) -> str:
         """The run's name and its beam size."""
-        return f"{self.rows[0].model}, beam size {self.rows[0].beam_size}"
+        beam = self.rows[0].beam_size
+        return self.rows[0].model + ("" if beam is None else f", beam size {beam}")
 
 
 def evaluate_run(
@@ -86,6 +88,7 @@ def evaluate_run(
     force_gate: float | None = None,
     lemmas: Lemmas | None = None,
     bert: BertScorer | None = None,
+    evaluator: Evaluator | None = None,
     name: str | None = None,
     **options: Any,
 ) -> list[Result]:
@@ -100,7 +103,14 @@ def evaluate_run(
         found: list[list[dict[str, Any]]] = []
         for gate in (force_gate,) if force_gate is None else (force_gate, None):
             scores, records = evaluate(
-                run, dataset, lemmas=lemmas, bert=bert, beam_size=beam_size, force_gate=gate, **options
+                run,
+                dataset,
+                lemmas=lemmas,
+                bert=bert,
+                evaluator=evaluator,
+                beam_size=beam_size,
+                force_gate=gate,
+                **options,
             )
             found.append(records)
             rows.append(
@@ -125,7 +135,8 @@ class Report:
     """Results on one split.
 
     ``text`` is a key of ``TEXTS``; ``search`` the options that all results share; ``bert`` describes the model behind
-    BERTScore, None without; ``left_out`` says by score why it is missing and how to get it.
+    BERTScore, None without, and ``matching`` the networks behind R-precision; ``left_out`` says by score why it is
+    missing and how to get it.
     """
 
     data: str
@@ -135,6 +146,7 @@ class Report:
     bert: str | None
     left_out: dict[str, str]
     results: list[Result]
+    matching: str | None = None
 
     def only(self, run: Path) -> Report:
         """The results of one run."""
@@ -154,13 +166,17 @@ class Report:
         counts = sorted({(row.motions, row.references) for result in self.results for row in result.rows})
         numbers = " or ".join(f"{motions:,} motions, {references:,} references" for motions, references in counts)
         sentence = f"{self.split} split of {self.data}: {numbers}; text {self.text}: {TEXTS[self.text]}"
-        if self.search.get("search") == "best_first" and any(result.rows[0].beam_size > 1 for result in self.results):
+        if self.search.get("search") == "best_first" and any(
+            (result.rows[0].beam_size or 1) > 1 for result in self.results
+        ):
             sentence += "; best-first search as the released code"
         if faults := self.results[0].faults:
             sentence += f"; left out as unusable: {in_words(faults)}"
         if len(counts) > 1:
             sentence += "; rows differ in motions because the filters of their runs do, so they cannot be compared"
-        return sentence if self.bert is None else f"{sentence}; BERTScore by {self.bert}"
+        if self.bert is not None:
+            sentence += f"; BERTScore by {self.bert}"
+        return sentence if self.matching is None else f"{sentence}; {self.matching}"
 
     def printed(self) -> str:
         """For a terminal: the protocol, the scores (one row: a line a score), comparisons of gates, what is missing."""
@@ -170,8 +186,9 @@ class Report:
             row = rows[0]
             weights = {"lambda_spat": row.lambda_spat, "lambda_adapt": row.lambda_adapt}
             known = [f"{name} {value:g}" for name, value in weights.items() if value is not None]
-            search = "greedy search" if row.beam_size == 1 else f"beam size {row.beam_size}"
-            lines.append(", ".join([f"model {row.model}", *known, search]))
+            if row.beam_size is not None:
+                known.append("greedy search" if row.beam_size == 1 else f"beam size {row.beam_size}")
+            lines.append(", ".join([f"model {row.model}", *known]))
             lines += [f"{name:<12}{row.scores[name]:6.2f}" for name in COLUMNS if name in row.scores]
         else:
             lines.append(self.table.plain())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,19 @@ from m2t_fast.errors import UserError
 from m2t_fast.evaluation import metrics
 from m2t_fast.evaluation.bert import BertScorer
 from m2t_fast.evaluation.lemmas import Lemmas
+from m2t_fast.evaluation.matching import Evaluator
 from m2t_fast.files import write_text
 from m2t_fast.run_folder import Run
 
 
 def evaluate(
-    run: Run, dataset: MotionDataset, *, lemmas: Lemmas | None = None, bert: BertScorer | None = None, **options: Any
+    run: Run,
+    dataset: MotionDataset,
+    *,
+    lemmas: Lemmas | None = None,
+    bert: BertScorer | None = None,
+    evaluator: Evaluator | None = None,
+    **options: Any,
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Caption a split and score the best caption of every motion against all its references.
 
@@ -28,9 +36,10 @@ def evaluate(
         lemmas: None compares captions as written. Else references are the lemmatised tokens of the text files, and
             predictions are brought into that form by ``lemmas``.
         bert: adds BERTScore.
+        evaluator: adds R-precision and MM-Dist.
 
     Returns:
-        the scores (see :func:`m2t_fast.metrics.score`; with ``bert`` also ``bert_score``), and per motion, in the
+        the scores (see :func:`score_captions`), and per motion, in the
         order of ``dataset.ids``, a JSON-ready dictionary with ``id``, ``prediction``, ``score`` (of the search),
         ``references`` and, with ``lemmas``, ``processed``: the prediction as it was compared.
 
@@ -38,20 +47,44 @@ def evaluate(
         UserError: with ``lemmas``, a motion none of whose captions has tokens.
         ValueError: an option is out of range, or the motions do not have the model's joints.
     """
-    references = dataset.references if lemmas is None else processed_references(dataset)
     captions = caption_motions(run.model, dataset, run.vocabulary, **options)
-    compared = [best.caption for best, *_ in captions]
-    if lemmas is not None:
-        compared = [" ".join(lemmas.apply(caption.split())) for caption in compared]
+    spoken = [best.caption for best, *_ in captions]
+    scores, references, compared = score_captions(spoken, dataset, lemmas=lemmas, bert=bert, evaluator=evaluator)
     records = [
         {"id": motion_id, "prediction": best.caption, "score": best.score, "references": group}
         | ({} if lemmas is None else {"processed": text})
         for motion_id, (best, *_), group, text in zip(dataset.ids, captions, references, compared, strict=True)
     ]
+    return scores, records
+
+
+def score_captions(
+    captions: Sequence[str],
+    dataset: MotionDataset,
+    *,
+    lemmas: Lemmas | None = None,
+    bert: BertScorer | None = None,
+    evaluator: Evaluator | None = None,
+) -> tuple[dict[str, float], list[list[str]], list[str]]:
+    """Scores of one caption per motion, in the order of ``dataset.ids``; arguments as for :func:`evaluate`.
+
+    Returns:
+        the scores (see :func:`m2t_fast.metrics.score`; with ``bert`` also ``bert_score``, with ``evaluator``
+        ``r_precision_1`` to ``_3`` and ``mm_dist``), and the references and captions as they were compared.
+
+    Raises:
+        UserError: with ``lemmas``, a motion none of whose captions has tokens.
+    """
+    references = dataset.references if lemmas is None else processed_references(dataset)
+    compared = list(captions)
+    if lemmas is not None:
+        compared = [" ".join(lemmas.apply(caption.split())) for caption in compared]
     scores = metrics.score(compared, references)
     if bert is not None:
         scores["bert_score"] = bert.score(compared, references)
-    return scores, records
+    if evaluator is not None:
+        scores |= evaluator.score(captions, dataset.ids)
+    return scores, references, compared
 
 
 def processed_references(dataset: MotionDataset) -> list[list[str]]:

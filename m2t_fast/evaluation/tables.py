@@ -13,8 +13,14 @@ COLUMNS: dict[str, str] = {
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
     "bert_score": "BERTScore",
+    "r_precision_1": "R@1",
+    "r_precision_2": "R@2",
+    "r_precision_3": "R@3",
+    "mm_dist": "MM-Dist",
 }
-"""Scores and their names in the paper, in the order of its table 2."""
+"""Scores and their names in the paper, in the order of its table 2; then those of the matching networks."""
+
+_LOWER_IS_BETTER = frozenset(("mm_dist",))
 
 TEXTS: dict[str, str] = {
     "raw": "captions as written, lower case, without punctuation",
@@ -25,16 +31,17 @@ TEXTS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One run, searched in one way, and its scores.
+    """One run, searched in one way, or the captions of another model, and its scores.
 
     ``model`` names the run; ``lambda_spat`` and ``lambda_adapt`` are those it was trained with, None where it does not
-    say; ``force_gate`` is None for the model's own gate; ``motions`` and ``references`` count what it was scored on.
+    say; ``beam_size`` is None where it is not known; ``force_gate`` is None for the model's own gate; ``motions`` and
+    ``references`` count what it was scored on.
     """
 
     model: str
     lambda_spat: float | None
     lambda_adapt: float | None
-    beam_size: int
+    beam_size: int | None
     force_gate: float | None
     motions: int
     references: int
@@ -97,12 +104,21 @@ class Table:
         of the gate. The gate's column is there where one is forced."""
         gates = any(row.force_gate is not None for row in self.rows)
         found = [name for name in COLUMNS if any(name in row.scores for row in self.rows)]
-        best = {name: max(round(row.scores.get(name, 0.0), 2) for row in self.rows) for name in found}
+        best = {}
+        for name in found:
+            values = [round(row.scores[name], 2) for row in self.rows if name in row.scores]
+            best[name] = min(values) if name in _LOWER_IS_BETTER else max(values)
         mark = len(self.rows) > 1 and self.same_motions
         rows = []
         for row in self.rows:
             gate = [] if not gates else ["adaptive" if row.force_gate is None else f"{row.force_gate:g}"]
-            about = [self.dataset, row.model, _number(row.lambda_spat), _number(row.lambda_adapt), str(row.beam_size)]
+            about = [
+                self.dataset,
+                row.model,
+                _number(row.lambda_spat),
+                _number(row.lambda_adapt),
+                _number(row.beam_size),
+            ]
             scores = [
                 (f"{row.scores[name]:.2f}", mark and round(row.scores[name], 2) == best[name])
                 if name in row.scores

@@ -163,7 +163,7 @@ def test_damaged_data(
 ) -> None:
     data = Path(shutil.copytree(data_of(22), tmp_path / "data"))
     damage(data)
-    assert message in refused("evaluate", own_run, "--data", data)
+    assert message in refused("evaluate", own_run, "--data", data, "--strict")
     assert not (own_run / "predictions.jsonl").exists()
 
 
