@@ -34,6 +34,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "seed": (0, 2**64 - 1),
     "threads": (1, 4_096),
     "trials": (0, 10**5),
+    "warmup-steps": (0, 10**9),
     "workers": (1, 1_024),
 }
 """The least and the most of every option that is a whole number; ``count`` is of frames, words, captions and such."""

@@ -17,7 +17,7 @@ from m2t_fast.random import Counter
 from m2t_fast.training import graphs
 from m2t_fast.training.parallel import SharedStep
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import TrainingStep
+from m2t_fast.training.step import TrainingStep, set_learning_rate
 
 
 class Engine:
@@ -49,6 +49,7 @@ class Engine:
         dtype: torch.dtype = torch.float32,
     ):
         self.model, self.optimizer, self.split, self.processes = model, optimizer, split, processes
+        self.settings, self.taken = settings, step
         weight = model.embedding.weight
         self.counter = Counter(settings.seed, step, weight.device)
         # Sums over the processes wait for the others: no graph can hold them.
@@ -79,6 +80,9 @@ class Engine:
         Returns:
             (4,): the losses before the step, in memory of their own.
         """
+        if self.taken <= self.settings.warmup_steps:
+            set_learning_rate(self.optimizer, self.settings.learning_rate_at(self.taken))
+        self.taken += 1
         if self.recorder is None or len(samples) != len(self.samples):
             return self._step(samples, bucket)
         self.samples.copy_(samples)

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
@@ -29,6 +28,7 @@ from m2t_fast.locks import locked
 from m2t_fast.run_folder import METRICS, STATE, WEIGHTS, write_run
 from m2t_fast.signals import stop_on_signals
 from m2t_fast.tensor_files import write_tensors
+from m2t_fast.training.console import Console, losses_in_words
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.host_copy import HostCopy
 from m2t_fast.training.settings import TrainingSettings
@@ -66,7 +66,7 @@ def train(
         folder: the run folder to write, or with ``resume`` to go on with.
         dtype: of the weights and the arithmetic, float32 or float64; or bfloat16 for mixed precision: the products of
             training steps in bfloat16 under torch's autocast, weights, losses and validation in float32.
-        progress: show a progress bar on a terminal, else a line an epoch, on stderr.
+        progress: say on stderr how it goes: a bar on a terminal, else lines (see ``Console``).
 
     Returns:
         The run folder.
@@ -109,19 +109,28 @@ def train(
             processes.on_main(write)
         progress = progress and processes.main
         if progress:
-            print(_summary(data), file=sys.stderr)
+            print(_summary(data, model_config, settings, dtype), file=sys.stderr)
         _Trainer(data, model, optimizer, settings, folder, position, progress, processes, dtype).run()
     return folder
 
 
-def _summary(data: Prepared) -> str:
-    """One line: samples, words, joints, and what was dropped or left out."""
+def _summary(data: Prepared, config: CaptionerConfig, settings: TrainingSettings, dtype: torch.dtype) -> str:
+    """Three lines: samples, words, joints, and what was dropped or left out; the model; how it is trained."""
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     dropped = sum(row["motions"]["read"] - row["motions"]["kept"] for row in data.report.values())
     note = f"; {dropped:,} motions dropped by the filters" if dropped else ""
     if data.faults:
         note += f"; left out as unusable: {in_words(data.faults)}"
-    return f"{data.source}: {sizes} samples; {len(data.vocabulary):,} words; {data.skeleton.joints} joints{note}"
+    loss = f"language + {settings.lambda_spat:g} spatial + {settings.lambda_adapt:g} adaptive"
+    warm = f", warming up over {settings.warmup_steps} steps" if settings.warmup_steps else ""
+    return (
+        f"{data.source}: {sizes} samples; {len(data.vocabulary):,} words; {data.skeleton.joints} joints{note}\n"
+        f"model: scoring {config.scoring}, parts {config.part_dim}, attention {config.attention_dim}, decoder "
+        f"{config.hidden_size}, embeddings {config.embedding_dim}\n"
+        f"training: {settings.epochs} epochs of batches of {settings.batch_size}, {str(dtype).removeprefix('torch.')}, "
+        f"learning rate {settings.learning_rate:g}{warm}, teacher forcing {settings.teacher_forcing:g}; "
+        f"loss = {loss}"
+    )
 
 
 class _Trainer:
@@ -158,7 +167,7 @@ class _Trainer:
             stop_on_signals(self.stop),
             ThreadPoolExecutor(3, "background") as self.background,
             open(self.folder / METRICS, "r+b") if self.processes.main else io.BytesIO() as self.metrics,
-            tqdm(disable=None if self.progress else True, unit="step", leave=False) as self.bar,
+            Console(self.progress, self.settings.epochs) as self.console,
         ):
             # Lines behind the saved position belong to steps that are taken again.
             self.metrics.truncate(self.position.metrics_bytes)
@@ -179,9 +188,7 @@ class _Trainer:
         position, settings = self.position, self.settings
         split = self.data["train"]
         total = batch_count(split, settings.batch_size)
-        self.bar.reset(total)
-        self.bar.update(position.batch)
-        self.bar.set_description(f"epoch {position.epoch + 1}/{settings.epochs}")
+        self.console.begin_epoch(position.epoch + 1, total, position.batch)
         self.model.train()
         pending: list[Tensor] = []
         where = (settings.seed, position.epoch, position.batch)
@@ -191,10 +198,13 @@ class _Trainer:
             stop = self.processes.any(self.stop.is_set())
             position.step += 1
             position.batch += 1
-            self.bar.update()
+            self.console.step()
             if position.step % settings.log_interval == 0:
                 self._collect(pending)
                 self._log_window()
+            elif self.console.waits():
+                self._collect(pending)
+                self.console.losses(position.step, self._interval_means())
             if stop:
                 self._collect(pending)
                 self._interrupt()
@@ -225,10 +235,16 @@ class _Trainer:
 
     def _log_window(self) -> None:
         position = self.position
-        means = {name: total / position.interval_steps for name, total in position.interval.items()}
+        means = self._interval_means()
         position.interval, position.interval_steps = {}, 0
-        self._log({"kind": "step", "epoch": position.epoch + 1, "step": position.step, **means})
-        self.bar.set_postfix_str(_postfix(means))
+        rate = {"learning_rate": self.settings.learning_rate_at(position.step - 1)}
+        self._log({"kind": "step", "epoch": position.epoch + 1, "step": position.step, **means, **rate})
+        self.console.losses(position.step, means)
+
+    def _interval_means(self) -> dict[str, float]:
+        """The mean losses since the last line of ``metrics.jsonl``."""
+        position = self.position
+        return {name: total / position.interval_steps for name, total in position.interval.items()}
 
     def _finish_epoch(self, steps: int) -> None:
         """Begin to validate the epoch whose steps are taken; its line is written when the score is there."""
@@ -239,6 +255,7 @@ class _Trainer:
             weights = HostCopy(self.model.state_dict()) if snapshot is None else snapshot.weights
         line: dict[str, Any] = {"kind": "epoch", "epoch": position.epoch + 1, "step": position.step}
         line |= {name: total / steps for name, total in position.sums.items()}
+        line["learning_rate"] = self.settings.learning_rate_at(position.step - 1)
         self.validated = line, weights
         if self.validation is not None:
             self.validation.start()
@@ -256,10 +273,9 @@ class _Trainer:
             self.position.best_bleu = best = bleu
             self._save_weights(weights)
         self._write_line(line)
-        if self.progress:
-            shown = "" if bleu is None else f"  val BLEU-4 {bleu:.1f} (best {best:.1f})"
-            text = f"epoch {line['epoch']:3d}  {_postfix(line)}{shown}  {self.position.seconds:.0f} s"
-            tqdm.write(text, file=sys.stderr)
+        shown = "" if bleu is None else f"  val BLEU-4 {bleu:.1f} (best {best:.1f})"
+        text = f"epoch {line['epoch']:3d}  {losses_in_words(line)}{shown}  {self.position.seconds:.0f} s"
+        self.console.epoch_line(text)
 
     def _interrupt(self) -> None:
         snapshot = self._save_state(now=True)
@@ -309,8 +325,3 @@ class _Trainer:
         now = time.perf_counter()
         self.position.seconds += now - self.since
         self.since = now
-
-
-def _postfix(means: dict[str, Any]) -> str:
-    names = {"loss": "loss", "loss_language": "lang", "loss_spatial": "spat", "loss_adaptive": "adapt"}
-    return " ".join(f"{short} {means[name]:.3f}" for name, short in names.items())

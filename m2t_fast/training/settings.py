@@ -16,6 +16,7 @@ WHOLE: dict[str, tuple[int, int]] = {
     "log_interval": (1, 10**9),
     "checkpoint_interval": (1, 10**9),
     "seed": (0, 2**64 - 1),
+    "warmup_steps": (0, 10**9),
 }
 """The least and the most of every whole number."""
 
@@ -31,6 +32,7 @@ class TrainingSettings:
         teacher_forcing: probability that a step reads the reference word.
         seed: of weights, batches, coins and dropout.
         learning_rate, weight_decay: of AdamW. clip: largest gradient norm.
+        warmup_steps: steps over which the learning rate rises from next to nothing to its value.
         compile: use torch.compile for the forward and backward pass.
         log_interval: steps between lines of ``metrics.jsonl``. checkpoint_interval: steps between training states, of
             which fast steps leave some out (``loop.STATE_SECONDS``).
@@ -51,6 +53,7 @@ class TrainingSettings:
     log_interval: int = 20
     checkpoint_interval: int = 100
     compile: bool = False
+    warmup_steps: int = 0
 
     def __post_init__(self) -> None:
         for name, (least, most) in WHOLE.items():
@@ -95,6 +98,12 @@ class TrainingSettings:
             return cls(**values)
         except ValueError as error:
             raise UserError(f"{where}{error}") from None
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: it rises evenly over ``warmup_steps``, then stays."""
+        if step >= self.warmup_steps:
+            return self.learning_rate
+        return self.learning_rate * (step + 1) / self.warmup_steps
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a JSON-ready dictionary."""

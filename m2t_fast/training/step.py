@@ -120,12 +120,24 @@ class TrainingStep:
 
 
 def adamw(model: Captioner, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW as one kernel where torch has that; on CUDA it counts its steps on the device, so that a graph can."""
-    device = model.embedding.weight.device.type
+    """AdamW as one kernel where torch has that; on CUDA it counts its steps on the device, so that a graph can, and a
+    learning rate that warms up lies there, too."""
+    device = model.embedding.weight.device
+    on_device = device.type == "cuda" and settings.warmup_steps > 0
+    rate = settings.learning_rate
     return torch.optim.AdamW(
         model.parameters(),
-        lr=settings.learning_rate,
+        lr=torch.tensor(rate, device=device) if on_device else rate,
         weight_decay=settings.weight_decay,
-        fused=device in ("cpu", "cuda"),
-        capturable=device == "cuda",
+        fused=device.type in ("cpu", "cuda"),
+        capturable=device.type == "cuda",
     )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give the optimiser's next steps this learning rate, also those that a captured graph takes."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
