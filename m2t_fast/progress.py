@@ -19,20 +19,25 @@ _Item = TypeVar("_Item")
 
 
 class Progress:
-    """A job of ``total`` pieces, counted by :meth:`update`; silent unless ``shown``.
+    """A job of ``total`` pieces, of which ``done`` are done before, counted by :meth:`update`; silent unless ``shown``.
 
     On a terminal it is a bar, which goes when the job is done. Elsewhere a line on stderr every ``LINE_SECONDS``, such
     as "reading data: 1,200 of 29,232 motions, 31 s": what a job's log should hold.
     """
 
-    def __init__(self, total: int, what: str, unit: str = "motions", shown: bool = True) -> None:
-        self.total, self.what, self.unit = total, what, unit
-        self.done = 0
+    def __init__(self, total: int, what: str, unit: str = "motions", shown: bool = True, done: int = 0) -> None:
+        self.total, self.what, self.unit, self.done = total, what, unit, done
         self.begun = self.told = time.monotonic()
         terminal = sys.stderr.isatty()
         self.lines = shown and not terminal
         self.bar = tqdm(
-            total=total, desc=what, unit=unit, leave=False, delay=_BAR_SECONDS, disable=not (shown and terminal)
+            total=total,
+            initial=done,
+            desc=what,
+            unit=f" {unit}",
+            leave=False,
+            delay=_BAR_SECONDS,
+            disable=not (shown and terminal),
         )
 
     def __enter__(self) -> Progress:

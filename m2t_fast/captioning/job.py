@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from m2t_fast.captioning.journal import Journal, Part
 from m2t_fast.captioning.manifest import names_of, write_manifest
@@ -30,6 +29,7 @@ from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import read_motion, units_of
 from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.reading import Malformed, Unreadable, parse_json, read_text, shown
+from m2t_fast.progress import Progress
 from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
 
@@ -108,7 +108,7 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
         plan = processes.on_main(lambda: _Plan.of(run, job, processes.size))
         summary = Summary(plan.count)
         if plan.open:
-            with tqdm(total=plan.count, initial=plan.done, unit="motion", leave=False, disable=not progress) as bar:
+            with Progress(plan.count, "captioning", shown=progress, done=plan.done) as bar:
                 made = _Worker(run, job, plan, processes, summary, stop, bar).run()
             summary.made = sum(processes.gather(made))
         left_out, reasons = processes.on_main(lambda: _finish(job, plan))
@@ -203,7 +203,7 @@ class _Worker:
         processes: Processes,
         summary: Summary,
         stop: threading.Event,
-        bar: Any,
+        bar: Progress,
     ):
         self.captioner, self.job, self.plan, self.processes = run, job, plan, processes
         self.summary, self.stop, self.bar = summary, stop, bar

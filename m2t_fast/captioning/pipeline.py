@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.captioning.words import WordAttention, caption_words
@@ -21,6 +20,7 @@ from m2t_fast.data.preprocessing import downsample
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.ops.decoding.result import Generation
+from m2t_fast.progress import Progress
 from m2t_fast.run_folder import Run
 
 
@@ -99,19 +99,23 @@ def hypotheses_of(generation: Generation, row: int, vocabulary: Vocabulary) -> l
     ]
 
 
-def caption_joints(run: Run, motions: Sequence[np.ndarray], batch_size: int = 64, **search: Any) -> list[Captioned]:
+def caption_joints(
+    run: Run, motions: Sequence[np.ndarray], batch_size: int = 64, progress: bool = False, **search: Any
+) -> list[Captioned]:
     """What a run says about motions (T, J, 3) at its skeleton's frame rate, in its unit, Y up; in their order.
 
-    ``search`` are options of :meth:`Captioner.generate`.
+    ``search`` are options of :meth:`Captioner.generate`; ``progress`` shows on stderr how far it is.
     """
     kept = [downsample(joints, run.settings) for joints in motions]
     batches = padded_batches([torch.from_numpy(run.statistics.apply(joints)) for joints in kept], batch_size)
     found: dict[int, Captioned] = {}
-    for batch, generation in generate_batches(run.model, batches, **search):
-        for row, index in enumerate(batch.index.tolist()):
-            captions = hypotheses_of(generation, row, run.vocabulary)
-            words = caption_words(generation, row, len(kept[index]), run.vocabulary)
-            found[index] = Captioned(kept[index], captions, words)
+    with Progress(len(motions), "captioning", shown=progress) as bar:
+        for batch, generation in generate_batches(run.model, batches, **search):
+            for row, index in enumerate(batch.index.tolist()):
+                captions = hypotheses_of(generation, row, run.vocabulary)
+                words = caption_words(generation, row, len(kept[index]), run.vocabulary)
+                found[index] = Captioned(kept[index], captions, words)
+            bar.update(len(batch.index))
     return [found[index] for index in range(len(motions))]
 
 
@@ -131,7 +135,8 @@ def caption_motions(
     """The captions of every motion of a split, in the order of ``dataset.ids``; per motion the n best, best first.
 
     Motions are batched by length, on the model's device. The arguments are those of :meth:`Captioner.generate`;
-    ``progress`` shows a bar on stderr. Of several ``processes`` each captions its share, and all get all captions.
+    ``progress`` shows on stderr how far it is. Of several ``processes`` each captions its share, and all get all
+    captions.
 
     Raises:
         ValueError: an argument is out of range, or the motions do not have the model's joints.
@@ -146,7 +151,7 @@ def caption_motions(
         force_gate=force_gate,
         search=search,
     )
-    with tqdm(total=dataset.motions, unit="motion", desc="captioning", disable=not progress, leave=False) as bar:
+    with Progress(dataset.motions, "captioning", shown=progress) as bar:
         for batch, generation in batches:
             for row, number in enumerate(batch.index.tolist()):
                 own[number] = hypotheses_of(generation, row, vocabulary)

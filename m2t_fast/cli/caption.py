@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         opened = load_run(args.run_folder, device)
         files, skipped = motion_files.read_all(args, opened)
         joints = [file.joints for file in files]
-        captioned = caption_joints(opened, joints, args.batch_size, **options.search_of(args))
+        captioned = caption_joints(opened, joints, args.batch_size, progress=True, **options.search_of(args))
     if pictures.asked(args):
         pictures.write(args, [pictures.item(*pair, opened) for pair in zip(files, captioned, strict=True)])
     table = any(path.is_dir() for path in args.motions) or any(m.name != str(m.path) for m in files)

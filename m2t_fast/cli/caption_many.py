@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, some_left_out: int) -> int:
         opened = processes.machine_by_machine(lambda: load_run(args.run_folder, device))
         known = processes.machine_by_machine(lambda: motion_files.options_of(args, opened.skeleton))
         job = CaptionJob(args.data, args.output, known, options.search_of(args), args.batch_size)
-        progress = processes.main and sys.stderr.isatty()
+        progress = processes.main
         try:
             summary = caption_files(opened, job, processes, progress)
         except KeyboardInterrupt:

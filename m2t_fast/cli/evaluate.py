@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
                 force_gate=force_gate,
                 name=name,
                 batch_size=args.batch_size,
-                progress=processes.main and sys.stderr.isatty(),
+                progress=processes.main,
                 processes=processes,
                 **scorers.arguments,
                 **search,

@@ -173,7 +173,7 @@ def _interpret(
 def _records(args: argparse.Namespace, opened: Run, dataset: MotionDataset) -> list[WordRecord]:
     from m2t_fast.interpretation.statistics import generated_words, reference_words
 
-    size, progress = args.batch_size, sys.stderr.isatty()
+    size, progress = args.batch_size, True
     if args.words == "reference":
         return reference_words(opened.model, dataset, size, progress)
     search: dict[str, Any] = options.search_of(args)

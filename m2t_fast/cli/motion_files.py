@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from m2t_fast.cli import options
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
+from m2t_fast.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,7 +162,7 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
     said, doubts = Said(), Said()
     for given in args.motions:
         before, errors = len(motions), []
-        for path in motion_files(given) if given.is_dir() else [given]:
+        for path in progress(motion_files(given) if given.is_dir() else [given], f"reading {given}", "files"):
             try:
                 found = read_motions(path, opened.skeleton, known, units)
             except UserError as error:

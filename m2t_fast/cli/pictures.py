@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,4 +96,4 @@ def write(args: argparse.Namespace, items: Sequence[CaptionedMotion]) -> None:
         if name in paths:
             from m2t_fast.interpretation.animation import save_animation
 
-            save_animation(paths[name], items, name, args.gate_threshold, progress=sys.stderr.isatty())
+            save_animation(paths[name], items, name, args.gate_threshold, progress=True)

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
 from m2t_fast.interpretation.attention_map import MOTION_WORD, require_matplotlib
 from m2t_fast.interpretation.canvas import SIZE, MotionCanvas
 from m2t_fast.interpretation.captioned import CaptionedMotion
+from m2t_fast.progress import Progress
 
 FORMATS: tuple[str, ...] = ("gif", "mp4")
 STEPS = 2
@@ -59,7 +59,7 @@ def save_animation(
         motions: at least one.
         name: ``gif`` or ``mp4``.
         threshold: motion words are those with at least this gate.
-        progress: show a bar on stderr.
+        progress: show on stderr how far it is.
 
     Raises:
         ValueError: no motions, another format, or a threshold out of range.
@@ -79,15 +79,20 @@ def save_animation(
     if name == "gif":
         rate = gif_rate(rate * min(1.0, MOST_GIF_PICTURES / total))
         total = sum(len(times_of(motion, rate)) for motion in motions)
-    pictures = tqdm(
-        _pictures(motions, rate, threshold), total=total, unit="picture", disable=not progress, leave=False, desc=name
-    )
+    pictures = _counted(_pictures(motions, rate, threshold), Progress(total, f"drawing {name}", "pictures", progress))
     with atomic_path(path) as temporary:
         if name == "mp4":
             _write_mp4(temporary, pictures, rate)
         else:
             _write_gif(temporary, pictures, rate, _sample(motions, threshold))
     return path
+
+
+def _counted(pictures: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:
+    with bar:
+        for picture in pictures:
+            yield picture
+            bar.update()
 
 
 def times_of(motion: CaptionedMotion, rate: float) -> np.ndarray:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.captioning.pipeline import generate_batches
@@ -20,6 +19,7 @@ from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.stems import stem
 from m2t_fast.data.supervision import targets
 from m2t_fast.data.vocabulary import Vocabulary
+from m2t_fast.progress import Progress
 
 MOTION, NO_MOTION, UNKNOWN = 1, 0, -1
 """Kinds of words, as the supervision of the gate tells them (table 5): action verbs, adverbs and trajectory words are
@@ -83,11 +83,11 @@ def generated_words(
     """The words of the best caption of every motion of a split, in the order of the split, without <eos>.
 
     A generated word has no part-of-speech tag: the built-in lexicon gives one, the same on every machine.
-    ``search`` are options of :meth:`Captioner.generate`; ``progress`` shows a bar on stderr.
+    ``search`` are options of :meth:`Captioner.generate`; ``progress`` shows on stderr how far it is.
     """
     captions: list[list[WordRecord]] = [[] for _ in dataset.ids]
     batches = generate_batches(model, motion_batches(dataset, batch_size), **search)
-    with tqdm(total=dataset.motions, desc=f"attention of {dataset.split}", unit="motion", disable=not progress) as bar:
+    with Progress(dataset.motions, f"attention of {dataset.split}", shown=progress) as bar:
         for batch, found in batches:
             seen = found.attention.cpu()
             peak, share = part_statistics(seen.window, seen.spatial, batch.lengths)
@@ -122,9 +122,7 @@ def reference_words(
     captions: list[list[WordRecord]] = [[] for _ in written]
     model.eval()
     try:
-        with tqdm(
-            total=len(dataset), desc=f"attention of {dataset.split}", unit="caption", disable=not progress
-        ) as bar:
+        with Progress(len(dataset), f"attention of {dataset.split}", "captions", progress) as bar:
             for samples in torch.argsort(dataset.sample_lengths, stable=True).split(batch_size):
                 batch = batch_of(dataset, samples)
                 out = model(
