@@ -28,8 +28,8 @@ from m2t_fast.locks import locked_folder
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import read_motion, units_of
 from m2t_fast.ops.decoding.result import Generation
-from m2t_fast.reading import Malformed, Unreadable, parse_json, read_text, shown
 from m2t_fast.progress import Progress
+from m2t_fast.reading import Malformed, Unreadable, parse_json, read_text, shown
 from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import options
+from m2t_fast.cli import options, train_setup
+from m2t_fast.cli.train_setup import LIMITS, OPTIONS
 from m2t_fast.errors import JobError, UserError
 from m2t_fast.training.recommended import LARGE
 from m2t_fast.training.settings import TrainingSettings
@@ -17,18 +18,11 @@ from m2t_fast.training.settings import TrainingSettings
 if TYPE_CHECKING:
     import torch
 
-    from m2t_fast.config import CaptionerConfig
-    from m2t_fast.data.dataset import Prepared
     from m2t_fast.distributed import Processes
+    from m2t_fast.run_folder import Run
 
-OPTIONS: tuple[str, ...] = (
-    *("epochs", "batch_size", "lambda_spat", "lambda_adapt", "teacher_forcing", "seed"),
-    *("learning_rate", "warmup_steps"),
-)
-_LIMITS = ("min_frames", "max_frames", "max_tokens", "min_captions", "min_count")
 _BEGUN = "train"
 PROGRAM = "m2t-fast"
-_UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the option out, or train a new run"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,6 +43,13 @@ def add_parser(subparsers: Any) -> None:
         "--lambda-adapt", type=options.number(0.0), help=_usual("weight of the adaptive gate loss", "lambda_adapt")
     )
     add_training(parser)
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="RUN",
+        help="fine-tune this run: begin with its weights, keep its sizes, words and statistics, add the new words of "
+        "the data; the learning rate is lower and warms up (docs/training.md)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
     options.add_device(parser)
@@ -153,7 +154,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 def training_of(args: argparse.Namespace) -> list[str]:
     """The options that :func:`add_training` added, as far as they are given, as on a command line."""
-    names = [name for name in ("preset", "scoring", "dtype", *OPTIONS, *_LIMITS) if not name.startswith("lambda")]
+    names = [name for name in ("preset", "scoring", "dtype", *OPTIONS, *LIMITS) if not name.startswith("lambda")]
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     texts = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     if args.compile is not None:
@@ -177,13 +178,20 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -> int:
     import torch
 
+    from m2t_fast.run_folder import load_run
     from m2t_fast.training.compiled import require_compiler
     from m2t_fast.training.loop import train
 
     resume = processes.on_main(lambda: _resumes(args, processes))
-    prepare = _resumed if resume else _fresh
+    init: Run | None = None
     with options.backend(args.backend, device), options.option_errors():
-        data, config, settings, dtype = prepare(args, processes)
+        if resume:
+            data, config, settings, dtype, said = train_setup.resumed(args, processes)
+        elif args.init is not None:
+            init = processes.machine_by_machine(lambda: load_run(args.init))
+            data, config, settings, dtype, said = train_setup.fine_tuned(args, processes, init)
+        else:
+            data, config, settings, dtype, said = train_setup.fresh(args, processes)
         if args.compile is not None:
             settings = dataclasses.replace(settings, compile=args.compile)
         if settings.compile:
@@ -194,6 +202,8 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
                 *(data, config, settings, args.output, device, getattr(torch, dtype), resume),
                 progress=not args.quiet,
                 processes=processes,
+                init=init,
+                notes=said,
             )
     except KeyboardInterrupt:
         if args.output.exists() and processes.main:
@@ -223,75 +233,3 @@ def _resumes(args: argparse.Namespace, processes: Processes) -> bool:
         raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
     processes.note(_BEGUN)
     return exists
-
-
-def _fresh(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
-    """Data, model, settings and dtype of a new run."""
-    from m2t_fast.config import CaptionerConfig
-    from m2t_fast.data.dataset import load_data
-    from m2t_fast.data.preprocessing import DataSettings
-    from m2t_fast.training.recommended import recommend
-
-    given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
-    limits = {name: value for name in _LIMITS if (value := getattr(args, name)) is not None}
-    data_settings = getattr(DataSettings, args.preset)(**limits) if args.preset else DataSettings(**limits)
-    joints = 21 if args.preset == "kit" else 22
-    data = processes.machine_by_machine(
-        lambda: load_data(args.data, data_settings, splits=("train", "val"), joints=joints, strict=args.strict)
-    )
-    if args.preset:
-        preset, own = args.preset, {}
-    else:
-        chosen = recommend(len(data["train"]))
-        preset, own = chosen.preset, chosen.training
-        if processes.main and not args.quiet:
-            names = {"kit": "KIT-ML", "humanml3d": "HumanML3D"}
-            text = f"settings like {names[preset]}'s ({chosen.why}; --preset and options change them)"
-            print(f"{PROGRAM}: {text}", file=sys.stderr)
-    changes: dict[str, Any] = {"scoring": args.scoring} if args.scoring else {}
-    config = getattr(CaptionerConfig, preset)(len(data.vocabulary), joints=data.skeleton.joints, **changes)
-    return data, config, getattr(TrainingSettings, preset)(**{**own, **given}), args.dtype or "float32"
-
-
-def _resumed(args: argparse.Namespace, processes: Processes) -> tuple[Prepared, CaptionerConfig, TrainingSettings, str]:
-    """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
-    from m2t_fast.data.dataset import load_data
-    from m2t_fast.reading import shown
-    from m2t_fast.run_folder import CONFIG, load_run
-    from m2t_fast.training.step import DTYPES
-
-    stored = processes.on_main(lambda: load_run(args.output))
-    if stored.training is None:
-        raise UserError(f"{args.output}: converted weights cannot be resumed")
-    training = dict(stored.training)
-    dtype = training.pop("dtype", None)
-    path = args.output / CONFIG
-    if not (isinstance(dtype, str) and dtype in DTYPES):
-        raise UserError(f"{path}: training: dtype: got {shown(dtype)}, expected one of {', '.join(DTYPES)}")
-    training.pop("data", None)
-    settings = TrainingSettings.from_dict(training, f"{path}: training: ")
-    own = {**training, **stored.settings.to_dict(), "scoring": stored.model.config.scoring, "dtype": dtype}
-    for name in (*OPTIONS, *_LIMITS, "scoring", "dtype"):
-        given = getattr(args, name)
-        if name != "epochs" and given is not None and given != own[name]:
-            text = _UNLIKE_THE_RUN.format(given=given, folder=args.output, own=own[name])
-            raise UserError(f"--{name.replace('_', '-')}: {text}")
-    if args.epochs is not None:
-        settings = dataclasses.replace(settings, epochs=args.epochs)
-    data = processes.machine_by_machine(
-        lambda: load_data(
-            args.data,
-            stored.settings,
-            vocabulary=stored.vocabulary,
-            statistics=stored.statistics,
-            splits=("train", "val"),
-            joints=stored.model.config.joints,
-            strict=args.strict,
-        )
-    )
-    own_joints = stored.model.config.joints
-    if data.skeleton.joints != own_joints:
-        raise UserError(
-            f"{args.data}: motions have {data.skeleton.joints} joints, but {args.output} reads {own_joints}"
-        )
-    return data, stored.model.config, settings, dtype

@@ -128,9 +128,11 @@ def prepare(
     settings: DataSettings | None = None,
     vocabulary: Vocabulary | None = None,
     statistics: Statistics | None = None,
+    grow: bool = False,
 ) -> Prepared:
     """Filters, downsamples, standardises and tokenises raw data; vocabulary and statistics, where not given, are made
-    from the training split. A caption with a start and an end describes its whole motion like any other.
+    from the training split. A caption with a start and an end describes its whole motion like any other. With ``grow``
+    the words of the training split are added to the vocabulary that is given.
 
     Raises:
         UserError: the filters leave a split without motions.
@@ -145,8 +147,9 @@ def prepare(
         for name, value in (("vocabulary", vocabulary), ("statistics", statistics)):
             if value is None:
                 raise ValueError(f"{name}: got None, expected one, since there is no training split to make it from")
-    if vocabulary is None:
-        vocabulary = Vocabulary.build((words for m in kept["train"] for _, words in m.captions), settings.min_count)
+    if vocabulary is None or grow:
+        known = vocabulary or Vocabulary()
+        vocabulary = known.grown((words for m in kept.get("train", ()) for _, words in m.captions), settings.min_count)
     if statistics is None:
         statistics = Statistics.of(m.joints for m in kept["train"])
     splits = {split: _build(split, motions, raw, settings, vocabulary, statistics) for split, motions in kept.items()}
@@ -209,6 +212,7 @@ def load_data(
     joints: int = 22,
     use_cache: bool = True,
     strict: bool = False,
+    grow: bool = False,
     synthetic_count: int | Mapping[str, int] | None = None,
 ) -> Prepared:
     """A data folder, or ``"synthetic"``, as ready-made splits.
@@ -224,6 +228,7 @@ def load_data(
             nor the arguments change.
         strict: refuse a folder with any fault. Otherwise what cannot be used is left out with a warning, and listed in
             ``faults`` of the result (see :func:`m2t_fast.data.read_folder`).
+        grow: add the words of the training split to the vocabulary that is given, behind its own.
 
     Raises:
         UserError: a mistake in the folder, or nothing is left of a split.
@@ -237,8 +242,8 @@ def load_data(
 
         raw = synthetic.generate(count=synthetic_count, seed=seed, joints=joints)
         raw.splits = {split: raw.splits[split] for split in splits}
-        return prepare(raw, settings, vocabulary, statistics)
-    prepared = _load_folder(source, settings, vocabulary, statistics, splits, use_cache)
+        return prepare(raw, settings, vocabulary, statistics, grow)
+    prepared = _load_folder(source, settings, vocabulary, statistics, splits, use_cache, grow)
     if prepared.faults and strict:
         raise refusal(str(source), prepared.faults)
     if prepared.faults:
@@ -253,15 +258,17 @@ def _load_folder(
     statistics: Statistics | None,
     splits: Sequence[str],
     use_cache: bool,
+    grow: bool,
 ) -> Prepared:
     """A folder, from the cache if it is there; what cannot be used is left out."""
     if not use_cache or not Path(source).is_dir():
-        return prepare(read_folder(source, splits, strict=False), settings, vocabulary, statistics)
+        return prepare(read_folder(source, splits, strict=False), settings, vocabulary, statistics, grow)
     shared = {
         "settings": settings.to_dict(),
         "splits": list(splits),
         "vocabulary": vocabulary and vocabulary.words,
         "statistics": statistics and statistics.to_dict(),
+        "grow": grow,
     }
     file = cache.path_of(Path(source), shared)
     stored = cache.fetch(file)
@@ -271,7 +278,7 @@ def _load_folder(
         if tagger is None or tagger == tagger_name():
             return _unpack(*stored, source=str(source))
     raw = read_folder(source, splits, strict=False)
-    prepared = prepare(raw, settings, vocabulary, statistics)
+    prepared = prepare(raw, settings, vocabulary, statistics, grow)
     untagged = any(not c.tags for motions in raw.splits.values() for m in motions for c in m.captions)
     cache.store(file, *_pack(prepared, tagger_name() if untagged else None))
     return prepared

@@ -60,6 +60,11 @@ class Vocabulary:
             counts.update(caption)
         return cls(sorted(word for word, count in counts.items() if count >= min_count))
 
+    def grown(self, captions: Iterable[Sequence[str]], min_count: int = 3) -> Vocabulary:
+        """These words, with the same ids, and behind them those of :meth:`build` that are not among them."""
+        new = Vocabulary.build(captions, min_count)
+        return Vocabulary([*self._words, *(word for word in new.words if word not in self)])
+
     @property
     def words(self) -> tuple[str, ...]:
         """Every word, specials included; position is id."""

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,11 +26,12 @@ from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.files import new_folder
 from m2t_fast.locks import locked
-from m2t_fast.run_folder import METRICS, STATE, WEIGHTS, write_run
+from m2t_fast.run_folder import METRICS, STATE, WEIGHTS, Run, write_run
 from m2t_fast.signals import stop_on_signals
 from m2t_fast.tensor_files import write_tensors
 from m2t_fast.training.console import Console, losses_in_words
 from m2t_fast.training.engine import Engine
+from m2t_fast.training.finetuning import start_from
 from m2t_fast.training.host_copy import HostCopy
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, Snapshot, digest, load_state
@@ -53,6 +55,8 @@ def train(
     resume: bool = False,
     progress: bool = True,
     processes: Processes = ALONE,
+    init: Run | None = None,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Train a captioner and write its run folder.
 
@@ -66,6 +70,8 @@ def train(
         folder: the run folder to write, or with ``resume`` to go on with.
         dtype: of the weights and the arithmetic, float32 or float64; or bfloat16 for mixed precision: the products of
             training steps in bfloat16 under torch's autocast, weights, losses and validation in float32.
+        init: a run whose weights a new run begins with; the vocabulary of ``data`` begins with its words.
+        notes: what else to say at the start.
         progress: say on stderr how it goes: a bar on a terminal, else lines (see ``Console``).
 
     Returns:
@@ -95,12 +101,15 @@ def train(
                 raise processes.error(f"{folder}: the training data are not those this run was trained on")
         else:
             position = Position(digest=samples)
+            if init is not None:
+                start_from(model, init)
             for parameter in model.parameters():
                 processes.copy_from_main(parameter.detach())
 
             def write() -> None:
                 with new_folder(folder) as temporary:
                     training = {**settings.to_dict(), "dtype": str(dtype).removeprefix("torch."), "data": data.source}
+                    training |= {} if init is None else {"init": str(init.folder)}
                     write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
                     (temporary / METRICS).touch()
                     Snapshot(model, optimizer, position).write(temporary / STATE)
@@ -109,7 +118,7 @@ def train(
             processes.on_main(write)
         progress = progress and processes.main
         if progress:
-            print(_summary(data, model_config, settings, dtype), file=sys.stderr)
+            print(*notes, _summary(data, model_config, settings, dtype), sep="\n", file=sys.stderr)
         _Trainer(data, model, optimizer, settings, folder, position, progress, processes, dtype).run()
     return folder
 

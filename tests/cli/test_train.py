@@ -161,9 +161,9 @@ def test_bad_data_leave_no_folder(refused, data, tmp_path):
     motion = np.load(copy / "new_joints" / f"{first}.npy")
     motion[3, 2, 1] = np.nan
     np.save(copy / "new_joints" / f"{first}.npy", motion)
-    assert f"{first}.npy" in refused("train", "--data", copy, "--output", run)
+    assert f"{first}.npy" in refused("train", "--data", copy, "--output", run, "--strict")
     (copy / "new_joints" / f"{first}.npy").unlink()
-    assert first in refused("train", "--data", copy, "--output", run)
+    assert first in refused("train", "--data", copy, "--output", run, "--strict")
     assert not run.exists()
 
 
