@@ -1,5 +1,5 @@
 // Eq. 8: the context, a weighted sum over the frames and parts that count; padding is never read.
-#include "cuda/attention_tanh.h"
+#include "cuda/attention_common.h"
 
 namespace m2t::cuda {
 namespace {
@@ -43,9 +43,9 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 3) attention_context_kernel(const ContextPa
             const float x = first + row < end ? to_float(parts[(first + row) * n.part_dim]) : 0.0f;
             M2T_UNROLL
             for (int j = 0; j < kWords; j += 4) {
-                const Four w = *reinterpret_cast<const Four*>(slice + row * kWords + j);
+                const Vec4 w = load_vec4(slice + row * kWords + j);
                 M2T_UNROLL
-                for (int i = 0; i < 4; ++i) sums[j + i] = fmaf(w.v[i], x, sums[j + i]);
+                for (int i = 0; i < 4; ++i) sums[j + i] = fmaf(w.x[i], x, sums[j + i]);
             }
         }
     }

@@ -5,56 +5,60 @@
 // Tiles share the sums of queries and weights, which their gradients' last dimension but two, or one, keeps apart.
 #include <type_traits>
 
-#include "cuda/attention_tanh.h"
+#include "cuda/attention_common.h"
 
 namespace m2t::cuda {
 namespace {
 
 constexpr int kMostThreads = 128;
-constexpr int kKeys = 8, kWords = 32;  // whose scores' gradients lie in shared memory at a time
-constexpr int kRowsAtOnce = 6;         // rows of weights that share a tanh; more take another one
+constexpr int kWords = 32;      // whose scores' gradients lie in shared memory at a time
+constexpr int kRowsAtOnce = 6;  // rows of weights that share a tanh; more take another one
 
-// What a thread sums for kKeys keys over the words; kRows rows of weights.
-template <int kRows>
+// What a thread sums for kKeys keys over the words; kRows rows of weights. With u, minus half of tanh, the slope of tanh
+// is 4 (1/4 - u^2) and the sum of g tanh is -2 times that of g u: the factors wait until the end.
+template <int kKeys, int kRows>
 struct KeySums {
     float key[kKeys], d_key[kKeys];
     float weight[kRows] = {}, d_weight[kRows];
 
-    // One word; g (kRows, kKeys). Returns the query's gradient. A single row's weight waits: see factor.
+    // One word; g (kRows, kKeys). Returns the query's gradient.
     template <typename How>
     M2T_DEVICE float add(float query, const float* g) {
         float d_query = 0.0f;
         M2T_UNROLL
         for (int first = 0; first < kKeys; first += 4) {
-            Four value, d_value = {};
+            float u[4], d_value[4] = {};
             M2T_UNROLL
-            for (int i = 0; i < 4; ++i) value.v[i] = How::tanh(key[first + i], query);
+            for (int i = 0; i < 4; i += 2) {
+                const Halves half = How::halves(key[first + i], query, key[first + i + 1], query);
+                u[i] = half.first, u[i + 1] = half.second;
+            }
             M2T_UNROLL
             for (int r = 0; r < kRows; ++r) {
-                const Four d = *reinterpret_cast<const Four*>(g + r * kKeys + first);
+                const Vec4 d = load_vec4(g + r * kKeys + first);
                 M2T_UNROLL
                 for (int i = 0; i < 4; ++i) {
-                    d_weight[r] = fmaf(d.v[i], value.v[i], d_weight[r]);
-                    d_value.v[i] = kRows == 1 ? d.v[i] : fmaf(d.v[i], weight[r], d_value.v[i]);
+                    d_weight[r] = fmaf(d.x[i], u[i], d_weight[r]);
+                    d_value[i] = kRows == 1 ? d.x[i] : fmaf(d.x[i], weight[r], d_value[i]);
                 }
             }
             M2T_UNROLL
             for (int i = 0; i < 4; ++i) {
-                const float slope = fmaf(-value.v[i], value.v[i], 1.0f);
-                d_key[first + i] = fmaf(d_value.v[i], slope, d_key[first + i]);
-                d_query = fmaf(d_value.v[i], slope, d_query);
+                const float slope = fmaf(-u[i], u[i], 0.25f);
+                d_key[first + i] = fmaf(d_value[i], slope, d_key[first + i]);
+                d_query = fmaf(d_value[i], slope, d_query);
             }
         }
         return d_query * factor();
     }
 
-    M2T_DEVICE float factor() const { return kRows == 1 ? weight[0] : 1.0f; }
+    M2T_DEVICE float factor() const { return kRows == 1 ? 4.0f * weight[0] : 4.0f; }
 };
 
-template <typename T, int kRows>
+template <typename T, int kKeys, int kRows>
 M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
     attention_score_gradient_kernel(const ScoreGradientParameters<T> in, const bool staged) {
-    using Fast = std::conditional_t<kExact<T>, ByProduct, Approximately>;
+    using Fast = std::conditional_t<kExact<T>, ByRefinedProduct, ByProduct<true>>;
     using Plain = std::conditional_t<kExact<T>, BySum, Approximately>;
     const AttentionSizes& n = in.sizes;
     const int threads = static_cast<int>(blockDim.x), me = static_cast<int>(threadIdx.x);
@@ -79,24 +83,24 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
             d_query[l * step] = 0.0f;
             if (!staged) continue;
             const float x = to_float(query[l * dim]);
-            small = small && !(fabsf(x) > kLargest);
+            small = small && !too_large(x);
             queries[l * threads] = Fast::ready(x);
         }
     }
 
-    const std::int64_t last = smaller((tile + 1) * in.keys_per_tile, all);
+    const std::int64_t last = smaller((tile + 1) * in.keys_per_tile, all), end = smaller(count, last);
     for (std::int64_t first = tile * in.keys_per_tile; first < last; first += kKeys) {
-        KeySums<kRows> sums;
+        KeySums<kKeys, kRows> sums;
         bool fast = small;
         M2T_UNROLL
         for (int j = 0; j < kKeys; ++j) {
-            sums.key[j] = ours && first + j < count ? to_float(keys[(first + j) * dim]) : 0.0f;
+            sums.key[j] = ours && first + j < end ? to_float(keys[(first + j) * dim]) : 0.0f;
             sums.d_key[j] = 0.0f;
-            fast = fast && !(fabsf(sums.key[j]) > kLargest);
+            fast = fast && !too_large(sums.key[j]);
         }
         M2T_UNROLL
         for (int j = 0; j < kKeys; ++j) sums.key[j] = fast ? Fast::ready(sums.key[j]) : Plain::ready(sums.key[j]);
-        for (std::int64_t row = 0; row < in.rows && first < count; row += kRows) {
+        for (std::int64_t row = 0; row < in.rows && first < end; row += kRows) {
             M2T_UNROLL
             for (int r = 0; r < kRows; ++r) {
                 sums.weight[r] = ours && row + r < in.rows ? to_float(in.weight[(row + r) * dim + d]) : 0.0f;
@@ -106,7 +110,7 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
                 __syncthreads();
                 for (int i = me; i < kWords * kRows * kKeys; i += threads) {
                     const int l = i / (kRows * kKeys), j = i / kRows % kKeys, r = i % kRows;
-                    const bool valid = word + l < n.words && first + j < count && row + r < in.rows;
+                    const bool valid = word + l < n.words && first + j < end && row + r < in.rows;
                     const std::int64_t at = ((b * n.words + word + l) * all + first + j) * in.rows + row + r;
                     gradients[(l * kRows + r) * kKeys + j] = valid ? in.d_scores[at] : 0.0f;
                 }
@@ -130,12 +134,12 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
             if (!ours) continue;
             M2T_UNROLL
             for (int r = 0; r < kRows; ++r) {
-                if (row + r < in.rows) d_weight[(row + r) * dim] += sums.d_weight[r];
+                if (row + r < in.rows) d_weight[(row + r) * dim] -= 2.0f * sums.d_weight[r];
             }
         }
         M2T_UNROLL
         for (int j = 0; j < kKeys; ++j) {
-            const float d_key = first + j < count ? sums.d_key[j] * sums.factor() : 0.0f;
+            const float d_key = first + j < end ? sums.d_key[j] * sums.factor() : 0.0f;
             if (ours && first + j < last) d_keys[(first + j) * dim] = from_float<T>(d_key);
         }
     }
@@ -144,7 +148,7 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
     }
 }
 
-template <typename T, int kRows>
+template <typename T, int kKeys, int kRows>
 void launch_gradient(const ScoreGradientParameters<T>& in, const Place& place) {
     const AttentionSizes& n = in.sizes;
     const std::int64_t chunks = ceiling(n.attention_dim, kMostThreads);
@@ -152,11 +156,11 @@ void launch_gradient(const ScoreGradientParameters<T>& in, const Place& place) {
     const std::int64_t plain = kWords * kRows * kKeys * sizeof(float);
     const std::int64_t with_words = plain + 2 * n.words * threads * static_cast<std::int64_t>(sizeof(float));
     const bool staged = with_words <= limits_of(place.device).shared_bytes;
-    launch(
-        attention_score_gradient_kernel<T, kRows>,
-        {static_cast<unsigned>(n.batch * ceiling(n.frames * n.slots, in.keys_per_tile)), static_cast<unsigned>(chunks),
-         1, static_cast<unsigned>(threads), static_cast<std::size_t>(staged ? with_words : plain)},
-        place, in, staged);
+    const std::int64_t tiles = ceiling(n.frames * n.slots, in.keys_per_tile);
+    launch(attention_score_gradient_kernel<T, kKeys, kRows>,
+           {static_cast<unsigned>(n.batch * tiles), static_cast<unsigned>(chunks), 1, static_cast<unsigned>(threads),
+            static_cast<std::size_t>(staged ? with_words : plain)},
+           place, in, staged);
 }
 
 }  // namespace
@@ -165,9 +169,11 @@ template <typename T>
 void attention_score_gradient(const ScoreGradientParameters<T>& in, const Place& place) {
     if (in.sizes.batch * in.sizes.frames * in.sizes.attention_dim == 0) return;
     if (in.rows > 1) {
-        launch_gradient<T, kRowsAtOnce>(in, place);
-    } else {
-        launch_gradient<T, 1>(in, place);
+        launch_gradient<T, 8, kRowsAtOnce>(in, place);
+    } else if (in.sizes.slots > 1) {
+        launch_gradient<T, 16, 1>(in, place);
+    } else {  // few keys a motion: less is left over
+        launch_gradient<T, 8, 1>(in, place);
     }
 }
 

@@ -1,17 +1,19 @@
 // Scores of eq. 2 and 5: a tanh for every word, key and attention dimension, all of them summed in registers.
 //
 // A block takes a tile of keys and a few words of one motion. The attention dimensions pass through shared memory, a
-// slice at a time; a lane owns one key and sums over the slice for kWords words, which its warp shares.
+// slice at a time; a lane owns one key and sums over the slice for kWords words, which its warp shares. What is summed
+// of one row of weights is -2 w (1 - tanh) / 2, to which the weights are added after every few dimensions (all at the end
+// where sums are exact), and of several rows -2 w times minus half of tanh (see tanh.h). Weights too large for either
+// take w tanh.
 #include <type_traits>
 
-#include "cuda/attention_tanh.h"
+#include "cuda/attention_scores.h"
 
 namespace m2t::cuda {
 namespace {
 
-constexpr int kWarps = 4, kThreads = 32 * kWarps;
-constexpr int kDepth = 64;            // dimensions of a slice
 constexpr int kKeyStep = kDepth + 4;  // a row of keys, so that 8 lanes read 8 rows from all banks
+constexpr int kStep = 8;              // dimensions after which their weights are added
 constexpr int kRowsAtOnce = 6;        // rows of weights that share a tanh; more take another one
 
 // The sums of a lane. kSplit: `sum` starts at a bound of all sums, so that it takes from every term a multiple of one
@@ -44,170 +46,203 @@ struct Sums {
     }
 };
 
-template <typename How, int kWords, int kRows, bool kSplit>
-M2T_DEVICE void add_dimensions(const float* key, const float* query, const float* weight,
-                               Sums<kWords, kRows, kSplit>& sums) {
-    for (int d = 0; d < kDepth; d += 4) {
-        const Four k = *reinterpret_cast<const Four*>(key + d);
-        Four w[kRows];
+// A tanh at a time: factor * tanh + offset.
+template <typename How>
+struct Single {
+    float factor, offset;
+
+    template <int kWords, int kRows, bool kSplit>
+    M2T_DEVICE void add(int j, const Vec4& k, const Vec4& q, const Vec4 (&w)[kRows],
+                        Sums<kWords, kRows, kSplit>& sums) const {
         M2T_UNROLL
-        for (int r = 0; r < kRows; ++r) w[r] = *reinterpret_cast<const Four*>(weight + r * kDepth + d);
-        M2T_UNROLL
-        for (int j = 0; j < kWords; ++j) {
-            const Four q = *reinterpret_cast<const Four*>(query + j * kDepth + d);
+        for (int i = 0; i < 4; ++i) {
+            const float value = fmaf(factor, How::tanh(k.x[i], q.x[i]), offset);
             M2T_UNROLL
-            for (int i = 0; i < 4; ++i) {
-                const float value = How::tanh(k.v[i], q.v[i]);
-                M2T_UNROLL
-                for (int r = 0; r < kRows; ++r) sums.add(j, r, w[r].v[i], value);
+            for (int r = 0; r < kRows; ++r) sums.add(j, r, w[r].x[i], value);
+        }
+    }
+
+    template <typename Kept>
+    M2T_DEVICE void after(int, Kept&) const {}
+};
+
+// Two at a time, from one reciprocal. One row of weights: w / x + v / y = (w y + v x) / (x y).
+template <typename How>
+struct Pairs {
+    const float* constants;  // the sums of kStep weights each
+
+    template <int kWords, int kRows, bool kSplit>
+    M2T_DEVICE void add(int j, const Vec4& k, const Vec4& q, const Vec4 (&w)[kRows],
+                        Sums<kWords, kRows, kSplit>& sums) const {
+        M2T_UNROLL
+        for (int i = 0; i < 4; i += 2) {
+            if (kRows == 1) {
+                const float x = How::denominator(k.x[i], q.x[i]), y = How::denominator(k.x[i + 1], q.x[i + 1]);
+                const float r = approximate_reciprocal(x * y);
+                sums.add(j, 0, fmaf(w[0].x[i], y, w[0].x[i + 1] * x), r);
+                continue;
+            }
+            const Halves half = How::halves(k.x[i], q.x[i], k.x[i + 1], q.x[i + 1]);
+            M2T_UNROLL
+            for (int r = 0; r < kRows; ++r) {
+                sums.add(j, r, w[r].x[i], half.first);
+                sums.add(j, r, w[r].x[i + 1], half.second);
             }
         }
     }
+
+    template <int kWords, int kRows, bool kSplit>
+    M2T_DEVICE void after(int step, Sums<kWords, kRows, kSplit>& sums) const {
+        if (kRows > 1 || kSplit) return;
+        const float constant = constants[step];
+        M2T_UNROLL
+        for (int j = 0; j < kWords; ++j) sums.sum[j][0] += constant;
+    }
+};
+
+template <typename Way, int kWords, int kRows, bool kSplit>
+M2T_DEVICE void add_dimensions(const Way& way, const float* key, const float* query, const float* weight,
+                               Sums<kWords, kRows, kSplit>& sums) {
+    M2T_UNROLL_BY_1
+    for (int step = 0; step < kDepth; step += kStep) {
+        M2T_UNROLL
+        for (int d = step; d < step + kStep; d += 4) {
+            const Vec4 k = load_vec4(key + d);
+            Vec4 w[kRows];
+            M2T_UNROLL
+            for (int r = 0; r < kRows; ++r) w[r] = load_vec4(weight + r * kDepth + d);
+            M2T_UNROLL
+            for (int j = 0; j < kWords; ++j) way.add(j, k, load_vec4(query + j * kDepth + d), w, sums);
+        }
+        way.after(step / kStep, sums);
+    }
 }
 
-template <typename How, int kWords, int kRows, bool kSplit>
-M2T_DEVICE void add_slice(const float* key, const float* query, const float* weight,
+template <typename Way, int kWords, int kRows, bool kSplit>
+M2T_DEVICE void add_slice(const Way& way, const float* key, const float* query, const float* weight,
                           Sums<kWords, kRows, kSplit>& sums) {
     if (kSplit) {
-        add_dimensions<How>(key, query, weight, sums);
+        add_dimensions(way, key, query, weight, sums);
     } else {
         Sums<kWords, kRows, kSplit> slice(0.0f);
-        add_dimensions<How>(key, query, weight, slice);
+        add_dimensions(way, key, query, weight, slice);
         sums.add_slice(slice);
     }
 }
 
-// Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one; what is outside counts as 0.
-// Whether a number was too large for ByProduct.
-template <typename How, typename T>
-M2T_DEVICE bool fill(const T* from, std::int64_t left, std::int64_t dim, std::int64_t slice, int count, int step,
-                     float* to) {
-    const int column = static_cast<int>(threadIdx.x) % kDepth, first = static_cast<int>(threadIdx.x) / kDepth;
-    const int rows = slice + column < dim ? static_cast<int>(smaller(left, count)) : 0;
-    const T* at = from + first * dim + slice + column;
-    to += first * step + column;
-    bool large = false;
-    M2T_UNROLL_BY_4
-    for (int row = first; row < count; row += kThreads / kDepth) {
-        // Read without a branch: several are on their way at a time.
-        const float read = to_float(*(row < rows ? at : from)), x = row < rows ? read : 0.0f;
-        large |= fabsf(x) > kLargest;
-        *to = How::ready(x);
-        at += kThreads / kDepth * dim;
-        to += kThreads / kDepth * step;
-    }
-    return large;
-}
+// A block's shared memory.
+struct Memory {
+    float *keys, *query, *weight;  // (keys, kKeyStep), (words, kDepth), (rows, kDepth)
+    float* constants;              // (kDepth / kStep): sums of the first row's weights
+    unsigned* votes;
 
-// Whether a word of the tile looks at a frame of the tile; all do without stats.
-M2T_DEVICE bool wanted(const WordStats* stats, std::int64_t words, std::int64_t first, std::int64_t last) {
-    if (stats == nullptr) return true;
-    bool any = false;
-    for (std::int64_t j = 0; j < words; ++j) any |= stats[j].begin < last && stats[j].end > first;
-    return any;
-}
+    M2T_ANYWHERE Memory(Arena& arena, int key_count, int word_count, int rows) {
+        arena.take(keys, key_count * kKeyStep);
+        arena.take(query, word_count * kDepth);
+        arena.take(weight, rows * kDepth);
+        arena.take(constants, kDepth / kStep);
+        arena.take(votes, kScoreWarps);
+    }
+};
 
 template <typename T, int kWords, int kRows, bool kSplit>
-M2T_KERNEL void M2T_BOUNDS(kThreads, 4) attention_scores_kernel(const ScoreParameters<T> in, const int key_warps) {
-    using Plain = std::conditional_t<kExact<T>, BySum, Approximately>;
+M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 ? 4 : 3)
+    attention_scores_kernel(const ScoreParameters<T> in, const ScoreTiling<32, kWords> tiling) {
+    using Product = ByProduct<!kExact<T>>;
+    using Sum = std::conditional_t<kExact<T>, BySum, Approximately>;
     const AttentionSizes& n = in.sizes;
-    const int tile = 32 * key_warps, word_tile = kWords * (kWarps / key_warps);
-    const std::int64_t tiles = ceiling(n.frames * n.slots, tile);
-    const std::int64_t word_tiles = ceiling(n.words, word_tile);
-    const std::int64_t b = blockIdx.x / tiles / word_tiles, first_word = blockIdx.x / tiles % word_tiles * word_tile;
-    const std::int64_t first = blockIdx.x % tiles * tile, dim = n.attention_dim;
-    const std::int64_t count = valid_frames(in.lengths, b, n.frames) * n.slots;
-    const std::int64_t words_left = n.words - first_word;
-    const WordStats* stats = in.stats == nullptr ? nullptr : in.stats + b * n.words + first_word;
-    if (first >= count ||
-        !wanted(stats, smaller(word_tile, words_left), first / n.slots, ceiling(first + tile, n.slots))) {
-        return;
-    }
-    const T* keys = in.keys + (b * n.frames * n.slots + first) * dim;
-    const T* query = in.query + (b * n.words + first_word) * dim;
-    const std::int64_t keys_left = count - first;
-
-    float* key_slice = shared_memory<float>();
-    float* query_slice = key_slice + tile * kKeyStep;
-    float* weight_slice = query_slice + word_tile * kDepth;
-    auto* votes = reinterpret_cast<unsigned*>(weight_slice + kRows * kDepth);
+    const ScoreTile tile(in, tiling);
+    if (!tile.wanted) return;
+    const std::int64_t dim = n.attention_dim;
+    const T* keys = in.keys + (tile.b * n.frames * n.slots + tile.key) * dim;
+    const T* query = in.query + (tile.b * n.words + tile.word) * dim;
+    Arena arena(shared_memory<float>(), 16);
+    const Memory memory(arena, tiling.keys(), tiling.words(), kRows);
     const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
-    const int ours = warp % key_warps * 32 + lane, words = warp / key_warps * kWords;
+    const int ours = warp % tiling.key_warps * 32 + lane, words = warp / tiling.key_warps * kWords;
 
     for (std::int64_t row = 0; row < in.rows; row += kRows) {
-        float most_squares = 0.0f, magnitudes = 0.0f;
-        if (kExact<T>) {
-            for (std::int64_t r = row; r < smaller(row + kRows, in.rows); ++r) {
-                float squares = 0.0f;
-                magnitudes = 0.0f;
-                for (std::int64_t d = lane; d < dim; d += 32) {
-                    const float w = to_float(in.weight[r * dim + d]);
-                    squares = fmaf(w, w, squares);
-                    magnitudes += fabsf(w);
-                }
-                most_squares = fmaxf(most_squares, warp_sum(squares));
-                magnitudes = warp_sum(magnitudes);
-            }
+        float total[kRows] = {}, most_squares = 0.0f, bound = 0.0f;
+        M2T_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+            if (row + r >= in.rows) continue;
+            const RowSums of_row(in.weight + (row + r) * dim, dim);
+            total[r] = of_row.total;
+            most_squares = fmaxf(most_squares, of_row.squares);
+            if (kSplit) bound = 8.0f * of_row.magnitudes;
         }
-        const float bound = kSplit ? 4.0f * magnitudes : 0.0f;
+        const bool plain = kExact<T> && !(most_squares <= kMostSquares);
+        const float factor = plain ? 1.0f : -2.0f;
         Sums<kWords, kRows, kSplit> sums(bound);
         for (std::int64_t slice = 0; slice < dim; slice += kDepth) {
             __syncthreads();
-            fill<BySum>(in.weight + row * dim, in.rows - row, dim, slice, kRows, kDepth, weight_slice);
-            bool product = kExact<T> && most_squares <= kMostSquares;
+            for (int i = static_cast<int>(threadIdx.x); i < kRows * kDepth; i += kScoreThreads) {
+                const std::int64_t r = row + i / kDepth, d = slice + i % kDepth;
+                memory.weight[i] = r < in.rows && d < dim ? factor * to_float(in.weight[r * dim + d]) : 0.0f;
+            }
+            for (int i = static_cast<int>(threadIdx.x); i < kDepth / kStep && kRows == 1 && !kSplit; i += kScoreThreads) {
+                float sum = 0.0f;
+                for (std::int64_t d = slice + i * kStep; d < smaller(slice + (i + 1) * kStep, dim); ++d) {
+                    sum += to_float(in.weight[row * dim + d]);
+                }
+                memory.constants[i] = sum;
+            }
+            bool product = !plain;
             if (product) {
-                bool large = fill<ByProduct>(keys, keys_left, dim, slice, tile, kKeyStep, key_slice);
-                large |= fill<ByProduct>(query, words_left, dim, slice, word_tile, kDepth, query_slice);
-                const unsigned vote = __ballot_sync(kFullMask, large);
-                if (lane == 0) votes[warp] = vote;
-                __syncthreads();
-                product = (votes[0] | votes[1] | votes[2] | votes[3]) == 0;
+                bool large = stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
+                large |= stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
+                product = !any_of_block(large, memory.votes);
             }
             if (!product) {
-                fill<Plain>(keys, keys_left, dim, slice, tile, kKeyStep, key_slice);
-                fill<Plain>(query, words_left, dim, slice, word_tile, kDepth, query_slice);
+                stage_rows<Sum>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
+                stage_rows<Sum>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
                 __syncthreads();
             }
-            if (words < words_left) {
-                const float *key = key_slice + ours * kKeyStep, *asked = query_slice + words * kDepth;
-                if (kExact<T> && product) {
-                    add_slice<ByProduct>(key, asked, weight_slice, sums);
+            if (words < tile.words_left) {
+                const float *key = memory.keys + ours * kKeyStep, *q = memory.query + words * kDepth;
+                if (product) {
+                    add_slice(Pairs<Product>{memory.constants}, key, q, memory.weight, sums);
                 } else {
-                    add_slice<Plain>(key, asked, weight_slice, sums);
+                    add_slice(Single<Sum>{plain ? 1.0f : -0.5f, kSplit && !plain ? 0.5f : 0.0f}, key, q, memory.weight, sums);
                 }
             }
         }
-        if (first + ours >= count) continue;
+        if (ours >= tile.keys_left) continue;
         M2T_UNROLL
         for (int j = 0; j < kWords; ++j) {
-            const std::int64_t word = first_word + words + j;
-            if (word >= n.words) continue;
-            const std::int64_t at = ((b * n.words + word) * n.frames * n.slots + first + ours) * in.rows + row;
+            if (words + j >= tile.words_left) continue;
+            const std::int64_t word = tile.word + words + j;
+            const std::int64_t place = (tile.b * n.words + word) * n.frames * n.slots + tile.key + ours;
             M2T_UNROLL
             for (int r = 0; r < kRows; ++r) {
-                if (row + r < in.rows) in.scores[at + r] = sums.sum[j][r] - bound;
+                if (row + r >= in.rows) continue;
+                if (kSplit && !plain) sums.add(j, r, 1.0f, total[r]);
+                in.scores[place * in.rows + row + r] = sums.sum[j][r] - bound;
             }
-            if (kSplit) in.rest[at] = sums.rest[j][0];
+            if (kSplit) in.rest[place * in.rows + row] = sums.rest[j][0];
         }
     }
 }
 
 template <typename T, int kWords, int kRows, bool kSplit>
 void launch_scores(const ScoreParameters<T>& in, const Place& place) {
-    const AttentionSizes& n = in.sizes;
-    int word_warps = 1;
-    while (word_warps < kWarps && word_warps * kWords < n.words) word_warps *= 2;
-    const int key_warps = kWarps / word_warps, tile = 32 * key_warps, word_tile = kWords * word_warps;
-    const std::int64_t blocks = n.batch * ceiling(n.frames * n.slots, tile) * ceiling(n.words, word_tile);
-    const std::size_t floats = tile * kKeyStep + (word_tile + kRows) * kDepth + kWarps;
+    const auto tiling = ScoreTiling<32, kWords>::of(in.sizes);
+    Arena arena(nullptr, 16);
+    const Memory measured(arena, tiling.keys(), tiling.words(), kRows);
     launch(attention_scores_kernel<T, kWords, kRows, kSplit>,
-           {static_cast<unsigned>(blocks), 1, 1, kThreads, floats * sizeof(float)}, place, in, key_warps);
+           {static_cast<unsigned>(tiling.blocks(in.sizes)), 1, 1, kScoreThreads,
+            static_cast<std::size_t>(arena.used())},
+           place, in, tiling);
 }
 
 template <typename T, int kWords>
 void launch_rows(const ScoreParameters<T>& in, const Place& place) {
     if (in.rows > 1) {
-        launch_scores<T, kWords == 1 ? 1 : 2, kRowsAtOnce, false>(in, place);
+        if constexpr (kExact<T>) {
+            launch_scores<T, kWords == 1 ? 1 : 2, kRowsAtOnce, false>(in, place);
+        } else {
+            attention_scores_by_matrix(in, place);
+        }
     } else if (kExact<T> && in.rest != nullptr) {
         launch_scores<T, kWords, 1, kExact<T>>(in, place);
     } else {
@@ -220,7 +255,7 @@ void launch_rows(const ScoreParameters<T>& in, const Place& place) {
 template <typename T>
 void attention_scores(const ScoreParameters<T>& in, const Place& place) {
     if (in.sizes.batch * in.sizes.words * in.sizes.frames == 0) return;
-    if (in.sizes.words <= kWarps) {
+    if (in.sizes.words <= kScoreWarps) {
         launch_rows<T, 1>(in, place);
     } else {
         launch_rows<T, 6>(in, place);

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "cuda/attention_tanh.h"
+#include "cuda/attention_common.h"
 
 namespace m2t::cuda {
 

@@ -153,10 +153,10 @@ Shape shape_of(int teams, int cluster, int rows) {
 
 template <typename T>
 std::int64_t bytes_of(const DecodeSizes& n, int beams, int width, std::int64_t slots, bool sampling) {
-    Parts parts(nullptr);
+    Arena arena(nullptr);
     DecodeScratch<T> scratch;
-    take_scratch(scratch, n, beams, width, slots, sampling, parts);
-    return parts.used();
+    take_scratch(scratch, n, beams, width, slots, sampling, arena);
+    return arena.used();
 }
 
 bool is_aligned(const void* p, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
@@ -164,11 +164,11 @@ bool is_aligned(const void* p, std::size_t bytes) { return reinterpret_cast<std:
 template <typename T>
 void run(Decode<T>& d, const DecodePlan& plan, void* scratch, const Place& place) {
     if (d.n.batch == 0) return;
-    Parts parts(scratch);
+    Arena arena(scratch);
     PackPieces<T> pack;
-    take_layers(d, pack, parts);
+    take_layers(d, pack, arena);
     take_scratch(d.s, d.n, d.o.beams, d.o.max_length, std::int64_t{plan.teams} * plan.slots, d.sample.words != nullptr,
-                 parts);
+                 arena);
     d.teams = plan.teams;
     d.slots = plan.slots;
     d.rows = plan.teams * plan.slots * d.o.beams;
@@ -208,10 +208,10 @@ DecodePlan plan_decode(const DecodeSizes& n, int beams, int max_length, bool sam
     Decode<T> d = {};
     d.n = n;
     PackPieces<T> pack = {};
-    Parts parts(nullptr);
-    take_layers(d, pack, parts);
+    Arena arena(nullptr);
+    take_layers(d, pack, arena);
     return {teams, cluster, slots,
-            parts.used() + bytes_of<T>(n, beams, max_length, std::int64_t{teams} * slots, sampling)};
+            arena.used() + bytes_of<T>(n, beams, max_length, std::int64_t{teams} * slots, sampling)};
 }
 
 template <typename T>

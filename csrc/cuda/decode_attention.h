@@ -38,40 +38,40 @@ M2T_DEVICE void for_rows_of_motions(const Team<T>& t) {
 template <typename T, int Words, int Rows>
 M2T_DEVICE void score_key(const Team<T>& t, int i, std::int64_t key, int j, int first, bool temporal) {
     const Decode<T>& d = t.d;
-    const int dim = d.n.attention_dim, quads = quads_of(dim), padded = 4 * quads;
+    const int dim = d.n.attention_dim, vectors = vectors_of(dim), padded = 4 * vectors;
     const bool aligned = d.aligned_keys;
     float z[Words] = {}, a[Words][Rows] = {};
     const float* query[Words];
     M2T_UNROLL
     for (int l = 0; l < Words; ++l) query[l] = d.s.query + static_cast<std::int64_t>(t.row(i + l)) * 2 * padded;
-    for (int q = t.lane(); q < quads; q += 32) {
+    for (int q = t.lane(); q < vectors; q += 32) {
         const int k = 4 * q;
-        const Quad spatial_key = load_quad(d.memory.spatial_keys + key * dim + k, dim - k, aligned);
-        Quad weight[Rows];
+        const Vec4 spatial_key = load_vec4(d.memory.spatial_keys + key * dim + k, dim - k, aligned);
+        Vec4 weight[Rows];
         M2T_UNROLL
         for (int r = 0; r < Rows; ++r) {
             const T* row = d.w.spatial_weight + static_cast<std::int64_t>(first + r) * dim;
-            weight[r] = load_quad(row + k, dim - k, aligned);
+            weight[r] = load_vec4(row + k, dim - k, aligned);
         }
         M2T_UNROLL
         for (int l = 0; l < Words; ++l) {
-            const Quad x = aligned_quad(query[l] + padded + k);
+            const Vec4 x = load_vec4(query[l] + padded + k);
             M2T_UNROLL
             for (int c = 0; c < 4; ++c) {
-                const float y = score_tanh(spatial_key.x[c] + x.x[c]);
+                const float y = fast_tanh(spatial_key.x[c] + x.x[c]);
                 M2T_UNROLL
                 for (int r = 0; r < Rows; ++r) a[l][r] = fmaf(weight[r].x[c], y, a[l][r]);
             }
         }
         if (temporal) {
-            const Quad temporal_key = load_quad(d.memory.temporal_keys + key * dim + k, dim - k, aligned);
-            const Quad temporal_weight = load_quad(d.w.temporal_weight + k, dim - k, aligned);
+            const Vec4 temporal_key = load_vec4(d.memory.temporal_keys + key * dim + k, dim - k, aligned);
+            const Vec4 temporal_weight = load_vec4(d.w.temporal_weight + k, dim - k, aligned);
             M2T_UNROLL
             for (int l = 0; l < Words; ++l) {
-                const Quad x = aligned_quad(query[l] + k);
+                const Vec4 x = load_vec4(query[l] + k);
                 M2T_UNROLL
                 for (int c = 0; c < 4; ++c) {
-                    z[l] = fmaf(temporal_weight.x[c], score_tanh(temporal_key.x[c] + x.x[c]), z[l]);
+                    z[l] = fmaf(temporal_weight.x[c], fast_tanh(temporal_key.x[c] + x.x[c]), z[l]);
                 }
             }
         }
@@ -252,11 +252,11 @@ struct MixRows {
         const int features = d.n.part_dim, column = unit * kUnit + 4 * (t.lane() % 4), beside = t.lane() / 4;
         const std::int64_t frames_before = static_cast<std::int64_t>(t.motion(i)) * d.n.frames;
         const T* parts = d.memory.parts + (frames_before * d.n.parts + first) * features + column;
-        Quad sum[Words] = {};
+        Vec4 sum[Words] = {};
         if (column < features) {
             for (int p = t.warp() * 8 + beside; p < count; p += kDecodeWarps * 8) {
                 const T* pair = parts + static_cast<std::int64_t>(p) * features;
-                const Quad x = load_quad(pair, features - column, d.aligned_parts);
+                const Vec4 x = load_vec4(pair, features - column, d.aligned_parts);
                 M2T_UNROLL
                 for (int l = 0; l < Words; ++l) {
                     const float weight = t.shared().input[l * kPairs + p];
@@ -278,11 +278,11 @@ struct MixRows {
             if (beside == 0) {
                 float* to = t.shared().sums + sum_at(t.warp(), l) + place * kUnit + 4 * t.lane();
                 if (more) {
-                    const Quad before = aligned_quad(to);
+                    const Vec4 before = load_vec4(to);
                     M2T_UNROLL
                     for (int c = 0; c < 4; ++c) sum[l].x[c] += before.x[c];
                 }
-                store_quad(to, sum[l]);
+                store_vec4(to, sum[l]);
             }
         }
     }

@@ -50,7 +50,7 @@ struct Chooser {
         for (int j = t.lane(); j < tiles(); j += 32) tile = larger(tile, {tile_max(k)[j], j});
         tile = warp_largest(tile);
         if (!(tile.value > -INFINITY)) return 0;
-        const Quad x = aligned_quad(logits(k) + tile.at * kColumns + 4 * t.lane());
+        const Vec4 x = load_vec4(logits(k) + tile.at * kColumns + 4 * t.lane());
         Ranked word = {-INFINITY, kNowhere};
         M2T_UNROLL
         for (int c = 0; c < 4; ++c) word = larger(word, {x.x[c], tile.at * kColumns + 4 * t.lane() + c});
@@ -101,7 +101,7 @@ struct Chooser {
     M2T_DEVICE Ranked take(int k, int tile, bool take_it) const {
         const float last = s().last_total[first + k];
         const int last_word = s().last_word[first + k], place = tile * kColumns + 4 * t.lane();
-        const Quad x = aligned_quad(logits(k) + place);
+        const Vec4 x = load_vec4(logits(k) + place);
         float totals[4];
         Ranked best = {-INFINITY, kNowhere};
         M2T_UNROLL

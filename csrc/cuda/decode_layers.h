@@ -78,7 +78,7 @@ M2T_DEVICE void stage_input(const Team<T>& t, const LayerInput<T>& in, int i, in
 
 // Four columns of an LSTM: the gates of one unit.
 template <typename T>
-M2T_DEVICE void end_lstm(const Team<T>& t, bool bottom, int i, int unit, const Quad& sum) {
+M2T_DEVICE void end_lstm(const Team<T>& t, bool bottom, int i, int unit, const Vec4& sum) {
     const int size = t.d.n.hidden;
     if (unit >= size) return;
     const DecoderWeights<T>& w = t.d.w;
@@ -100,9 +100,9 @@ M2T_DEVICE void end_lstm(const Team<T>& t, bool bottom, int i, int unit, const Q
 
 // Four logits, and what a warp's 128 of them have in common.
 template <typename T>
-M2T_DEVICE void end_output(const Team<T>& t, int i, int column, const Quad& sum) {
+M2T_DEVICE void end_output(const Team<T>& t, int i, int column, const Vec4& sum) {
     const int row = t.row(i), columns = t.d.layer[kOutput].columns;
-    Quad logits;
+    Vec4 logits;
     float most = -INFINITY;
     M2T_UNROLL
     for (int c = 0; c < 4; ++c) {
@@ -110,7 +110,7 @@ M2T_DEVICE void end_output(const Team<T>& t, int i, int column, const Quad& sum)
         logits.x[c] = inside ? sum.x[c] + to_float(t.d.w.output_bias[column + c]) : -INFINITY;
         most = fmaxf(most, logits.x[c]);
     }
-    store_quad(t.d.s.logits + static_cast<std::int64_t>(row) * columns + column, logits);
+    store_vec4(t.d.s.logits + static_cast<std::int64_t>(row) * columns + column, logits);
     most = warp_max(most);
     const float base = most == -INFINITY ? 0.0f : most;
     float total = 0.0f;
@@ -126,13 +126,13 @@ M2T_DEVICE void end_output(const Team<T>& t, int i, int column, const Quad& sum)
 
 // What becomes of the sums of columns `column` to `column` + 3 of entry i; all lanes of a warp have the same entry.
 template <typename T>
-M2T_DEVICE void end_layer(const Team<T>& t, int layer, int i, int column, const Quad& sum) {
+M2T_DEVICE void end_layer(const Team<T>& t, int layer, int i, int column, const Vec4& sum) {
     if (layer <= kTop) return end_lstm(t, layer == kBottom, i, column / 4, sum);
     if (layer == kOutput) return end_output(t, i, column, sum);
     const Decode<T>& d = t.d;
     const DecodeScratch<T>& s = d.s;
     const std::int64_t row = t.row(i);
-    const int dim = d.n.attention_dim, padded = 4 * quads_of(dim);
+    const int dim = d.n.attention_dim, padded = 4 * vectors_of(dim);
     M2T_UNROLL
     for (int c = 0; c < 4; ++c) {
         const int j = column + c;
@@ -159,20 +159,20 @@ M2T_DEVICE void end_layer(const Team<T>& t, int layer, int i, int column, const 
 
 // sums[r] += input[r][k] * weight[k] for terms [first, last), multiples of 4, of four columns.
 template <typename T, int Rows>
-M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int first, int last, Quad (&sums)[Rows]) {
+M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int first, int last, Vec4 (&sums)[Rows]) {
     constexpr int ahead = Rows <= 2 ? 4 : Rows <= 8 ? 2 : 1;  // groups of four terms that are fetched together
     weight += static_cast<std::int64_t>(first) * columns;
     int k = first;
     for (; k + 4 * ahead <= last; k += 4 * ahead) {
-        Quad w[4 * ahead];
+        Vec4 w[4 * ahead];
         M2T_UNROLL
-        for (int u = 0; u < 4 * ahead; ++u) w[u] = aligned_quad(weight + static_cast<std::int64_t>(u) * columns);
+        for (int u = 0; u < 4 * ahead; ++u) w[u] = load_vec4(weight + static_cast<std::int64_t>(u) * columns);
         weight += static_cast<std::int64_t>(4 * ahead) * columns;
         M2T_UNROLL
         for (int r = 0; r < Rows; ++r) {
             M2T_UNROLL
             for (int v = 0; v < ahead; ++v) {
-                const Quad x = aligned_quad(input + r * kTerms + k + 4 * v);
+                const Vec4 x = load_vec4(input + r * kTerms + k + 4 * v);
                 M2T_UNROLL
                 for (int u = 0; u < 4; ++u) {
                     M2T_UNROLL
@@ -182,13 +182,13 @@ M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int
         }
     }
     for (; k < last; k += 4) {
-        Quad w[4];
+        Vec4 w[4];
         M2T_UNROLL
-        for (int u = 0; u < 4; ++u) w[u] = aligned_quad(weight + static_cast<std::int64_t>(u) * columns);
+        for (int u = 0; u < 4; ++u) w[u] = load_vec4(weight + static_cast<std::int64_t>(u) * columns);
         weight += static_cast<std::int64_t>(4) * columns;
         M2T_UNROLL
         for (int r = 0; r < Rows; ++r) {
-            const Quad x = aligned_quad(input + r * kTerms + k);
+            const Vec4 x = load_vec4(input + r * kTerms + k);
             M2T_UNROLL
             for (int u = 0; u < 4; ++u) {
                 M2T_UNROLL
@@ -210,7 +210,7 @@ M2T_DEVICE void run_rows(const Team<T>& t, int layer, int i) {
     float* sums = t.shared().sums;
     for (int chunk = first_chunk; chunk < p.columns / kColumns; chunk += t.size()) {
         const int column = chunk * kColumns + 4 * t.lane();
-        Quad acc[Rows] = {};
+        Vec4 acc[Rows] = {};
         for (int term = 0; term < p.terms; term += kTerms) {
             const int width = p.terms - term < kTerms ? p.terms - term : kTerms;
             if (chunk == first_chunk || p.terms > kTerms) {
@@ -229,16 +229,16 @@ M2T_DEVICE void run_rows(const Team<T>& t, int layer, int i) {
             M2T_UNROLL
             for (int r = 0; r < kReducedRows; ++r) {
                 if (part + r < Rows) {
-                    store_quad(sums + (t.warp() * kReducedRows + r) * kColumns + 4 * t.lane(), acc[part + r]);
+                    store_vec4(sums + (t.warp() * kReducedRows + r) * kColumns + 4 * t.lane(), acc[part + r]);
                 }
             }
             __syncthreads();
             const int r = part + t.warp();
             if (t.warp() < kReducedRows && r < count) {
-                Quad total = aligned_quad(sums + t.warp() * kColumns + 4 * t.lane());
+                Vec4 total = load_vec4(sums + t.warp() * kColumns + 4 * t.lane());
                 M2T_UNROLL
                 for (int other = 1; other < kDecodeWarps; ++other) {
-                    const Quad x = aligned_quad(sums + (other * kReducedRows + t.warp()) * kColumns + 4 * t.lane());
+                    const Vec4 x = load_vec4(sums + (other * kReducedRows + t.warp()) * kColumns + 4 * t.lane());
                     M2T_UNROLL
                     for (int c = 0; c < 4; ++c) total.x[c] += x.x[c];
                 }

@@ -1,4 +1,4 @@
-// The weights of a decoder's layers as its kernel reads them: transposed, with whole quads and tiles.
+// The weights of a decoder's layers as its kernel reads them: transposed, with whole vectors of four and tiles.
 #pragma once
 
 #include "cuda/decode_state.h"

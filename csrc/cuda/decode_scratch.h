@@ -1,64 +1,49 @@
 // Where in one piece of memory everything lies that decoding keeps there, and how much it is.
 #pragma once
 
+#include "cuda/arena.h"
 #include "cuda/decode_pack.h"
 #include "cuda/decode_state.h"
 
 namespace m2t::cuda {
 
-// Gives out parts of one piece of memory; with none it only measures.
-class Parts {
-public:
-    explicit Parts(void* memory) : memory_(static_cast<char*>(memory)) {}
-    template <typename X>
-    void take(X*& part, std::int64_t count) {
-        part = memory_ == nullptr ? nullptr : reinterpret_cast<X*>(memory_ + used_);
-        used_ += (count * static_cast<std::int64_t>(sizeof(X)) + 255) / 256 * 256;
-    }
-    std::int64_t used() const { return used_; }
-
-private:
-    char* memory_;
-    std::int64_t used_ = 0;
-};
-
 // `slots`: of all teams.
 template <typename T>
 void take_scratch(DecodeScratch<T>& s, const DecodeSizes& n, int beams, std::int64_t width, std::int64_t slots,
-                  bool sampling, Parts& parts) {
+                  bool sampling, Arena& arena) {
     const std::int64_t rows = slots * beams, tiles = (n.vocabulary + kColumns - 1) / kColumns;
-    for (float** x : {&s.hidden, &s.cell, &s.top, &s.top_cell}) parts.take(*x, 2 * rows * n.hidden);
-    parts.take(s.query, rows * 2 * ((n.attention_dim + 3) / 4 * 4));
-    parts.take(s.z, rows * n.frames * n.slots);
-    parts.take(s.alpha, rows * n.frames * n.parts);
-    parts.take(s.context, rows * n.part_dim);
-    for (float** x : {&s.language, &s.adaptive}) parts.take(*x, rows * n.attention_dim);
-    parts.take(s.features, rows * n.mixture);
-    parts.take(s.logits, rows * tiles * kColumns);
-    for (float** x : {&s.tile_max, &s.tile_sum}) parts.take(*x, rows * tiles);
+    for (float** x : {&s.hidden, &s.cell, &s.top, &s.top_cell}) arena.take(*x, 2 * rows * n.hidden);
+    arena.take(s.query, rows * 2 * ((n.attention_dim + 3) / 4 * 4));
+    arena.take(s.z, rows * n.frames * n.slots);
+    arena.take(s.alpha, rows * n.frames * n.parts);
+    arena.take(s.context, rows * n.part_dim);
+    for (float** x : {&s.language, &s.adaptive}) arena.take(*x, rows * n.attention_dim);
+    arena.take(s.features, rows * n.mixture);
+    arena.take(s.logits, rows * tiles * kColumns);
+    for (float** x : {&s.tile_max, &s.tile_sum}) arena.take(*x, rows * tiles);
     for (float** x :
          {&s.gate, &s.total, &s.row_max, &s.row_log, &s.best_total, &s.last_total, &s.taken_total, &s.done_score}) {
-        parts.take(*x, rows);
+        arena.take(*x, rows);
     }
     for (int** x :
          {&s.best_tile, &s.last_word, &s.taken_row, &s.taken_word, &s.done_length, &s.done_row, &s.done_word}) {
-        parts.take(*x, rows);
+        arena.take(*x, rows);
     }
-    parts.take(s.merged_score, 3 * rows);
-    for (int** x : {&s.merged_length, &s.merged_row, &s.merged_word}) parts.take(*x, 3 * rows);
-    for (int** x : {&s.motion, &s.step, &s.live, &s.finished, &s.finished_length}) parts.take(*x, slots);
+    arena.take(s.merged_score, 3 * rows);
+    for (int** x : {&s.merged_length, &s.merged_row, &s.merged_word}) arena.take(*x, 3 * rows);
+    for (int** x : {&s.motion, &s.step, &s.live, &s.finished, &s.finished_length}) arena.take(*x, slots);
     const std::int64_t recorded = sampling ? 0 : rows * width;
-    for (int** x : {&s.words, &s.origins}) parts.take(*x, recorded);
-    parts.take(s.best_row, slots * width);
-    parts.take(s.record_window, recorded * n.frames);
-    parts.take(s.record_alpha, recorded * n.frames * n.parts);
-    for (T** x : {&s.record_mean, &s.record_std, &s.record_gate}) parts.take(*x, recorded);
-    parts.take(s.next_motion, 1);
+    for (int** x : {&s.words, &s.origins}) arena.take(*x, recorded);
+    arena.take(s.best_row, slots * width);
+    arena.take(s.record_window, recorded * n.frames);
+    arena.take(s.record_alpha, recorded * n.frames * n.parts);
+    for (T** x : {&s.record_mean, &s.record_std, &s.record_gate}) arena.take(*x, recorded);
+    arena.take(s.next_motion, 1);
 }
 
 // The layers' sizes and weights, and the pieces that they are packed from.
 template <typename T>
-void take_layers(Decode<T>& d, PackPieces<T>& pack, Parts& parts) {
+void take_layers(Decode<T>& d, PackPieces<T>& pack, Arena& arena) {
     const DecodeSizes& n = d.n;
     const DecoderWeights<T>& w = d.w;
     const int dim = n.attention_dim, padded = (dim + 3) / 4 * 4, gates = 4 * n.hidden;
@@ -69,11 +54,11 @@ void take_layers(Decode<T>& d, PackPieces<T>& pack, Parts& parts) {
     for (int i = 0; i < kLayers; ++i) {
         d.layer[i].terms = (terms[i] + 3) / 4 * 4;
         d.layer[i].columns = (columns[i] + kColumns - 1) / kColumns * kColumns;
-        parts.take(packed[i], static_cast<std::int64_t>(d.layer[i].terms) * d.layer[i].columns);
+        arena.take(packed[i], static_cast<std::int64_t>(d.layer[i].terms) * d.layer[i].columns);
         d.layer[i].weight = packed[i];
     }
     int count = 0;
-    // The excess in terms belongs to a layer's last piece, that of the queries' quads to each.
+    // The excess in terms belongs to a layer's last piece, that of the queries' vectors to each.
     const auto add = [&](LayerName layer, const T* from, int rows, int width, int of, int column, int term) {
         PackPiece<T>& piece = pack.piece[count++];
         piece = {from, packed[layer], rows, width, rows, width, of, column, term, d.layer[layer].columns};

@@ -2,7 +2,8 @@
 #pragma once
 
 #include "cuda/decode.h"
-#include "cuda/quad.h"
+#include "cuda/tanh.h"
+#include "cuda/vec4.h"
 
 namespace m2t::cuda {
 
@@ -17,7 +18,7 @@ constexpr int kMostSlots = 16;   // motions of a team
 enum LayerName { kBottom, kTop, kQuery, kLanguage, kContext, kMixture, kOutput, kLayers };
 
 // A layer's weight as `pack_kernel` leaves it: (terms, columns). The columns of an LSTM are unit by
-// unit, gates i, f, g, o beside one another; those of the queries are temporal, then spatial, in whole quads.
+// unit, gates i, f, g, o beside one another; those of the queries are temporal, then spatial, in whole vectors of four.
 template <typename T>
 struct PackedLayer {
     const T* weight;
@@ -28,7 +29,7 @@ struct PackedLayer {
 template <typename T>
 struct DecodeScratch {
     float *hidden, *cell, *top, *top_cell;          // (2, NR, C): of the word before and of this one, in turns
-    float *query, *z, *alpha, *context, *language;  // (NR, 2, quads of D), (NR, T*S), (NR, T*P), (NR, H), (NR, D)
+    float *query, *z, *alpha, *context, *language;  // (NR, 2, vectors of D), (NR, T*S), (NR, T*P), (NR, H), (NR, D)
     float *adaptive, *gate, *features, *logits;     // (NR, D), (NR), (NR, M), (NR, packed V)
     float *tile_max, *tile_sum;                     // (NR, tiles of V): the largest logit, the sum of exponentials
     float *total, *row_max, *row_log;               // (NR): log-probability; log(sum(exp(logits))) in two parts
@@ -61,7 +62,7 @@ struct Decode {
     bool aligned_keys, aligned_parts;
 };
 
-M2T_DEVICE int quads_of(int n) { return (n + 3) / 4; }
+M2T_DEVICE int vectors_of(int n) { return (n + 3) / 4; }
 
 // Shared memory of a block. The lists that follow it have an entry for each row of the moment.
 struct DecodeShared {

@@ -19,6 +19,7 @@
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #define M2T_KERNEL __global__
 #define M2T_DEVICE __device__ __forceinline__
@@ -27,6 +28,7 @@
 #define M2T_PARAMETER const __grid_constant__  // read where it was passed, never copied
 #define M2T_UNROLL _Pragma("unroll")
 #define M2T_UNROLL_BY_4 _Pragma("unroll 4")
+#define M2T_UNROLL_BY_1 _Pragma("unroll 1")
 #else
 #include "emulation.h"
 #define M2T_KERNEL
@@ -36,6 +38,7 @@
 #define M2T_PARAMETER const
 #define M2T_UNROLL
 #define M2T_UNROLL_BY_4
+#define M2T_UNROLL_BY_1
 #define __restrict__ __restrict
 #endif
 
@@ -194,11 +197,18 @@ __device__ __forceinline__ unsigned cluster_rank() {
 #endif
 }
 
-// 1 / x for normal numbers, to the last bit but one: the hardware's approximation, and one step of Newton's.
-__device__ __forceinline__ float reciprocal(float x) {
+// The hardware's 1 / x, wrong by a unit of the last place at most; 0 where it would be below the normal numbers.
+__device__ __forceinline__ float approximate_reciprocal(float x) {
     float r;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
-    return fmaf(r, fmaf(-x, r, 1.0f), r);
+    return r;
+}
+
+// The hardware's 2^x, relative error 2^-22; 0 where it would be below the normal numbers.
+__device__ __forceinline__ float approximate_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 // The hardware's tanh, relative error 2^-11: for tensors that are stored shorter than float32.
@@ -206,6 +216,28 @@ __device__ __forceinline__ float approximate_tanh(float x) {
     float y;
     asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
+}
+
+// Two numbers rounded to float16, the first in the lower half; sums += a b of the matrices that a warp's registers hold:
+// a (16, 16) in float16, b (16, 8) in float16, sums (16, 8), laid out as mma.sync.m16n8k16 has them. sm_75 does it in
+// two halves.
+__device__ __forceinline__ unsigned pack_halves(float x, float y) {
+    const __half2 packed = __floats2half2_rn(x, y);
+    return *reinterpret_cast<const unsigned*>(&packed);
+}
+
+__device__ __forceinline__ void add_matrix_product(const unsigned (&a)[4], const unsigned (&b)[2], float (&sums)[4]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    for (int half = 0; half < 2; ++half) {
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+            : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+            : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
+    }
+#endif
 }
 
 // The launch after this one may start, if it overlaps, once every block has come here.
@@ -249,29 +281,6 @@ M2T_DEVICE bfloat16 from_float<bfloat16>(float x) {
     return bfloat16(x);
 }
 #endif
-
-// Four elements at an address that is a multiple of their size.
-#if defined(__CUDACC__)
-M2T_DEVICE void load_4(const float* p, float (&x)[4]) {
-    const float4 v = *reinterpret_cast<const float4*>(p);
-    x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
-}
-
-M2T_DEVICE void load_4(const bfloat16* p, float (&x)[4]) {
-    const uint2 v = *reinterpret_cast<const uint2*>(p);  // bfloat16 is the upper half of a float32
-    x[0] = __uint_as_float(v.x << 16), x[1] = __uint_as_float(v.x & 0xffff0000u);
-    x[2] = __uint_as_float(v.y << 16), x[3] = __uint_as_float(v.y & 0xffff0000u);
-}
-#else
-template <typename T>
-void load_4(const T* p, float (&x)[4]) {
-    emulation::check_aligned(p, 4 * sizeof(T));
-    for (int i = 0; i < 4; ++i) x[i] = to_float(p[i]);
-}
-#endif
-
-// Accurate to the last bits of float32: float32 means float32.
-M2T_DEVICE float exact_tanh(float x) { return tanhf(x); }
 
 M2T_DEVICE float sigmoid(float x) {
     const float e = expf(-fabsf(x));

@@ -5,18 +5,12 @@
 // left them: no barrier waits for them to be copied.
 #pragma once
 
-#include "cuda/device.h"
+#include "cuda/vec4.h"
 
 namespace m2t::cuda {
 
 // Rows that take part in one reading of the weights.
 constexpr int kFewRows = 8;
-
-// Whether rows from p on, `step` elements apart, all begin where load_4 may read.
-template <typename T>
-M2T_DEVICE bool begins_wide(const T* p, std::int64_t step) {
-    return reinterpret_cast<std::uintptr_t>(p) % (4 * sizeof(T)) == 0 && step % 4 == 0;
-}
 
 // Rows first, first + 1, ... of a matrix of `step` columns. Beyond the last row the last one is read again, for results
 // that nobody keeps.
@@ -27,7 +21,7 @@ struct Rows {
 
     M2T_DEVICE const T* row(int r) const { return x + (first + r < last ? first + r : last) * step; }
     M2T_DEVICE bool wide() const { return begins_wide(x, step); }
-    M2T_DEVICE void load(int r, std::int64_t k, float (&v)[4]) const { load_4(row(r) + k, v); }
+    M2T_DEVICE Vec4 load_vec4(int r, std::int64_t k) const { return cuda::load_vec4(row(r) + k); }
     M2T_DEVICE float load(int r, std::int64_t k) const { return to_float(row(r)[k]); }
 };
 
@@ -39,16 +33,16 @@ M2T_DEVICE void add_products(const T* weight, std::int64_t apart, const Source& 
     const unsigned lane = threadIdx.x % kWarp;
     const std::int64_t whole = rows.wide() && begins_wide(weight, apart) ? length / 4 * 4 : 0;
     for (std::int64_t k = 4 * lane; k < whole; k += 4 * kWarp) {
-        float w[kCount][4], v[4];
+        Vec4 w[kCount];
         M2T_UNROLL
-        for (int c = 0; c < kCount; ++c) load_4(weight + c * apart + k, w[c]);
+        for (int c = 0; c < kCount; ++c) w[c] = load_vec4(weight + c * apart + k);
         M2T_UNROLL
         for (int r = 0; r < kRows; ++r) {
-            rows.load(r, k, v);
+            const Vec4 v = rows.load_vec4(r, k);
             M2T_UNROLL
             for (int c = 0; c < kCount; ++c) {
                 M2T_UNROLL
-                for (int i = 0; i < 4; ++i) sums[c * kRows + r] = fmaf(w[c][i], v[i], sums[c * kRows + r]);
+                for (int i = 0; i < 4; ++i) sums[c * kRows + r] = fmaf(w[c].x[i], v.x[i], sums[c * kRows + r]);
             }
         }
     }

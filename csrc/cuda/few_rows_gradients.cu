@@ -50,12 +50,11 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) rows_products_kernel(RowsProducts<T> p) 
         M2T_UNROLL_BY_4
         for (unsigned j = warp; j < length; j += kWarps) {
             const float w = to_float(weight[j * job.columns]);
-            float d[4];
             M2T_UNROLL
             for (int half = 0; half < kFewRows / 4; ++half) {
-                load_4(tile + j * kFewRows + 4 * half, d);
+                const Vec4 d = load_vec4(tile + j * kFewRows + 4 * half);
                 M2T_UNROLL
-                for (int i = 0; i < 4; ++i) sums[4 * half + i] = fmaf(w, d[i], sums[4 * half + i]);
+                for (int i = 0; i < 4; ++i) sums[4 * half + i] = fmaf(w, d.x[i], sums[4 * half + i]);
             }
         }
     }

@@ -1,7 +1,7 @@
 // What lies between the products of the gated decoder step, forward and backward: a warp takes a row.
 #include "cuda/gate.h"
 
-#include "cuda/device.h"
+#include "cuda/tanh.h"
 
 namespace m2t::cuda {
 namespace {

@@ -2,6 +2,7 @@
 // while the first one runs.
 #include "cuda/few_rows.h"
 #include "cuda/gate.h"
+#include "cuda/tanh.h"
 
 namespace m2t::cuda {
 namespace {
@@ -19,11 +20,12 @@ struct Blend {
     float gate[kRows];
 
     M2T_DEVICE bool wide() const { return motion.wide() && language.wide(); }
-    M2T_DEVICE void load(int r, std::int64_t k, float (&v)[4]) const {
-        float l[4];
-        motion.load(r, k, v), language.load(r, k, l);
+    M2T_DEVICE Vec4 load_vec4(int r, std::int64_t k) const {
+        Vec4 v = motion.load_vec4(r, k);
+        const Vec4 l = language.load_vec4(r, k);
         M2T_UNROLL
-        for (int i = 0; i < 4; ++i) v[i] = gate[r] * v[i] + (1.0f - gate[r]) * l[i];
+        for (int i = 0; i < 4; ++i) v.x[i] = gate[r] * v.x[i] + (1.0f - gate[r]) * l.x[i];
+        return v;
     }
     M2T_DEVICE float load(int r, std::int64_t k) const {
         return gate[r] * motion.load(r, k) + (1.0f - gate[r]) * language.load(r, k);

@@ -2,6 +2,7 @@
 #include "cuda/lstm.h"
 
 #include "cuda/few_rows.h"
+#include "cuda/tanh.h"
 
 namespace m2t::cuda {
 namespace {

@@ -89,7 +89,7 @@ class Call(NamedTuple):
         d_keys = torch.empty_like(keys)
         blocks = batch * -(-dim // THREADS)
         # 16 frames at least: the shares of d_query (B, tiles, L, D) stay far below words x frames x dimensions.
-        per_tile = max(8 * -(-frames * slots * blocks // (8 * BLOCKS_WANTED)), 16 * slots)
+        per_tile = max(16 * -(-frames * slots * blocks // (16 * BLOCKS_WANTED)), 16 * slots)
         tiles = -(-frames * slots // per_tile)
         d_query = d_scores.new_empty(batch, tiles, words, dim)
         d_weight = d_scores.new_empty(batch * tiles, rows, dim)

@@ -116,17 +116,51 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
 }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-// The hardware's approximation is wrong by 2^-23 at most.
-inline float reciprocal(float x) {
-    const float r = 1.0f / x * (1.0f - 0x1p-23f);
-    return std::fmaf(r, std::fmaf(-x, r, 1.0f), r);
-}
-// Wrong by up to 2^-11 of its value, as the hardware's, in either direction.
-inline float approximate_tanh(float x) {
-    const float y = std::tanh(x);
+// y, wrong by up to `error` of its value in either direction, as the hardware's approximations are.
+inline float wrong_by(double error, double y) {
+    const float rounded = static_cast<float>(y);
     std::uint32_t word;
-    std::memcpy(&word, &y, 4);
-    return y * (1.0f + 0x1p-11f * (static_cast<float>(word % 255) / 127.0f - 1.0f));
+    std::memcpy(&word, &rounded, 4);
+    return static_cast<float>(y * (1.0 + error * (static_cast<double>(word % 255) / 127.0 - 1.0)));
+}
+inline float normal_or_0(float y) { return std::fabs(y) < 0x1p-126f ? 0.0f : y; }
+inline float approximate_reciprocal(float x) { return normal_or_0(wrong_by(0x1p-23, 1.0 / x)); }
+inline float approximate_exp2(float x) { return normal_or_0(wrong_by(0x1p-22, std::exp2(static_cast<double>(x)))); }
+inline float approximate_tanh(float x) { return wrong_by(0x1p-11, std::tanh(static_cast<double>(x))); }
+
+// float16 in memory, rounded to nearest, ties to even.
+inline std::uint16_t half_of(float x) {
+    const std::uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+    const float size = std::fabs(x);
+    if (std::isnan(x)) return 0x7e00;
+    if (size < 0x1p-14f) return sign | static_cast<std::uint16_t>(std::nearbyint(size * 0x1p24f));
+    std::uint32_t word;
+    std::memcpy(&word, &size, 4);
+    word += 0xfff + ((word >> 13) & 1);  // a carry goes to the exponent
+    return sign | static_cast<std::uint16_t>(word >= 0x47800000 ? 0x7c00 : (word - 0x38000000) >> 13);
+}
+inline float half_value(std::uint32_t bits) {
+    const std::uint32_t exponent = bits >> 10 & 31, digits = bits & 1023;
+    const float size = exponent == 0    ? std::ldexp(static_cast<float>(digits), -24)
+                       : exponent == 31 ? (digits != 0 ? NAN : INFINITY)
+                                        : std::ldexp(static_cast<float>(1024 + digits), static_cast<int>(exponent) - 25);
+    return bits & 0x8000 ? -size : size;
+}
+inline unsigned pack_halves(float x, float y) { return half_of(x) | static_cast<unsigned>(half_of(y)) << 16; }
+// A lane (g, t) holds a's rows g and g + 8, b's column g and the sums' columns 2t and 2t + 1.
+inline void add_matrix_product(const unsigned (&a)[4], const unsigned (&b)[2], float (&sums)[4]) {
+    const unsigned lane = threadIdx.x % 32;
+    unsigned all_a[32][4], all_b[32][2];
+    std::memcpy(all_a, emulation::warp_exchange(a, sizeof(a), 0xffffffffu), sizeof(all_a));
+    std::memcpy(all_b, emulation::warp_exchange(b, sizeof(b), 0xffffffffu), sizeof(all_b));
+    for (unsigned i = 0; i < 4; ++i) {
+        for (unsigned k = 0; k < 16; ++k) {
+            const unsigned shift = k % 2 * 16, t = k % 8 / 2, upper = k / 8;
+            const float x = half_value(all_a[lane / 4 * 4 + t][2 * upper + i / 2] >> shift & 0xffff);
+            const float y = half_value(all_b[(lane % 4 * 2 + i % 2) * 4 + t][upper] >> shift & 0xffff);
+            sums[i] += x * y;
+        }
+    }
 }
 
 template <typename T>

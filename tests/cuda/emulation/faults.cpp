@@ -1,7 +1,7 @@
 // Kernels with mistakes that the emulated device must catch, and one without.
 #include "faults.h"
 
-#include "cuda/device.h"
+#include "cuda/vec4.h"
 
 namespace m2t::cuda {
 namespace {
@@ -30,8 +30,7 @@ void deadlock(float*) {
 void overrun(float*) { shared_memory<float>()[blockDim.x] = 1.0f; }
 
 void odd_address(float* out) {
-    float x[4];
-    load_4(out + 1, x);
+    out[0] = load_vec4(out + 1).x[0];
 }
 
 void early(float*) { release_next_launch(); }

@@ -1,0 +1,152 @@
+// Scores of several rows of bfloat16 weights (eq. 5 in frame scoring): the sum over the dimensions on the matrix units.
+//
+// What the rows are multiplied with, minus half of the tanh of 16 keys and 16 dimensions of one word, is made in the very
+// registers in which the matrix units take it, in float16, whose error (2^-12) is far below what bfloat16 resolves. The
+// weights are the other factor, each row scaled by a power of 2 to fit float16, which holds all digits of bfloat16.
+#include "cuda/attention_scores.h"
+
+namespace m2t::cuda {
+namespace {
+
+constexpr int kKeyStep = kDepth + 8;  // a row of keys, so that 4 rows of 8 numbers come from all banks
+constexpr int kMostRows = 8;          // of weights, at a time
+constexpr int kKeys = 16;             // of a warp
+constexpr int kFragments = kDepth / 16;
+
+struct Memory {
+    float *keys, *query;  // (keys, kKeyStep), (words, kDepth)
+    unsigned* weight;     // (kFragments, 2, 32): a lane's registers
+    float* factor;
+    unsigned* votes;
+
+    M2T_ANYWHERE Memory(Arena& arena, int key_count, int word_count) {
+        arena.take(keys, key_count * kKeyStep);
+        arena.take(query, word_count * kDepth);
+        arena.take(weight, kFragments * 2 * 32);
+        arena.take(factor, kMostRows);
+        arena.take(votes, kScoreWarps);
+    }
+};
+
+struct Pair {
+    float x, y;
+};
+
+M2T_DEVICE Pair load_pair(const float* p) { return {p[0], p[1]}; }
+
+// Adds a slice for kWords words: lane (g, t) makes the halves of keys g and g + 8, dimensions 2t, 2t + 1, 2t + 8 and
+// 2t + 9 of every 16, and keeps the sums of these keys with weight rows 2t and 2t + 1.
+template <typename How, int kWords>
+M2T_DEVICE void add_slice(const float* key, const float* query, const unsigned* weight, float (&sums)[kWords][4]) {
+    const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
+    for (int step = 0; step < kFragments; ++step) {
+        const int d = step * 16 + 2 * t;
+        const unsigned b[2] = {weight[step * 64 + lane], weight[step * 64 + 32 + lane]};
+        Pair k[4];
+        M2T_UNROLL
+        for (int i = 0; i < 4; ++i) k[i] = load_pair(key + (g + i % 2 * 8) * kKeyStep + d + i / 2 * 8);
+        M2T_UNROLL
+        for (int j = 0; j < kWords; ++j) {
+            unsigned a[4];
+            M2T_UNROLL
+            for (int i = 0; i < 4; ++i) {
+                const Pair q = load_pair(query + j * kDepth + d + i / 2 * 8);
+                const Halves half = How::halves(k[i].x, q.x, k[i].y, q.y);
+                a[i] = pack_halves(half.first, half.second);
+            }
+            add_matrix_product(a, b, sums[j]);
+        }
+    }
+}
+
+template <int kWords>
+M2T_KERNEL void M2T_BOUNDS(kScoreThreads, 4)
+    attention_scores_matrix_kernel(const ScoreParameters<bfloat16> in, const ScoreTiling<kKeys, kWords> tiling) {
+    using Product = ByProduct<true>;
+    const AttentionSizes& n = in.sizes;
+    const ScoreTile tile(in, tiling);
+    if (!tile.wanted) return;
+    const std::int64_t dim = n.attention_dim;
+    const bfloat16* keys = in.keys + (tile.b * n.frames * n.slots + tile.key) * dim;
+    const bfloat16* query = in.query + (tile.b * n.words + tile.word) * dim;
+    Arena arena(shared_memory<float>(), 16);
+    const Memory memory(arena, tiling.keys(), tiling.words());
+    const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+    const int ours = warp % tiling.key_warps * kKeys, words = warp / tiling.key_warps * kWords;
+
+    for (std::int64_t row = 0; row < in.rows; row += kMostRows) {
+        __syncthreads();  // the last rows' factors were read
+        for (int r = warp; r < kMostRows; r += kScoreWarps) {
+            float factor = 1.0f;
+            if (row + r < in.rows) {
+                const RowSums of_row(in.weight + (row + r) * dim, dim);
+                int exponent = 0;
+                frexpf(of_row.largest, &exponent);
+                factor = ldexpf(1.0f, exponent);
+            }
+            if (lane == 0) memory.factor[r] = factor;
+        }
+        float sums[kWords][4] = {};
+        for (std::int64_t slice = 0; slice < dim; slice += kDepth) {
+            __syncthreads();
+            for (int i = static_cast<int>(threadIdx.x); i < kFragments * 64; i += kScoreThreads) {
+                const int r = i % 32 / 4;
+                const std::int64_t d = slice + i / 64 * 16 + i / 32 % 2 * 8 + i % 4 * 2;
+                const bfloat16* w = in.weight + (row + r) * dim + d;
+                const float first = row + r < in.rows && d < dim ? to_float(w[0]) : 0.0f;
+                const float second = row + r < in.rows && d + 1 < dim ? to_float(w[1]) : 0.0f;
+                memory.weight[i] = pack_halves(first / memory.factor[r], second / memory.factor[r]);
+            }
+            bool large = stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
+            large |= stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
+            const bool product = !any_of_block(large, memory.votes);
+            if (!product) {
+                stage_rows<Approximately>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
+                stage_rows<Approximately>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
+                __syncthreads();
+            }
+            if (words >= tile.words_left) continue;
+            const float *key = memory.keys + ours * kKeyStep, *q = memory.query + words * kDepth;
+            if (product) {
+                add_slice<Product>(key, q, memory.weight, sums);
+            } else {
+                add_slice<Approximately>(key, q, memory.weight, sums);
+            }
+        }
+        M2T_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const int r = lane % 4 * 2 + i % 2, key = ours + lane / 4 + i / 2 * 8;
+            if (row + r >= in.rows || key >= tile.keys_left) continue;
+            M2T_UNROLL
+            for (int j = 0; j < kWords; ++j) {
+                if (words + j >= tile.words_left) continue;
+                const std::int64_t word = tile.word + words + j;
+                const std::int64_t place = (tile.b * n.words + word) * n.frames * n.slots + tile.key + key;
+                in.scores[place * in.rows + row + r] = -2.0f * memory.factor[r] * sums[j][i];
+            }
+        }
+    }
+}
+
+template <int kWords>
+void launch_matrix(const ScoreParameters<bfloat16>& in, const Place& place) {
+    const auto tiling = ScoreTiling<kKeys, kWords>::of(in.sizes);
+    Arena arena(nullptr, 16);
+    const Memory measured(arena, tiling.keys(), tiling.words());
+    launch(attention_scores_matrix_kernel<kWords>,
+           {static_cast<unsigned>(tiling.blocks(in.sizes)), 1, 1, kScoreThreads,
+            static_cast<std::size_t>(arena.used())},
+           place, in, tiling);
+}
+
+}  // namespace
+
+void attention_scores_by_matrix(const ScoreParameters<bfloat16>& in, const Place& place) {
+    if (in.sizes.words <= kScoreWarps) {
+        launch_matrix<1>(in, place);
+    } else {
+        launch_matrix<6>(in, place);
+    }
+}
+
+}  // namespace m2t::cuda
