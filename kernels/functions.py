@@ -1,4 +1,4 @@
-"""The functions that the kernels share: tanh, scores, the softmaxes, running moments, the two guided losses.
+"""The functions that the kernels share: the softmaxes, running moments, the two guided losses.
 
 Kernels are compiled for the sizes of a model (P, S, H, D) and not for those of a batch (B, T, L), which change often:
 ``do_not_specialize`` keeps Triton from compiling again where one of them is 1 or a multiple of 16.
@@ -8,76 +8,6 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
-
-
-@triton.jit
-def tanh(x, APPROXIMATE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """tanh of float32 numbers; NaN stays NaN.
-
-    APPROXIMATE takes the hardware's instruction (relative error 2^-11), for tensors that are stored in bfloat16.
-    Otherwise a polynomial below 1, where 1 - 2 / (exp(2x) + 1) would cancel, and that form above.
-    """
-    if APPROXIMATE:
-        return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
-    magnitude = tl.abs(x)
-    square = x * x
-    # Fitted to the smallest largest relative error, 0.08 units of the last place before rounding.
-    series = square * -0.0003584519727155566 + 0.0023013646714389324
-    series = square * series - 0.007946106605231762
-    series = square * series + 0.021486658602952957
-    series = square * series - 0.05387980118393898
-    series = square * series + 0.13332344591617584
-    series = square * series - 0.33333295583724976
-    small = x + x * (square * series)
-    large = 1.0 - 2.0 / (tl.exp(2.0 * magnitude) + 1.0)  # 1 where the exponential overflows
-    return tl.where(magnitude < 1.0, small, tl.where(x < 0, -large, large))
-
-
-@triton.jit
-def exact_bound(weight, D: tl.constexpr, BLOCK_D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """What ``scores`` needs for exact sums: four times the sum of |w| of one row of weights (D,)."""
-    total = 0.0
-    for first in range(0, D, BLOCK_D):
-        d = first + tl.arange(0, BLOCK_D)
-        total += tl.sum(tl.abs(tl.load(weight + d, mask=d < D, other=0.0).to(tl.float32)), axis=0)
-    return 4.0 * total
-
-
-@triton.jit
-def scores(  # type: ignore[no-untyped-def]
-    keys, query, weight, bound, frame, frame_ok, word, word_ok,
-    S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
-    BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr,
-    APPROXIMATE: tl.constexpr, EXACT: tl.constexpr,
-):  # fmt: skip
-    """w . tanh(key + query) of eq. 2 and 5 for a tile of words and frames: (BLOCK_L, BLOCK_T, BLOCK_R).
-
-    keys points at one motion's (T, S, D), query at its (L, D), weight at (R, D); either S or R is 1, and the last axis
-    counts the other. frame and word are int64, what lies outside frame_ok and word_ok is not read.
-
-    Returns the scores and what is to be added to them, 0 unless EXACT (one row of weights): the last bit of a large
-    score is an error of its softmax. Adding and subtracting ``bound`` splits every term into a multiple of one small
-    unit, which float32 sums exactly, and a rest that is too small for its rounding to matter.
-    """
-    row = tl.arange(0, BLOCK_R)
-    total = tl.zeros([BLOCK_L, BLOCK_T, BLOCK_R], tl.float32)
-    rest = tl.zeros([BLOCK_L, BLOCK_T, BLOCK_R], tl.float32)
-    for slot in range(S):
-        for first in range(0, D, BLOCK_D):
-            d = first + tl.arange(0, BLOCK_D)
-            d_ok = d < D
-            key = tl.load(keys + ((frame * S + slot) * D)[:, None] + d, mask=frame_ok[:, None] & d_ok, other=0.0)
-            asked = tl.load(query + (word * D)[:, None] + d, mask=word_ok[:, None] & d_ok, other=0.0)
-            value = tanh(key.to(tl.float32)[None, :, :] + asked.to(tl.float32)[:, None, :], APPROXIMATE)
-            for r in range(R):
-                w = tl.load(weight + r * D + d, mask=d_ok, other=0.0).to(tl.float32)
-                term = value * w
-                if EXACT:
-                    coarse = (term + bound) - bound
-                    rest += tl.where(row == slot, tl.sum(term - coarse, axis=2)[:, :, None], 0.0)
-                    term = coarse
-                total += tl.where(row == slot + r, tl.sum(term, axis=2)[:, :, None], 0.0)
-    return total, rest
 
 
 @triton.jit
@@ -170,3 +100,33 @@ def add_to_moments(  # type: ignore[no-untyped-def]
     new_delta = (old_total * old_delta + tile_total * tile_delta) / new_total
     squares = squares * old_scale + tile_squares * tile_scale + gap * gap * (old_total * tile_total / new_total)
     return new_top, new_total, new_anchor, new_delta, squares
+
+
+@triton.jit
+def moments(  # type: ignore[no-untyped-def]
+    p_score, p_rest, row, m_l, length, T, smallest_variance,
+    S: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_S: tl.constexpr,
+):  # fmt: skip
+    """Eq. 3 and 4 for words ``row`` [BLOCK_L] of temporal scores (B * L, T, S), with what is to be added or None.
+
+    Returns top, total, anchor, delta, variance, as ``add_to_moments`` has them, and sigma.
+    """
+    o_s = tl.arange(0, BLOCK_S)
+    top = tl.full([BLOCK_L], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_L], tl.float32)
+    anchor = tl.zeros([BLOCK_L], tl.float32)
+    delta = tl.zeros([BLOCK_L], tl.float32)
+    squares = tl.zeros([BLOCK_L], tl.float32)
+    for first in range(0, length, BLOCK_T):
+        o_t = first + tl.arange(0, BLOCK_T)
+        at = ((row * T)[:, None] + o_t)[:, :, None] * S + o_s  # [BLOCK_L, BLOCK_T, BLOCK_S]
+        m_key = (o_t < length)[None, :, None] & (o_s < S)
+        z = tl.load(p_score + at, mask=m_l[:, None, None] & m_key, other=0.0)
+        z = tl.where(m_key, z, float("-inf"))
+        rest = tl.zeros([BLOCK_L, BLOCK_T, BLOCK_S], tl.float32)
+        if p_rest is not None:
+            rest += tl.load(p_rest + at, mask=m_l[:, None, None] & m_key, other=0.0)
+        top, total, anchor, delta, squares = add_to_moments(z, rest, first, top, total, anchor, delta, squares, BLOCK_T)
+    variance = squares / total
+    sigma = tl.sqrt_rn(tl.where(variance < smallest_variance, smallest_variance, variance))
+    return top, total, anchor, delta, variance, sigma

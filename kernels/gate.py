@@ -5,7 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from m2t_fast.kernels.functions import gate_loss, gate_loss_slope, tanh
+from m2t_fast.kernels.functions import gate_loss, gate_loss_slope
+from m2t_fast.kernels.tanh import tanh
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -13,7 +14,7 @@ def gate_forward(  # type: ignore[no-untyped-def]
     hidden, word, mixed_word, hidden_weight, word_weight, gate_bias, motion_product, motion_bias, language_product,
     language_bias, target, mixture_input, gate, gate_logit, loss, force_gate, N,
     C: tl.constexpr, E: tl.constexpr, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
-    FORCED: tl.constexpr, APPROXIMATE: tl.constexpr,
+    FORCED: tl.constexpr,
 ):  # fmt: skip
     """Program (words of the batch): gate, its logit, and mixture_input (N, E + D + C) = [word; adaptive; hidden].
 
@@ -50,9 +51,9 @@ def gate_forward(  # type: ignore[no-untyped-def]
         fits = n_ok[:, None] & (d < D)
         at = (n * D)[:, None] + d
         motion = tl.load(motion_product + at, mask=fits, other=0.0).to(tl.float32)
-        motion = tanh(motion + tl.load(motion_bias + d, mask=d < D, other=0.0).to(tl.float32), APPROXIMATE)
+        motion = tanh(motion + tl.load(motion_bias + d, mask=d < D, other=0.0).to(tl.float32))
         language = tl.load(language_product + at, mask=fits, other=0.0).to(tl.float32)
-        language = tanh(language + tl.load(language_bias + d, mask=d < D, other=0.0).to(tl.float32), APPROXIMATE)
+        language = tanh(language + tl.load(language_bias + d, mask=d < D, other=0.0).to(tl.float32))
         adaptive = beta[:, None] * motion + (1.0 - beta[:, None]) * language
         tl.store(mixture_input + mixture_row + E + d, adaptive.to(mixture_input.dtype.element_ty), mask=fits)
 
@@ -63,7 +64,7 @@ def gate_backward(  # type: ignore[no-untyped-def]
     gate, gate_logit, target, d_mixture_input, d_gate, d_gate_logit, d_loss,
     mixture_input, d_motion, d_language, d_hidden, d_word, d_mixed_word, d_logit, N,
     C: tl.constexpr, E: tl.constexpr, D: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr,
-    FORCED: tl.constexpr, APPROXIMATE: tl.constexpr,
+    FORCED: tl.constexpr,
 ):  # fmt: skip
     """Program (words of the batch): the mixture's input again, and the gradients before torch's products.
 
@@ -80,9 +81,9 @@ def gate_backward(  # type: ignore[no-untyped-def]
         fits = n_ok[:, None] & (d < D)
         at = (n * D)[:, None] + d
         motion = tl.load(motion_product + at, mask=fits, other=0.0).to(tl.float32)
-        motion = tanh(motion + tl.load(motion_bias + d, mask=d < D, other=0.0).to(tl.float32), APPROXIMATE)
+        motion = tanh(motion + tl.load(motion_bias + d, mask=d < D, other=0.0).to(tl.float32))
         language = tl.load(language_product + at, mask=fits, other=0.0).to(tl.float32)
-        language = tanh(language + tl.load(language_bias + d, mask=d < D, other=0.0).to(tl.float32), APPROXIMATE)
+        language = tanh(language + tl.load(language_bias + d, mask=d < D, other=0.0).to(tl.float32))
         adaptive = beta[:, None] * motion + (1.0 - beta[:, None]) * language
         tl.store(mixture_input + mixture_row + E + d, adaptive.to(mixture_input.dtype.element_ty), mask=fits)
         g = tl.load(d_mixture_input + mixture_row + E + d, mask=fits, other=0.0).to(tl.float32)
@@ -123,13 +124,13 @@ def gate_backward(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["COUNT"])
 def bias_tanh(  # type: ignore[no-untyped-def]
-    x, bias, out, COUNT, M: tl.constexpr, BLOCK: tl.constexpr, APPROXIMATE: tl.constexpr
+    x, bias, out, COUNT, M: tl.constexpr, BLOCK: tl.constexpr
 ):
     """Program (a block of COUNT numbers): out = tanh(x + bias) of rows x (COUNT / M, M) and bias (M,)."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     fits = i < COUNT
     y = tl.load(x + i, mask=fits, other=0.0).to(tl.float32) + tl.load(bias + i % M, mask=fits, other=0.0).to(tl.float32)
-    tl.store(out + i, tanh(y, APPROXIMATE).to(out.dtype.element_ty), mask=fits)
+    tl.store(out + i, tanh(y).to(out.dtype.element_ty), mask=fits)
 
 
 @triton.jit(do_not_specialize=["COUNT"])

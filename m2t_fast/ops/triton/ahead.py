@@ -70,7 +70,7 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         names = self.arg_names
         arguments = {**dict(zip(names, args, strict=False)), **{k: v for k, v in kwargs.items() if k in names}}
         options = {k: v for k, v in kwargs.items() if k not in names}
-        shown = " ".join(f"{k}={arguments[k]}" for k in ("S", "R", "BLOCK_L") if k in arguments)
+        shown = " ".join(f"{k}={arguments[k]}" for k in ("S", "R", "EXACT", "BLOCK_L") if arguments.get(k) is not None)
         shown += " guided" if arguments.get("target") is not None else ""
         found.append(Launch(f"{label} {self.fn.__name__} {shown}".rstrip(), self, arguments, options))
 
@@ -102,8 +102,8 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
     return found
 
 
-def compile_for(launched: Launch, capability: int) -> Compiled:
-    """Compile one launch to machine code for a compute capability (80: A100, 90: H100, 100: B200)."""
+def build(launched: Launch, target: int | GPUTarget) -> Any:
+    """Triton's own compiled kernel of one launch, for a compute capability (80: A100, 90: H100, 100: B200) or target."""
     signature, constants, attributes = {}, {}, {}
     for i, parameter in enumerate(launched.kernel.params):
         value = launched.arguments[parameter.name]
@@ -116,7 +116,14 @@ def compile_for(launched: Launch, capability: int) -> Compiled:
             whole = "i32" if abs(value) < 1 << 31 else "i64"
             signature[parameter.name] = "fp32" if isinstance(value, float) else whole
     source = ASTSource(fn=launched.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=launched.options)
+    if isinstance(target, int):
+        target = GPUTarget("cuda", target, 32)
+    return triton.compile(source, target=target, options=launched.options)
+
+
+def compile_for(launched: Launch, capability: int) -> Compiled:
+    """What one launch takes on an NVIDIA target."""
+    built = build(launched, capability)
     registers, stack = _resources(built.asm["cubin"])
     return Compiled(launched.label, capability, registers, stack, built.metadata.shared)
 

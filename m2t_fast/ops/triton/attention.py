@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import LOG_MIN, SIGMA_MIN
-from m2t_fast.kernels.attention import attention_forward
-from m2t_fast.kernels.attention_backward import key_gradient, query_gradient, score_tiles, word_gradient
-from m2t_fast.ops.triton.launch import approximate, configuration, float_target, on_device, power_of_2, ready, stored
+from m2t_fast.kernels.attention import attention_words
+from m2t_fast.kernels.attention_backward import key_gradient, query_gradient, word_gradient
+from m2t_fast.kernels.scores import score_rows, score_tiles
+from m2t_fast.ops.triton.launch import configuration, float_target, kind, on_device, power_of_2, ready, stored
 from m2t_fast.records import converted, float_fields, new, partial
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
 FLOATS = float_fields(AttentionInputs)
 LARGEST_BLOCK_H = 256
-"""Features of a part that one program sums; a longer part is shared by several, which score the frames each."""
+"""Features of a part that one program sums; a longer part is shared by several."""
 
 
 def spatio_temporal_attention(x: AttentionInputs) -> AttentionOutput:
@@ -45,19 +46,31 @@ def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = Non
     words = x.temporal_query.shape[1]
     if batch * words == 0:
         return
-    blocks = forward_blocks(x.parts, x.temporal_keys, words)
+    x = converted(x, ready)
+    blocks = word_blocks("attention_words", x.parts, x.temporal_keys, words)
     grid = (batch * -(-words // blocks["BLOCK_L"]), -(-part_dim // blocks["BLOCK_H"]))
     with on_device(x.parts):
-        attention_forward[grid](
-            *(ready(value) for value in x if isinstance(value, Tensor)),
-            float_target(target),
-            *outputs,
-            loss,
-            frames,
-            words,
-            x.scale,
-            SIGMA_MIN**2,
-            reach(x.parts.dtype),
+        temporal, rest = _scores(x.temporal_keys, x.temporal_query, x.temporal_weight[None], x.lengths, exact=True)
+        spatial, _ = _scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
+        attention_words[grid](
+            p_parts=x.parts,
+            p_temporal=temporal,
+            p_rest=rest,
+            p_spatial=spatial,
+            p_bias=x.spatial_bias,
+            p_length=x.lengths,
+            p_target=float_target(target),
+            p_context=outputs.context,
+            p_window=outputs.window,
+            p_alpha=outputs.spatial,
+            p_mean=outputs.mean,
+            p_std=outputs.std,
+            p_loss=loss,
+            T=frames,
+            L=words,
+            scale=x.scale,
+            smallest_variance=SIGMA_MIN**2,
+            reach=reach(x.parts.dtype),
             CONTEXT_ONLY=outputs.window is None and target is None,
             LOG_MIN=LOG_MIN,
             **blocks,
@@ -77,8 +90,7 @@ def launch_backward(
     d_context, d_window, d_spatial_weights, d_mean, d_std = (v if v is None else ready(v) for v in grads)
     rows = parts.flatten(1, 2)
     with on_device(parts):
-        exact = not approximate(parts)
-        temporal, rest = _scores(x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, exact)
+        temporal, rest = _scores(x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, exact=True)
         spatial, _ = _scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
         d_weights = None if d_context is None else torch.bmm(d_context, rows.transpose(1, 2))
         weights = None if d_weights is None else torch.empty_like(d_weights)
@@ -88,26 +100,26 @@ def launch_backward(
         programs = batch * -(-words // blocks["BLOCK_L"])
         d_bias = temporal.new_zeros(programs, x.spatial_bias.shape[0])
         word_gradient[(programs,)](
-            temporal,
-            rest,
-            spatial,
-            x.spatial_bias,
-            x.lengths,
-            None if d_loss is None else float_target(target),
-            d_weights,
-            d_window,
-            d_spatial_weights,
-            d_mean,
-            d_std,
-            None if d_loss is None else d_loss.float().contiguous(),
-            weights,
-            d_temporal,
-            d_spatial,
-            d_bias,
-            frames,
-            words,
-            x.scale,
-            SIGMA_MIN**2,
+            p_temporal=temporal,
+            p_rest=rest,
+            p_spatial=spatial,
+            p_bias=x.spatial_bias,
+            p_length=x.lengths,
+            p_target=None if d_loss is None else float_target(target),
+            p_d_weight=d_weights,
+            p_d_window=d_window,
+            p_d_alpha=d_spatial_weights,
+            p_d_mean=d_mean,
+            p_d_std=d_std,
+            p_d_loss=None if d_loss is None else d_loss.float().contiguous(),
+            p_weight=weights,
+            p_d_temporal=d_temporal,
+            p_d_spatial=d_spatial,
+            p_d_bias=d_bias,
+            T=frames,
+            L=words,
+            scale=x.scale,
+            smallest_variance=SIGMA_MIN**2,
             P=part_count,
             S=slots,
             R=x.spatial_bias.shape[0],
@@ -141,15 +153,21 @@ def launch_backward(
 def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor | None]:
     """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); padding is not written.
 
-    With ``exact`` also what is to be added to them.
+    With ``exact``, for tensors that are not bfloat16, also what is to be added to them.
     """
     batch, frames, slots, _ = keys.shape
-    words, count = query.shape[1], weight.shape[0]
-    out = keys.new_empty(batch, words, frames * slots * count, dtype=torch.float32)
-    rest = torch.empty_like(out) if exact else None
-    blocks = score_blocks("score_tiles", keys, words, count)
-    grid = (batch * -(-words // blocks["BLOCK_L"]) * -(-frames // blocks["BLOCK_T"]),)
-    score_tiles[grid](keys, query, weight, lengths, out, rest, frames, words, EXACT=exact, **blocks)
+    words, rows = query.shape[1], weight.shape[0]
+    out = keys.new_empty(batch, words, frames * slots * rows, dtype=torch.float32)
+    rest = torch.empty_like(out) if exact and not short(keys) else None
+    arguments = {"p_k": keys, "p_q": query, "p_w": weight, "p_length": lengths, "p_score": out, "T": frames, "L": words}
+    name = "score_tiles" if rows == 1 else "score_rows"
+    blocks = score_blocks(name, keys, words, rows)
+    grid = (batch * -(-words // blocks["BLOCK_L"]) * -(-frames * slots // blocks["BLOCK_N"]),)
+    if rows == 1:
+        score_tiles[grid](**arguments, p_rest=rest, EXACT=rest is not None, **blocks)
+    else:
+        groups = 1 if short(keys) else -(-rows // 3)
+        score_rows[(*grid, groups)](**arguments, BLOCK_R=max(16, power_of_2(rows)), **blocks)
     return out, rest
 
 
@@ -158,54 +176,62 @@ def _score_gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of keys, query and weight from that of the scores, as :func:`_scores` gives them."""
     batch, frames, slots, dim = keys.shape
-    words, count = query.shape[1], weight.shape[0]
+    words, rows = query.shape[1], weight.shape[0]
     d_keys, d_query = torch.empty_like(keys), torch.empty_like(query)
-    blocks = score_blocks("query_gradient", keys, words, count)
-    chunks = -(-dim // blocks["BLOCK_D"])
+    arguments = {
+        "p_k": keys,
+        "p_q": query,
+        "p_w": weight,
+        "p_g": d_scores,
+        "p_length": lengths,
+        "T": frames,
+        "L": words,
+    }
+    blocks = score_blocks("query_gradient", keys, words, rows)
+    chunks = -(-dim // (2 * blocks["BLOCK_D"]))
     programs = batch * -(-words // blocks["BLOCK_L"])
-    d_weight = d_scores.new_empty(programs, count, dim)
-    query_gradient[(programs, chunks)](
-        keys, query, weight, d_scores, lengths, d_query, d_weight, frames, words, **blocks
-    )
-    blocks = score_blocks("key_gradient", keys, words, count)
-    del blocks["BLOCK_R"]
-    grid = (batch * slots * -(-frames // blocks["BLOCK_T"]), -(-dim // blocks["BLOCK_D"]))
-    key_gradient[grid](keys, query, weight, d_scores, lengths, d_keys, frames, words, **blocks)
+    d_weight = d_scores.new_empty(programs, rows, dim)
+    query_gradient[(programs, chunks)](**arguments, p_dq=d_query, p_dw=d_weight, ROWS=1 if rows == 1 else 3, **blocks)
+    blocks = score_blocks("key_gradient", keys, words, rows)
+    grid = (batch * -(-frames * slots // blocks["BLOCK_N"]), -(-dim // (2 * blocks["BLOCK_D"])))
+    key_gradient[grid](**arguments, p_dk=d_keys, **blocks)
     return d_keys, d_query, d_weight.sum(0)
 
 
 def score_blocks(kernel: str, keys: Tensor, words: int, rows: int) -> dict[str, Any]:
     """Compile-time sizes and launch options of a kernel over one of the two scorings."""
     slots, dim = keys.shape[2:]
-    blocks = {**configuration(kernel, keys), "S": slots, "R": rows, "D": dim, "APPROXIMATE": approximate(keys)}
-    return {
-        **blocks,
-        "BLOCK_L": min(blocks["BLOCK_L"], power_of_2(words)),
-        "BLOCK_D": min(blocks["BLOCK_D"], power_of_2(dim)),
-        "BLOCK_R": power_of_2(slots * rows if kernel == "score_tiles" else rows),
-    }
+    blocks = {**configuration(kernel, keys), "S": slots, "R": rows, "D": dim, "SHORT": short(keys)}
+    if rows > 1 and "ROWS_BLOCK_L" in blocks:  # a program that keeps sums for every row owns fewer words
+        blocks["BLOCK_L"] = blocks["ROWS_BLOCK_L"]
+    blocks.pop("ROWS_BLOCK_L", None)
+    if "BLOCK_L" in blocks:
+        blocks["BLOCK_L"] = min(blocks["BLOCK_L"], power_of_2(words))
+    # A program takes the dimensions in pairs of blocks.
+    return {**blocks, "BLOCK_D": max(16, min(blocks["BLOCK_D"], power_of_2(dim) // 2))}
 
 
-def forward_blocks(parts: Tensor, temporal_keys: Tensor, words: int) -> dict[str, Any]:
-    """Compile-time sizes and launch options of ``attention_forward`` for the shapes and dtype of these tensors."""
+def word_blocks(kernel: str, parts: Tensor, temporal_keys: Tensor, words: int) -> dict[str, Any]:
+    """Compile-time sizes and launch options of ``attention_words`` for the shapes and dtype of these tensors."""
     part_count, part_dim = parts.shape[2:]
-    blocks = {**configuration("attention_forward", parts), **sizes(parts, temporal_keys)}
+    slots = temporal_keys.shape[2]
+    blocks = configuration(kernel, parts)
     return {
         **blocks,
+        "P": part_count,
+        "S": slots,
+        "R": part_count if slots == 1 else 1,
+        "H": part_dim,
         "BLOCK_L": min(blocks["BLOCK_L"], power_of_2(words)),
-        "BLOCK_D": min(blocks["BLOCK_D"], power_of_2(temporal_keys.shape[3])),
         "BLOCK_H": max(16, min(LARGEST_BLOCK_H, power_of_2(part_dim))),
         "BLOCK_P": power_of_2(part_count),
-        "BLOCK_S": power_of_2(temporal_keys.shape[2]),
-        "APPROXIMATE": approximate(parts),
+        "BLOCK_S": power_of_2(slots),
     }
 
 
-def sizes(parts: Tensor, temporal_keys: Tensor) -> dict[str, int]:
-    """The letters that a kernel is compiled for."""
-    part_count, part_dim = parts.shape[2:]
-    slots, attention_dim = temporal_keys.shape[2:]
-    return {"P": part_count, "S": slots, "R": part_count if slots == 1 else 1, "H": part_dim, "D": attention_dim}
+def short(tensor: Tensor) -> bool:
+    """Whether the kernels may round as bfloat16 allows; in the interpreter tensors are float32."""
+    return kind(stored(tensor)) == "short"
 
 
 def reach(dtype: torch.dtype) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.kernels.gate import bias_tanh, gate_backward, gate_forward, tanh_gradient
-from m2t_fast.ops.triton.launch import approximate, configuration, float_target, on_device, power_of_2, ready
+from m2t_fast.ops.triton.launch import configuration, float_target, on_device, power_of_2, ready
 from m2t_fast.records import converted
 from m2t_fast.reference.gate import GateInputs, GateOutput
 
@@ -64,7 +64,6 @@ def launch_forward(x: GateInputs, target: Tensor | None = None, loss: Tensor | N
             features,
             product.numel(),
             M=len(x.mixture_bias),
-            APPROXIMATE=approximate(product),
             **options,
         )
     return GateOutput(features.view(*lead, -1).to(dtype), gate.to(dtype), logit.to(dtype))
@@ -156,5 +155,4 @@ def gate_blocks(kernel: str, hidden: Tensor, word: Tensor, attention: Tensor) ->
         **blocks,
         **sizes,
         "BLOCK_C": min(blocks["BLOCK_C"], power_of_2(max(sizes.values()))),
-        "APPROXIMATE": approximate(attention),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import random
@@ -25,11 +26,12 @@ from m2t_fast.reference.draws import DrawsInputs
 Table = dict[str, dict[str, dict[str, int]]]
 KINDS = {"float32": torch.float32, "short": torch.bfloat16}
 CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
-    "attention_forward": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
-    "score_tiles": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (8, 16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
+    "attention_words": {"BLOCK_L": (4, 8, 16), "BLOCK_T": (16, 32), "num_warps": (2, 4, 8)},
+    "score_tiles": {"BLOCK_L": (4, 8, 16), "BLOCK_N": (8, 16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
+    "score_rows": {"BLOCK_L": (4, 8), "BLOCK_N": (8, 16), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
     "word_gradient": {"BLOCK_L": (1, 2, 4, 8), "BLOCK_T": (16, 32, 64), "num_warps": (2, 4, 8)},
-    "query_gradient": {"BLOCK_L": (4, 8, 16, 32), "BLOCK_T": (1, 2, 4), "BLOCK_D": (32, 64, 128), "num_warps": (4, 8)},
-    "key_gradient": {"BLOCK_L": (1, 2, 4), "BLOCK_T": (4, 8, 16, 32), "BLOCK_D": (32, 64, 128), "num_warps": (4, 8)},
+    "query_gradient": {"BLOCK_L": (4, 8, 16), "ROWS_BLOCK_L": (2, 4), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
+    "key_gradient": {"BLOCK_N": (4, 8, 16, 32), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
     "gate_forward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
     "gate_backward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
     "bias_tanh": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
@@ -74,6 +76,11 @@ def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], An
     def attention_backward() -> None:
         attention.spatio_temporal_attention_backward(outputs, inputs, None)
 
+    framed = [x.to(device) for x in dataclasses.replace(ATTENTION, S=1).inputs(dtype)]
+
+    def frame_scoring() -> None:
+        attention.spatio_temporal_attention(*framed, scale=1.0)
+
     def gate_forward() -> None:
         gate.gated_decoder_step(step)
 
@@ -87,8 +94,9 @@ def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], An
         gather.gather_motions(store)
 
     return {
-        "attention_forward": attention_forward,
-        **dict.fromkeys(("score_tiles", "word_gradient", "query_gradient", "key_gradient"), attention_backward),
+        **dict.fromkeys(("attention_words", "score_tiles"), attention_forward),
+        "score_rows": frame_scoring,
+        **dict.fromkeys(("word_gradient", "query_gradient", "key_gradient"), attention_backward),
         **dict.fromkeys(("gate_forward", "bias_tanh"), gate_forward),
         **dict.fromkeys(("gate_backward", "tanh_gradient"), gate_backward),
         "random_draws": random_draws,

@@ -37,7 +37,6 @@ def close_to_reference(inputs: list[Tensor], scale: float = 1.0, used: Iterable[
 @pytest.mark.parametrize("S", [1, 6])
 def test_the_block_sizes_of_a_gpu(S: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "assumed", "default")
-    monkeypatch.setattr(attention, "approximate", lambda tensor: False)
     close_to_reference(AttentionCase(S=S, B=1, T=19, L=9, D=37, H=21).inputs(torch.float32))
 
 
