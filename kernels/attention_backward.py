@@ -152,7 +152,9 @@ def query_gradient(  # type: ignore[no-untyped-def]
     b_dq0 = tl.zeros([BLOCK_L, BLOCK_D], tl.float32)
     b_dq1 = tl.zeros([BLOCK_L, BLOCK_D], tl.float32)
     for r in tl.static_range(0, R, ROWS):
-        sums = query_sums(p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, ROWS, BLOCK_L, BLOCK_D, SHORT, False)
+        sums = query_sums(
+            p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, ROWS, BLOCK_L, BLOCK_D, SHORT, False
+        )
         if tl.maximum(largest, sums[0]) > LARGEST:
             sums = query_sums(
                 p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, ROWS, BLOCK_L, BLOCK_D, SHORT, True

@@ -15,7 +15,9 @@ def repeat_tanh(out, COUNT, BLOCK: tl.constexpr, APPROXIMATE: tl.constexpr):  # 
     x = place.to(tl.float32) * 1e-6
     for _ in range(COUNT):
         if APPROXIMATE:  # NVIDIA's instruction, for which Triton has no function
-            y = tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
+            y = tl.inline_asm_elementwise(
+                "tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
+            )
         else:
             y = tanh(x)
         x = y + 0.7
