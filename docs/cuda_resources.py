@@ -83,11 +83,11 @@ def _parse(text: str) -> list[tuple[str, Resources]]:
     for entry in _ENTRY.finditer(text):
         shared = re.search(r"(\d+) bytes smem", entry["rest"])
         numbers = (int(entry[key]) for key in ("registers", "stack", "stores", "loads"))
-        rows.append((_readable(entry["name"]), Resources(*numbers, int(shared[1]) if shared else 0)))
+        rows.append((readable(entry["name"]), Resources(*numbers, int(shared[1]) if shared else 0)))
     return rows
 
 
-def _readable(mangled: str) -> str:
+def readable(mangled: str) -> str:
     """A kernel's name with its template arguments, without namespaces and parameters."""
     full = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout.strip()
     name = re.search(r"(\w+_kernel)(<.*?>)?\(", full)
@@ -112,6 +112,12 @@ def in_document() -> str:
     return DOCUMENT.read_text(encoding="utf-8").split(MARKS[0] + "\n")[1].split(MARKS[1])[0]
 
 
+def replace_in_document(marks: tuple[str, str], text: str) -> None:
+    """Writes what stands between two marks of docs/kernels.md."""
+    head, rest = DOCUMENT.read_text(encoding="utf-8").split(marks[0] + "\n")
+    DOCUMENT.write_text(head + marks[0] + "\n" + text + marks[1] + rest.split(marks[1])[1], encoding="utf-8")
+
+
 def main() -> int:
     """Compiles, prints, writes; 1 where a kernel spills."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -129,8 +135,7 @@ def main() -> int:
     made = table(found, release)
     print(made)
     if not options.check:
-        head, rest = DOCUMENT.read_text(encoding="utf-8").split(MARKS[0] + "\n")
-        DOCUMENT.write_text(head + MARKS[0] + "\n" + made + MARKS[1] + rest.split(MARKS[1])[1], encoding="utf-8")
+        replace_in_document(MARKS, made)
     spilled = {key: resources for key, resources in found.items() if resources.spill_stores or resources.spill_loads}
     for key, resources in spilled.items():
         print(*key, resources, file=sys.stderr)

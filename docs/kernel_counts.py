@@ -1,0 +1,228 @@
+"""Counts the inner loops of every attention kernel in its machine code, and predicts what a launch takes.
+
+python docs/kernel_counts.py [--check] [--target 90]
+
+Compiles the CUDA sources and the Triton kernels for every target, disassembles them, and writes the tables of
+docs/kernels.md and docs/kernel_counts.json, with which tests/test_kernel_counts.py compares. No GPU is asked; what is
+predicted is called so. Needs the nvcc that setup.py finds, c++filt, g++ (for the grids of the CUDA launches: the
+emulated device of tests/cuda plans them) and the package triton, which carries the disassembler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import cuda_resources  # noqa: E402
+from machine_code import Function, Loop, disassemble  # noqa: E402
+
+BASELINE = ROOT / "docs" / "kernel_counts.json"
+MARKS = "<!-- counts -->", "<!-- end of counts -->"
+TARGETS = (80, 90, 100)
+SOURCES = ("attention_scores.cu", "attention_score_gradient.cu")
+"""The sources whose kernels make tanh."""
+KERNELS = ("score_tiles", "query_gradient", "key_gradient")
+"""The Triton kernels that do."""
+
+
+class Count(NamedTuple):
+    """A loop's instructions per tanh."""
+
+    instructions: float
+    special: float
+    """On the special-function unit, which takes 8 cycles for one of a warp."""
+    shuffles: float
+    shared: float
+    """Reads and writes of shared memory."""
+    device: float
+    """Reads and writes of device memory."""
+
+    @property
+    def cycles(self) -> float:
+        """What a warp's tanh takes of one of the four schedulers of a multiprocessor, at least."""
+        return max(self.instructions, 8 * self.special)
+
+
+def tanh_in(loop: Loop) -> int:
+    """How many tanh one turn of a loop makes.
+
+    The hardware's instruction makes one. A reciprocal makes one where each has its exponential beside it; without
+    exponentials of its own, or with fewer (of a tile's keys and queries), it serves the fractions of two.
+    """
+    if tanh := loop.named("MUFU.TANH"):
+        return tanh
+    reciprocals = loop.named("MUFU.RCP")
+    return reciprocals if loop.named("MUFU.EX2") >= reciprocals else 2 * reciprocals
+
+
+def count(loop: Loop) -> Count:
+    """Per tanh, what the loop itself holds."""
+    tanh = tanh_in(loop)
+    return Count(
+        *(round(n / tanh, 2) for n in (len(loop.own), *map(loop.count, ("special", "shuffle", "shared", "global"))))
+    )
+
+
+def of_function(function: Function) -> dict[str, Count]:
+    """The fastest of a kernel's loops over tanh, by form: ``pairs``, ``each`` (a reciprocal or instruction a tanh)."""
+    found: dict[str, Count] = {}
+    for loop in function.loops():
+        if tanh_in(loop) < 4 or loop.count("special") > 3 * tanh_in(loop):
+            continue
+        pairs = loop.named("MUFU.RCP") and not loop.named("MUFU.TANH") and loop.named("MUFU.EX2") < loop.named("MUFU.RCP")
+        form, made = ("pairs" if pairs else "each"), count(loop)
+        if form not in found or made.instructions < found[form].instructions:
+            found[form] = made
+    return found
+
+
+class Row(NamedTuple):
+    """One kernel for one target."""
+
+    kernel: str
+    target: int
+    registers: int
+    stack: int
+    loops: dict[str, Count]
+    """By form, as ``of_function`` finds them."""
+
+
+def cuda_rows(nvcc: str, targets: tuple[int, ...] = TARGETS, sources: tuple[str, ...] = SOURCES) -> Iterator[Row]:
+    """The CUDA kernels of some sources.
+
+    Raises:
+        RuntimeError: nvcc refuses a source; with its output.
+    """
+
+    def build(job: tuple[str, int]) -> list[Function]:
+        source, target = job
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as made:
+            run = subprocess.run(
+                [nvcc, *FLAGS, f"-gencode=arch=compute_{target},code=sm_{target}", "-cubin", "-o", made.name,
+                 str(ROOT / "csrc" / "cuda" / source)],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if run.returncode != 0:
+                raise RuntimeError(f"{source} for sm_{target}: {run.stdout}{run.stderr}")
+            return disassemble(Path(made.name).read_bytes())
+
+    jobs = [(source, target) for source in sources for target in targets]
+    with ThreadPoolExecutor(2) as pool:
+        for (_, target), functions in zip(jobs, pool.map(build, jobs), strict=True):
+            for function in functions:
+                name = cuda_resources.readable(function.symbol).replace("_kernel", "")
+                yield Row(f"cuda {name}", target, function.registers, function.stack, of_function(function))
+
+
+FLAGS = ("-std=c++17", "-O3", f"-I{ROOT / 'csrc'}")
+
+
+def triton_rows(targets: tuple[int, ...] = TARGETS, dtypes: tuple[str, ...] = ("float32", "bfloat16")) -> Iterator[Row]:
+    """The Triton kernels at HumanML3D's sizes, with the default configurations."""
+    import torch
+
+    from m2t_fast.kernels import ahead, devices
+
+    for short in dtypes:
+        seen = set()
+        for launched in ahead.launches(devices.DEFAULT, getattr(torch, short)):
+            name = launched.kernel.fn.__name__
+            sizes = {k: launched.arguments[k] for k in ("S", "R", "EXACT") if launched.arguments.get(k) is not None}
+            label = f"triton {name}<{short}{''.join(f', {k}={v}' for k, v in sizes.items())}>"
+            if name not in KERNELS or label in seen:
+                continue
+            seen.add(label)
+            for target in targets:
+                (function,) = disassemble(ahead.build(launched, target).asm["cubin"])
+                yield Row(label, target, function.registers, function.stack, of_function(function))
+
+
+def baseline(rows: list[Row]) -> dict[str, dict[str, dict[str, Count]]]:
+    """What the JSON file holds: kernel, target, form, counts."""
+    found: dict[str, dict[str, dict[str, Count]]] = {}
+    for row in rows:
+        if row.loops:
+            found.setdefault(row.kernel, {})[f"sm_{row.target}"] = row.loops
+    return found
+
+
+def grown(rows: list[Row], before: dict[str, Any], factor: float = 1.2) -> list[str]:
+    """What takes more instructions, special-function operations or shuffles than before times a factor, in words."""
+    found = []
+    for row in rows:
+        known = before.get(row.kernel, {}).get(f"sm_{row.target}", {})
+        if set(known) != set(row.loops):
+            found.append(f"{row.kernel} for sm_{row.target}: forms {sorted(row.loops)}, before {sorted(known)}")
+            continue
+        for form, now in row.loops.items():
+            then = Count(*known[form])
+            for name in ("instructions", "special", "shuffles"):
+                if getattr(now, name) > factor * getattr(then, name) + 0.01:
+                    values = f"{getattr(now, name)} {name} a tanh, before {getattr(then, name)}"
+                    found.append(f"{row.kernel} for sm_{row.target}, {form}: {values}")
+    return found
+
+
+def table(rows: list[Row], target: int = 90) -> str:
+    """The table of the docs, for one target."""
+    lines = [
+        f"| per tanh, sm_{target} | form | instructions | special | shuffles | shared | device | cycles | registers |",
+        f"| --- | --- |{' --- |' * 7}",
+    ]
+    for row in sorted(rows):
+        for form, made in sorted(row.loops.items(), reverse=True):
+            if row.target == target:
+                numbers = " | ".join(f"{x:.2f}" for x in (*made, made.cycles))
+                lines.append(f"| `{row.kernel}` | {form} | {numbers} | {row.registers} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_baseline() -> dict[str, Any]:
+    """The counts that the tests compare with."""
+    return json.loads(BASELINE.read_text(encoding="utf-8"))
+
+
+def in_document() -> str:
+    """The table that stands in docs/kernels.md."""
+    return cuda_resources.DOCUMENT.read_text(encoding="utf-8").split(MARKS[0] + "\n")[1].split(MARKS[1])[0]
+
+
+def main() -> int:
+    """Compiles, counts, prints, writes; 1 where a count has grown by a fifth."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--target", type=int, action="append", choices=TARGETS, help="default: all")
+    options = parser.parse_args()
+    from setup import find_cuda
+
+    reason, compiler = find_cuda()
+    if compiler is None:
+        print(reason, file=sys.stderr)
+        return 2
+    targets = tuple(options.target or TARGETS)
+    rows = [*cuda_rows(compiler[0], targets), *triton_rows(targets)]
+    for target in targets:
+        print(table(rows, target))
+    if not options.check and targets == TARGETS:
+        text = json.dumps(baseline(rows), indent=1, sort_keys=True)
+        BASELINE.write_text(text + "\n", encoding="utf-8")
+        cuda_resources.replace_in_document(MARKS, table(rows))
+        return 0
+    worse = grown(rows, read_baseline())
+    print(*worse, sep="\n", file=sys.stderr)
+    return int(bool(worse))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
