@@ -64,8 +64,9 @@ def has_gnu_openmp(compiler: list[str]) -> bool:
     return probe.returncode == 0 and "_OPENMP" in probe.stdout and "__clang__" not in probe.stdout
 
 
-CUDA_TARGETS = ("80", "90", "100")
-"""Compute capabilities that get machine code; later ones compile the last one's PTX when they load it."""
+CUDA_TARGETS = ("75", "80", "90", "100", "120")
+"""Compute capabilities that get machine code: T4, A100, H100, B200, the GeForce 50 series, and what is compatible with
+one of them; later ones compile the last one's PTX when they load it."""
 
 
 def add_cuda(extension: Pybind11Extension, folder: Path) -> None:
@@ -88,7 +89,7 @@ def add_cuda(extension: Pybind11Extension, folder: Path) -> None:
     nvcc, release, libraries = compiler
     folder = folder / "cuda"
     folder.mkdir(parents=True, exist_ok=True)
-    flags = ["-std=c++17", "-O3", "-Icsrc", "-Xcompiler=-fPIC", "-t", "2"]
+    flags = ["-std=c++17", "-O3", "-Icsrc", "-Xcompiler=-fPIC", "-t", "2", "--compress-mode=size"]
     for target in CUDA_TARGETS:
         code = f"sm_{target}" if target != CUDA_TARGETS[-1] else f"[sm_{target},compute_{target}]"
         flags += ["-gencode", f"arch=compute_{target},code={code}"]

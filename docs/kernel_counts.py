@@ -11,8 +11,8 @@ emulated device of tests/cuda plans them) and the package triton, which carries 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -30,9 +30,9 @@ from machine_code import Function, Loop, disassemble  # noqa: E402
 BASELINE = ROOT / "docs" / "kernel_counts.json"
 MARKS = "<!-- counts -->", "<!-- end of counts -->"
 TARGETS = (80, 90, 100)
-SOURCES = ("attention_scores.cu", "attention_score_gradient.cu")
+SOURCES = ("attention_scores.cu", "attention_scores_matrix.cu", "attention_score_gradient.cu")
 """The sources whose kernels make tanh."""
-KERNELS = ("score_tiles", "query_gradient", "key_gradient")
+KERNELS = ("score_tiles", "score_rows", "query_gradient", "key_gradient")
 """The Triton kernels that do."""
 
 
@@ -66,22 +66,26 @@ def tanh_in(loop: Loop) -> int:
     return reciprocals if loop.named("MUFU.EX2") >= reciprocals else 2 * reciprocals
 
 
-def count(loop: Loop) -> Count:
+def count(loop: Loop, tanh: int) -> Count:
     """Per tanh, what the loop itself holds."""
-    tanh = tanh_in(loop)
     return Count(
         *(round(n / tanh, 2) for n in (len(loop.own), *map(loop.count, ("special", "shuffle", "shared", "global"))))
     )
 
 
-def of_function(function: Function) -> dict[str, Count]:
-    """The fastest of a kernel's loops over tanh, by form: ``pairs``, ``each`` (a reciprocal or instruction a tanh)."""
+def of_function(function: Function, known: int = 0) -> dict[str, Count]:
+    """The fastest of a kernel's loops over tanh, by form: ``pairs``, ``each`` (a reciprocal or instruction a tanh).
+
+    ``known`` tanh a turn of a thread's loop over pairs, where the sizes say so: what threads make twice counts once.
+    """
     found: dict[str, Count] = {}
     for loop in function.loops():
         if tanh_in(loop) < 4 or loop.count("special") > 3 * tanh_in(loop):
             continue
-        pairs = loop.named("MUFU.RCP") and not loop.named("MUFU.TANH") and loop.named("MUFU.EX2") < loop.named("MUFU.RCP")
-        form, made = ("pairs" if pairs else "each"), count(loop)
+        polynomial = known > 0 and len(loop.own) > 20 * tanh_in(loop)  # a tanh at a time, where pairs do not serve
+        pairs = not loop.named("MUFU.TANH") and loop.named("MUFU.EX2") < loop.named("MUFU.RCP") or known > 0
+        form = "each" if polynomial or not pairs else "pairs"
+        made = count(loop, known if form == "pairs" and known else tanh_in(loop))
         if form not in found or made.instructions < found[form].instructions:
             found[form] = made
     return found
@@ -128,7 +132,11 @@ def cuda_rows(nvcc: str, targets: tuple[int, ...] = TARGETS, sources: tuple[str,
 FLAGS = ("-std=c++17", "-O3", f"-I{ROOT / 'csrc'}")
 
 
-def triton_rows(targets: tuple[int, ...] = TARGETS, dtypes: tuple[str, ...] = ("float32", "bfloat16")) -> Iterator[Row]:
+def triton_rows(
+    targets: tuple[int, ...] = TARGETS,
+    dtypes: tuple[str, ...] = ("float32", "bfloat16"),
+    kernels: tuple[str, ...] = KERNELS,
+) -> Iterator[Row]:
     """The Triton kernels at HumanML3D's sizes, with the default configurations."""
     import torch
 
@@ -140,17 +148,22 @@ def triton_rows(targets: tuple[int, ...] = TARGETS, dtypes: tuple[str, ...] = ("
             name = launched.kernel.fn.__name__
             sizes = {k: launched.arguments[k] for k in ("S", "R", "EXACT") if launched.arguments.get(k) is not None}
             label = f"triton {name}<{short}{''.join(f', {k}={v}' for k, v in sizes.items())}>"
-            if name not in KERNELS or label in seen:
+            if name not in kernels or label in seen:
                 continue
             seen.add(label)
             for target in targets:
+                if target < 80 and short == "bfloat16":
+                    continue
                 (function,) = disassemble(ahead.build(launched, target).asm["cubin"])
-                yield Row(label, target, function.registers, function.stack, of_function(function))
+                of = launched.arguments
+                tile = of.get("BLOCK_L", 1) * of.get("BLOCK_N", 1) * 2 * of["BLOCK_D"]
+                known = tile // (32 * launched.options["num_warps"])
+                yield Row(label, target, function.registers, function.stack, of_function(function, known))
 
 
-def baseline(rows: list[Row]) -> dict[str, dict[str, dict[str, Count]]]:
-    """What the JSON file holds: kernel, target, form, counts."""
-    found: dict[str, dict[str, dict[str, Count]]] = {}
+def baseline(rows: list[Row], release: str) -> dict[str, Any]:
+    """What the JSON file holds: the compilers, and kernel, target, form, counts."""
+    found: dict[str, Any] = {"nvcc": release, "triton": importlib.metadata.version("triton")}
     for row in rows:
         if row.loops:
             found.setdefault(row.kernel, {})[f"sm_{row.target}"] = row.loops
@@ -215,7 +228,7 @@ def main() -> int:
     for target in targets:
         print(table(rows, target))
     if not options.check and targets == TARGETS:
-        text = json.dumps(baseline(rows), indent=1, sort_keys=True)
+        text = json.dumps(baseline(rows, compiler[1]), sort_keys=True).replace("}}, ", "}},\n")
         BASELINE.write_text(text + "\n", encoding="utf-8")
         cuda_resources.replace_in_document(MARKS, table(rows))
         return 0

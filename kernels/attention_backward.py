@@ -118,9 +118,10 @@ def word_gradient(  # type: ignore[no-untyped-def]
         tl.store(p_d_temporal + place, gamma * d_frame[:, :, None], mask=valid)
 
 
-# A program of either kernel below owns dimensions d and BLOCK_D + d, which share every gradient of a score that it reads
-# and one reciprocal. With u, minus half of tanh, the slope of tanh is 4 (1/4 - u u) and the gradient of a weight the sum
-# of -2 g u: the factors wait until the end. What is too large for that, the whole program does again, one tanh at a time.
+# A program of either kernel below owns dimensions d and BLOCK_D + d, which share a reciprocal and every gradient of a
+# score that it reads. With u, minus half of tanh, the slope of tanh is 4 (1/4 - u u) and the gradient of a weight the
+# sum of -2 g u: the factors wait until the end. What is too large for that, the whole program does again, one tanh at a
+# time.
 
 
 @triton.jit(do_not_specialize=["T", "L"])

@@ -16,9 +16,10 @@ def score_tiles(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Program (b, word tile, key tile): scores of one row of weights into p_score (B, L, T * S); no padding is written.
 
-    p_k: keys (B, T, S, D); p_q: queries (B, L, D); p_w: weights (D,). SHORT: the tensors are in bfloat16. With EXACT the sums are without rounding, and p_rest takes what is to be added to them: the last
-    bit of a large score is an error of its softmax. Adding a bound of all sums first makes every sum take from a term
-    a multiple of one small unit, which float32 adds exactly, and what is left of the term goes to the rest.
+    p_k: keys (B, T, S, D); p_q: queries (B, L, D); p_w: weights (D,). SHORT: the tensors are in bfloat16. With EXACT
+    the sums are without rounding, and p_rest takes what is to be added to them: the last bit of a large score is an
+    error of its softmax. A bound of all sums, added first, makes every sum take from a term a multiple of one small
+    unit, which float32 adds exactly, and what is left of the term goes to the rest.
     """
     b, o_l, o_n, count, first_n = tile(p_length, T, L, S, BLOCK_L, BLOCK_N)
     if first_n < count:
@@ -160,7 +161,7 @@ def three_rows(  # type: ignore[no-untyped-def]
     p_k, p_q, p_w, first_r, R: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, SAFE: tl.constexpr,
 ):  # fmt: skip
-    """Above 1 where keys, queries or weights are too large unless SAFE; then scores [BLOCK_L, BLOCK_N] of three rows."""
+    """Above 1 where keys, queries or weights are too large but for SAFE; scores [BLOCK_L, BLOCK_N] of three rows."""
     p_w += first_r * D
     b_sum0 = tl.zeros([BLOCK_L, BLOCK_N, BLOCK_D], tl.float32)
     b_sum1 = tl.zeros([BLOCK_L, BLOCK_N, BLOCK_D], tl.float32)
@@ -188,7 +189,7 @@ def three_rows(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def add_row(p_w, left, o_0, o_1, b_0, b_1, b_sum, b_squares, D: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The sums with a row's weights, if one is left, times the halves [BLOCK_L, BLOCK_N, BLOCK_D]; squares [BLOCK_D]."""
+    """The sums with a row's weights, if it is left, times the halves [BLOCK_L, BLOCK_N, BLOCK_D]; squares [BLOCK_D]."""
     end = tl.where(left > 0, D, 0)
     b_w0 = tl.load(p_w + o_0, mask=o_0 < end, other=0.0).to(tl.float32)
     b_w1 = tl.load(p_w + o_1, mask=o_1 < end, other=0.0).to(tl.float32)

@@ -1,9 +1,9 @@
 """Every tanh of the kernels: one at a time, and two from one reciprocal.
 
-Scores and their gradients make tanh(key + query) by the million, and the special-function unit is their bottleneck. The
-exponentials of keys and queries are made once each; their product e gives 1 / (e + 1) = 1/2 - tanh(key + query) / 2, and
-two of these fractions come from one reciprocal: 1 / x and 1 / y are y and x times 1 / (x y). The error is absolute, at
-most 2.5e-7 of a tanh: it serves keys and queries up to LARGEST, and in float32 rows of weights whose squares sum to
+Scores and their gradients make tanh(key + query) by the million, and the special-function unit is their bottleneck.
+The exponentials of keys and queries are made once each; their product e gives 1 / (e + 1), half of 1 - tanh(key +
+query), and two of these come from one reciprocal: 1 / x and 1 / y are y and x times 1 / (x y). The error is absolute,
+at most 2.5e-7 of a tanh: it serves keys and queries up to LARGEST, and in float32 rows of weights whose squares sum to
 MOST_SQUARES at most. The same numbers as in csrc/cuda/tanh.h.
 """
 

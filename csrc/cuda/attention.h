@@ -24,6 +24,9 @@ struct WordStats {
     std::int32_t begin, end;
 };
 
+constexpr int kStats = 8;  // STATS in m2t_fast/ops/cuda/attention_call.py
+static_assert(sizeof(WordStats) == kStats * sizeof(float), "the workspace of a word's stats");
+
 // scores = weight . tanh(key + query), `rows` of them a key (eq. 2 and 5). With `rest` (one row) they are sums without
 // rounding, and rest is what is to be added to them. With `stats` tiles of frames outside every word's begin..end are
 // left out.

@@ -8,11 +8,14 @@ constexpr int kColumns = 64, kGroups = 4, kThreads = kColumns * kGroups;
 constexpr int kWords = 8;   // a thread's sums
 constexpr int kSlice = 64;  // rows, each a frame's part, whose weights lie in shared memory
 
+M2T_ANYWHERE std::int64_t word_tiles(const AttentionSizes& n) { return ceiling(n.words, kWords); }
+
 // Block (word tile of one motion, columns of H): a thread adds every kGroups-th row to kWords words of one column.
 template <typename T>
-M2T_KERNEL void M2T_BOUNDS(kThreads, 3) attention_context_kernel(const ContextParameters<T> in) {
+M2T_KERNEL void M2T_BOUNDS(kThreads, kArchitecture >= 1200 ? 2 : 3)
+    attention_context_kernel(const ContextParameters<T> in) {
     const AttentionSizes& n = in.sizes;
-    const std::int64_t tiles = ceiling(n.words, kWords);
+    const std::int64_t tiles = word_tiles(n);
     const std::int64_t b = blockIdx.x / tiles, first_word = blockIdx.x % tiles * kWords;
     const int words = static_cast<int>(smaller(kWords, n.words - first_word));
     const int column = static_cast<int>(threadIdx.x) % kColumns, group = static_cast<int>(threadIdx.x) / kColumns;
@@ -68,7 +71,7 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 3) attention_context_kernel(const ContextPa
 template <typename T>
 void attention_context(const ContextParameters<T>& in, const Place& place) {
     const AttentionSizes& n = in.sizes;
-    const std::int64_t blocks = n.batch * ceiling(n.words, kWords);
+    const std::int64_t blocks = n.batch * word_tiles(n);
     if (blocks * n.part_dim == 0) return;
     launch(attention_context_kernel<T>,
            {static_cast<unsigned>(blocks), static_cast<unsigned>(ceiling(n.part_dim, kColumns)), 1, kThreads,

@@ -14,8 +14,8 @@ constexpr int kMostThreads = 128;
 constexpr int kWords = 32;      // whose scores' gradients lie in shared memory at a time
 constexpr int kRowsAtOnce = 6;  // rows of weights that share a tanh; more take another one
 
-// What a thread sums for kKeys keys over the words; kRows rows of weights. With u, minus half of tanh, the slope of tanh
-// is 4 (1/4 - u^2) and the sum of g tanh is -2 times that of g u: the factors wait until the end.
+// What a thread sums for kKeys keys over the words; kRows rows of weights. With u, minus half of tanh, the slope of
+// tanh is 4 (1/4 - u^2) and the sum of g tanh is -2 times that of g u: the factors wait until the end.
 template <int kKeys, int kRows>
 struct KeySums {
     float key[kKeys], d_key[kKeys];
@@ -55,6 +55,12 @@ struct KeySums {
     M2T_DEVICE float factor() const { return kRows == 1 ? 4.0f * weight[0] : 4.0f; }
 };
 
+// Of the keys of one motion.
+template <typename T>
+M2T_ANYWHERE std::int64_t key_tiles(const ScoreGradientParameters<T>& in) {
+    return ceiling(in.sizes.frames * in.sizes.slots, in.keys_per_tile);
+}
+
 template <typename T, int kKeys, int kRows>
 M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
     attention_score_gradient_kernel(const ScoreGradientParameters<T> in, const bool staged) {
@@ -62,7 +68,7 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
     using Plain = std::conditional_t<kExact<T>, BySum, Approximately>;
     const AttentionSizes& n = in.sizes;
     const int threads = static_cast<int>(blockDim.x), me = static_cast<int>(threadIdx.x);
-    const std::int64_t all = n.frames * n.slots, tiles = ceiling(all, in.keys_per_tile);
+    const std::int64_t all = n.frames * n.slots, tiles = key_tiles(in);
     const std::int64_t b = blockIdx.x / tiles, tile = blockIdx.x % tiles;
     const std::int64_t count = valid_frames(in.lengths, b, n.frames) * n.slots;
     const std::int64_t dim = n.attention_dim, d = static_cast<std::int64_t>(blockIdx.y) * threads + me;
@@ -156,10 +162,9 @@ void launch_gradient(const ScoreGradientParameters<T>& in, const Place& place) {
     const std::int64_t plain = kWords * kRows * kKeys * sizeof(float);
     const std::int64_t with_words = plain + 2 * n.words * threads * static_cast<std::int64_t>(sizeof(float));
     const bool staged = with_words <= limits_of(place.device).shared_bytes;
-    const std::int64_t tiles = ceiling(n.frames * n.slots, in.keys_per_tile);
     launch(attention_score_gradient_kernel<T, kKeys, kRows>,
-           {static_cast<unsigned>(n.batch * tiles), static_cast<unsigned>(chunks), 1, static_cast<unsigned>(threads),
-            static_cast<std::size_t>(staged ? with_words : plain)},
+           {static_cast<unsigned>(n.batch * key_tiles(in)), static_cast<unsigned>(chunks), 1,
+            static_cast<unsigned>(threads), static_cast<std::size_t>(staged ? with_words : plain)},
            place, in, staged);
 }
 

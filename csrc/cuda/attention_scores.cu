@@ -2,9 +2,9 @@
 //
 // A block takes a tile of keys and a few words of one motion. The attention dimensions pass through shared memory, a
 // slice at a time; a lane owns one key and sums over the slice for kWords words, which its warp shares. What is summed
-// of one row of weights is -2 w (1 - tanh) / 2, to which the weights are added after every few dimensions (all at the end
-// where sums are exact), and of several rows -2 w times minus half of tanh (see tanh.h). Weights too large for either
-// take w tanh.
+// of one row of weights is -2 w (1 - tanh) / 2, to which the weights are added after every few dimensions (all at the
+// end where sums are exact), and of several rows -2 w times minus half of tanh (see tanh.h). Weights too large for
+// either take w tanh.
 #include <type_traits>
 
 #include "cuda/attention_scores.h"
@@ -14,7 +14,8 @@ namespace {
 
 constexpr int kKeyStep = kDepth + 4;  // a row of keys, so that 8 lanes read 8 rows from all banks
 constexpr int kStep = 8;              // dimensions after which their weights are added
-constexpr int kRowsAtOnce = 6;        // rows of weights that share a tanh; more take another one
+constexpr bool kDataCentre = kArchitecture >= 800 && kArchitecture < 1200;  // elsewhere four blocks would spill
+constexpr int kRowsAtOnce = 6;  // rows of weights that share a tanh; more take another one
 
 // The sums of a lane. kSplit: `sum` starts at a bound of all sums, so that it takes from every term a multiple of one
 // small unit without rounding, and what it left of the term goes to `rest`.
@@ -146,7 +147,7 @@ struct Memory {
 };
 
 template <typename T, int kWords, int kRows, bool kSplit>
-M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 ? 4 : 3)
+M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 && kDataCentre ? 4 : 3)
     attention_scores_kernel(const ScoreParameters<T> in, const ScoreTiling<32, kWords> tiling) {
     using Product = ByProduct<!kExact<T>>;
     using Sum = std::conditional_t<kExact<T>, BySum, Approximately>;
@@ -180,7 +181,8 @@ M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 ? 4 : 3)
                 const std::int64_t r = row + i / kDepth, d = slice + i % kDepth;
                 memory.weight[i] = r < in.rows && d < dim ? factor * to_float(in.weight[r * dim + d]) : 0.0f;
             }
-            for (int i = static_cast<int>(threadIdx.x); i < kDepth / kStep && kRows == 1 && !kSplit; i += kScoreThreads) {
+            for (int i = static_cast<int>(threadIdx.x); i < kDepth / kStep && kRows == 1 && !kSplit;
+                 i += kScoreThreads) {
                 float sum = 0.0f;
                 for (std::int64_t d = slice + i * kStep; d < smaller(slice + (i + 1) * kStep, dim); ++d) {
                     sum += to_float(in.weight[row * dim + d]);
@@ -189,7 +191,8 @@ M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 ? 4 : 3)
             }
             bool product = !plain;
             if (product) {
-                bool large = stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
+                bool large =
+                    stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
                 large |= stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
                 product = !any_of_block(large, memory.votes);
             }
@@ -203,7 +206,8 @@ M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 ? 4 : 3)
                 if (product) {
                     add_slice(Pairs<Product>{memory.constants}, key, q, memory.weight, sums);
                 } else {
-                    add_slice(Single<Sum>{plain ? 1.0f : -0.5f, kSplit && !plain ? 0.5f : 0.0f}, key, q, memory.weight, sums);
+                    add_slice(Single<Sum>{plain ? 1.0f : -0.5f, kSplit && !plain ? 0.5f : 0.0f}, key, q, memory.weight,
+                              sums);
                 }
             }
         }
@@ -229,10 +233,10 @@ void launch_scores(const ScoreParameters<T>& in, const Place& place) {
     const auto tiling = ScoreTiling<32, kWords>::of(in.sizes);
     Arena arena(nullptr, 16);
     const Memory measured(arena, tiling.keys(), tiling.words(), kRows);
-    launch(attention_scores_kernel<T, kWords, kRows, kSplit>,
-           {static_cast<unsigned>(tiling.blocks(in.sizes)), 1, 1, kScoreThreads,
-            static_cast<std::size_t>(arena.used())},
-           place, in, tiling);
+    launch(
+        attention_scores_kernel<T, kWords, kRows, kSplit>,
+        {static_cast<unsigned>(tiling.blocks(in.sizes)), 1, 1, kScoreThreads, static_cast<std::size_t>(arena.used())},
+        place, in, tiling);
 }
 
 template <typename T, int kWords>

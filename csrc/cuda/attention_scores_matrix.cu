@@ -1,8 +1,9 @@
 // Scores of several rows of bfloat16 weights (eq. 5 in frame scoring): the sum over the dimensions on the matrix units.
 //
-// What the rows are multiplied with, minus half of the tanh of 16 keys and 16 dimensions of one word, is made in the very
-// registers in which the matrix units take it, in float16, whose error (2^-12) is far below what bfloat16 resolves. The
-// weights are the other factor, each row scaled by a power of 2 to fit float16, which holds all digits of bfloat16.
+// What the rows are multiplied with, minus half of the tanh of 16 keys and 16 dimensions of one word, is made in the
+// very registers in which the matrix units take it, in float16, whose error (2^-12) is far below what bfloat16
+// resolves. The weights are the other factor, each row scaled by a power of 2 to fit float16, which holds all digits of
+// bfloat16.
 #include "cuda/attention_scores.h"
 
 namespace m2t::cuda {
@@ -133,10 +134,10 @@ void launch_matrix(const ScoreParameters<bfloat16>& in, const Place& place) {
     const auto tiling = ScoreTiling<kKeys, kWords>::of(in.sizes);
     Arena arena(nullptr, 16);
     const Memory measured(arena, tiling.keys(), tiling.words());
-    launch(attention_scores_matrix_kernel<kWords>,
-           {static_cast<unsigned>(tiling.blocks(in.sizes)), 1, 1, kScoreThreads,
-            static_cast<std::size_t>(arena.used())},
-           place, in, tiling);
+    launch(
+        attention_scores_matrix_kernel<kWords>,
+        {static_cast<unsigned>(tiling.blocks(in.sizes)), 1, 1, kScoreThreads, static_cast<std::size_t>(arena.used())},
+        place, in, tiling);
 }
 
 }  // namespace

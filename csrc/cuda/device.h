@@ -44,6 +44,13 @@
 
 namespace m2t::cuda {
 
+// Compute capability times 100 of what is compiled, 0 for the host: for bounds of registers alone.
+#if defined(__CUDA_ARCH__)
+constexpr int kArchitecture = __CUDA_ARCH__;
+#else
+constexpr int kArchitecture = 0;
+#endif
+
 constexpr unsigned kWarp = 32;
 constexpr unsigned kFullMask = 0xffffffffu;
 
@@ -218,9 +225,9 @@ __device__ __forceinline__ float approximate_tanh(float x) {
     return y;
 }
 
-// Two numbers rounded to float16, the first in the lower half; sums += a b of the matrices that a warp's registers hold:
-// a (16, 16) in float16, b (16, 8) in float16, sums (16, 8), laid out as mma.sync.m16n8k16 has them. sm_75 does it in
-// two halves.
+// Two numbers rounded to float16, the first in the lower half; sums += a b of the matrices that a warp's registers
+// hold: a (16, 16) in float16, b (16, 8) in float16, sums (16, 8), laid out as mma.sync.m16n8k16 has them. sm_75 does
+// it in two halves.
 __device__ __forceinline__ unsigned pack_halves(float x, float y) {
     const __half2 packed = __floats2half2_rn(x, y);
     return *reinterpret_cast<const unsigned*>(&packed);

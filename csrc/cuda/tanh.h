@@ -7,8 +7,8 @@
 // The special-function unit makes 16 results a cycle and multiprocessor, a quarter of what the schedulers issue, so it
 // is asked as seldom as can be. ByProduct makes the exponentials of keys and queries once each; their product e gives
 // the fraction 1 / (e + 1) = 1/2 - tanh(key + query) / 2, and the fractions of two dimensions or keys come from one
-// reciprocal: 1 / x and 1 / y are y and x times 1 / (x y). Its error is absolute, at most 2.5e-7 of a tanh, so in float32
-// it serves weights of moderate size alone, and in every dtype numbers up to kLargest.
+// reciprocal: 1 / x and 1 / y are y and x times 1 / (x y). Its error is absolute, at most 2.5e-7 of a tanh, so in
+// float32 it serves weights of moderate size alone, and in every dtype numbers up to kLargest.
 #pragma once
 
 #include "cuda/device.h"
@@ -19,8 +19,8 @@ M2T_DEVICE float exact_tanh(float x) { return tanhf(x); }
 
 constexpr float kLog2E = 1.44269504f, kLog2ERest = 1.92596299e-8f, kLn2 = 0.693147181f;
 
-// exp(2x) for |x| up to 20, from the hardware's power of 2: with what rounding 2x / ln(2) left, to within 3 units of the
-// last place, and without it to within 2^-20.
+// exp(2x) for |x| up to 20, from the hardware's power of 2: with what rounding 2x / ln(2) left, to within 3 units of
+// the last place, and without it to within 2^-20.
 M2T_DEVICE float exp_of_twice(float x) {
     const float power = 2.0f * kLog2E * x;
     const float rest = fmaf(2.0f * kLog2ERest, x, fmaf(2.0f * kLog2E, x, -power));
@@ -30,15 +30,14 @@ M2T_DEVICE float exp_of_twice(float x) {
 
 M2T_DEVICE float rough_exp_of_twice(float x) { return approximate_exp2(2.0f * kLog2E * x); }
 
-M2T_DEVICE float fast_tanh(float x) {
-    return fmaf(-2.0f, approximate_reciprocal(rough_exp_of_twice(x) + 1.0f), 1.0f);
-}
+M2T_DEVICE float fast_tanh(float x) { return fmaf(-2.0f, approximate_reciprocal(rough_exp_of_twice(x) + 1.0f), 1.0f); }
 
 // Of |key| and of |query|: the product of two denominators, exp(2 * (11 + 11)) + 1 each, is below float32's largest.
 constexpr float kLargest = 11.0f;
 constexpr float kMostSquares = 16.0f;  // of the sum of squares of a row of weights, for ByProduct in a softmax
 
-// What each way makes of a key or query once is `ready`, and of two pairs of them `halves`: minus half of either's tanh.
+// What each way makes of a key or query once is `ready`, and of two pairs of them `halves`: minus half of either's
+// tanh.
 struct Halves {
     float first, second;
 };

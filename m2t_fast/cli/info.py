@@ -90,13 +90,14 @@ def _machine() -> Iterator[tuple[str, str]]:
         yield f"backend {name}", registry.why_unavailable(name) or "available"
     for device_type in ("cpu", "cuda") if cuda else ("cpu",):
         for op in registry.OPS:
-            chosen = registry.resolve(op, "auto", device_type)
+            chosen, first = registry.resolve(op, "auto", device_type), registry.why_first(op, device_type)
             faster = registry.FASTEST_FIRST[: registry.FASTEST_FIRST.index(chosen)]
             reasons = [
                 f"{name}: {registry.why_not(op, name)}"
                 for name in faster
                 if device_type in registry.DEVICE_TYPES[name] and registry.why_unavailable(name) is None
             ]
+            reasons = reasons if first is None else [first]
             yield f"auto on {device_type}: {op}", chosen + (f" ({'; '.join(reasons)})" if reasons else "")
 
 

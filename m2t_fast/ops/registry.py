@@ -35,6 +35,11 @@ DEVICE_TYPES: dict[str, tuple[str, ...]] = {
     AUTOGRAD: ("cpu", "cuda", "mps", "xpu", "meta"),
 }
 FASTEST_FIRST: tuple[str, ...] = ("triton", "cuda", "cpu", "reference")
+_FEWER = "its tanh takes fewer instructions and special-function operations (counted, docs/kernels.md)"
+FIRST: dict[str, tuple[str, str]] = dict.fromkeys(
+    ("spatio_temporal_attention", "spatio_temporal_context", "guided_attention"), ("cuda", _FEWER)
+)
+"""What ``auto`` tries before FASTEST_FIRST for an op, and why."""
 INTERPRETED = (("triton", "cpu"), ("cuda", "cpu"))
 """Triton's interpreter and the emulated CUDA device: tests of the kernels, asked for by name and never picked."""
 VARIABLE = "M2T_FAST_BACKEND"
@@ -134,11 +139,18 @@ def resolve(op: str, choice: str, device_type: str) -> str:
     if choice == AUTOGRAD:
         return resolve(op, "auto", device_type) if OPS[op].is_data else "reference"
     if choice == "auto":
-        names = (n for n in FASTEST_FIRST if device_type in DEVICE_TYPES[n] and (n, device_type) not in INTERPRETED)
+        every = (FIRST[op][0], *FASTEST_FIRST) if op in FIRST else FASTEST_FIRST
+        names = (n for n in every if device_type in DEVICE_TYPES[n] and (n, device_type) not in INTERPRETED)
         return next((name for name in names if _kernels(name, op) is not None), "reference")
     if device_type not in DEVICE_TYPES[choice]:
         raise RuntimeError(f"{op}: backend {choice!r} does not run on {device_type} tensors")
     return choice if _kernels(choice, op) is not None else "reference"
+
+
+def why_first(op: str, device_type: str) -> str | None:
+    """Why ``auto`` prefers a backend to the faster ones of other ops, or None if it does not."""
+    backend, reason = FIRST.get(op, ("", ""))
+    return reason if resolve(op, "auto", device_type) == backend else None
 
 
 def why_not(op: str, backend: str, x: Any = None) -> str | None:

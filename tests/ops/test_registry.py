@@ -53,6 +53,32 @@ def test_auto_runs_every_op_on_the_cpu():
         assert registry.resolve(op, "auto", "cpu") in available_backends()
 
 
+def test_auto_takes_what_the_counts_say_and_says_so(monkeypatch):
+    """CUDA before Triton for attention, where both can run; Triton alone is no reason to say anything."""
+    monkeypatch.setattr(registry, "why_unavailable", lambda name: None)
+    monkeypatch.setitem(registry.DEVICE_TYPES, "triton", ("cuda",))
+    known = {"triton": {"spatio_temporal_attention", "gated_decoder_step"}}
+    known["cuda"] = known["triton"]
+    can_run = {"triton", "cuda"}
+
+    def kernels(name, op):
+        return object() if name in can_run and op in known[name] else None
+
+    monkeypatch.setattr(registry, "_kernels", kernels)
+    registry.resolve.cache_clear()
+    try:
+        assert registry.resolve("spatio_temporal_attention", "auto", "cuda") == "cuda"
+        assert "fewer instructions" in (registry.why_first("spatio_temporal_attention", "cuda") or "")
+        assert registry.resolve("gated_decoder_step", "auto", "cuda") == "triton"
+        assert registry.why_first("gated_decoder_step", "cuda") is None
+        can_run.remove("cuda")
+        registry.resolve.cache_clear()
+        assert registry.resolve("spatio_temporal_attention", "auto", "cuda") == "triton"
+        assert registry.why_first("spatio_temporal_attention", "cuda") is None
+    finally:
+        registry.resolve.cache_clear()
+
+
 @pytest.mark.parametrize("op", ["search", "sample_words"])
 def test_auto_decodes_on_cuda_where_triton_has_no_decoder(monkeypatch, op):
     monkeypatch.setattr(registry, "why_unavailable", lambda name: None)

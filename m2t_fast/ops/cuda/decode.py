@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SIGMA_MIN, SOS
+from m2t_fast.ops.capability import capability
 from m2t_fast.ops.cuda.launch import address, addresses, ready, run
 from m2t_fast.ops.decode import SampleInputs, SearchInputs, SearchOutput
 from m2t_fast.records import converted
@@ -26,6 +27,8 @@ def search_takes(x: SearchInputs) -> str | None:
 
 def sample_words_takes(x: SampleInputs | SearchInputs) -> str | None:
     """Parts that fit into a block's shared memory."""
+    if x.parts.is_cuda and capability(x.parts.device.index) < (8, 0):
+        return "decoding takes more shared memory than a block has before compute capability 8.0"
     parts = x.parts.shape[2]
     return None if parts <= MOST_PARTS else f"{parts} parts do not fit into a block's shared memory"
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast import native
+from m2t_fast.ops.capability import check_dtype
 
 emulated: ModuleType | None = None
 """The kernels compiled as plain C++, on CPU tensors: set by their tests, and never otherwise."""
@@ -31,8 +32,8 @@ def why_unavailable() -> str | None:
     if not torch.cuda.is_available() or torch.version.cuda is None:
         return "torch finds no CUDA device"
     best = max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count()))
-    if best < (8, 0):
-        return f"the kernels need compute capability 8.0, the best device here has {best[0]}.{best[1]}"
+    if best < (7, 5):
+        return f"the kernels need compute capability 7.5, the best device here has {best[0]}.{best[1]}"
     return None
 
 
@@ -75,8 +76,10 @@ def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], /, **argum
         arguments: of the function of the extension, without device and stream.
 
     Raises:
-        RuntimeError: CUDA refused the launch, or an earlier kernel has failed; the message names op and sizes.
+        RuntimeError: CUDA refused the launch, or an earlier kernel has failed; the message names op and sizes. Or the
+            device has no bfloat16.
     """
+    check_dtype(like)
     module = emulated if emulated is not None else native._native.cuda
     suffix = "bfloat16" if like.dtype == torch.bfloat16 else "float32"
     device, stream = 0, 0

@@ -28,7 +28,7 @@ from m2t_fast.ops.cases import AttentionCase, GateCase, GatherCase
 from m2t_fast.ops.triton import attention, attention_with_loss, draws, gate, gate_with_loss, gather, launch
 from m2t_fast.reference.draws import DrawsInputs
 
-SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+SHARED_MEMORY = {75: 64 * 1024, 80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
 """Bytes of shared memory that one program may have, by compute capability."""
 _POINTERS = {
     torch.float32: "*fp32",
@@ -103,7 +103,7 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
 
 
 def build(launched: Launch, target: int | GPUTarget) -> Any:
-    """Triton's own compiled kernel of one launch, for a compute capability (80: A100, 90: H100, 100: B200) or target."""
+    """Triton's own compiled kernel of one launch, for a compute capability (90: H100) or another target."""
     signature, constants, attributes = {}, {}, {}
     for i, parameter in enumerate(launched.kernel.params):
         value = launched.arguments[parameter.name]
@@ -118,7 +118,8 @@ def build(launched: Launch, target: int | GPUTarget) -> Any:
     source = ASTSource(fn=launched.kernel, signature=signature, constexprs=constants, attrs=attributes)
     if isinstance(target, int):
         target = GPUTarget("cuda", target, 32)
-    return triton.compile(source, target=target, options=launched.options)
+    options = {k: v for k, v in launched.options.items() if target.backend == "cuda" or k != "maxnreg"}
+    return triton.compile(source, target=target, options=options)
 
 
 def compile_for(launched: Launch, capability: int) -> Compiled:
@@ -158,6 +159,8 @@ def compiled(
                 seen.add(key)
                 short = str(dtype).removeprefix("torch.")
                 for capability in capabilities:
+                    if capability < 80 and dtype == torch.bfloat16:
+                        continue  # refused there: m2t_fast/ops/capability.py
                     yield compile_for(launched._replace(label=f"{table} {short} {launched.label}"), capability)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2t_fast.ops.capability import check_dtype
+
 
 def interpreted() -> bool:
     """Whether TRITON_INTERPRET=1 makes the kernels plain Python on CPU tensors: a test, not a way to run."""
@@ -28,8 +30,8 @@ def why_unavailable() -> str | None:
     if torch.version.cuda is None:
         return "the kernels are written for NVIDIA's GPUs, and this torch is built for others"
     best = max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count()))
-    if best < (8, 0):
-        return f"the kernels need compute capability 8.0, the best device here has {best[0]}.{best[1]}"
+    if best < (7, 5):
+        return f"the kernels need compute capability 7.5, the best device here has {best[0]}.{best[1]}"
     return None
 
 
@@ -38,10 +40,9 @@ assumed: str | None = None
 
 
 def kind(dtype: torch.dtype) -> str:
-    """``float32`` or ``short``: which of a kernel's two configurations, and which tanh.
+    """``float32`` or ``short``: which of a kernel's two configurations, and whether it may round as bfloat16 allows.
 
-    float16 is no ``short``: it resolves 2^-11, as finely as the hardware's tanh errs, which sharp attention over a long
-    motion shows.
+    float16 is no ``short``: it resolves 2^-11, which sharp attention over a long motion shows.
     """
     return "short" if dtype == torch.bfloat16 else "float32"
 
@@ -55,14 +56,10 @@ def configuration(kernel: str, tensor: Tensor) -> dict[str, Any]:
     """Block sizes and launch options of ``kernel`` for a tensor's device and dtype."""
     from m2t_fast.kernels import devices
 
+    check_dtype(tensor)
     name = assumed or (_device_name(tensor.device.index) if tensor.is_cuda else "interpreter")
     # A multiplication and the addition after it round once, as they always did; newer compilers want to be asked.
     return {**devices.configuration(name, kernel, kind(tensor.dtype)), "enable_fp_fusion": True}
-
-
-def approximate(tensor: Tensor) -> bool:
-    """Whether tanh may be the hardware's: tensors in bfloat16, outside the interpreter."""
-    return kind(tensor.dtype) == "short" and (assumed is not None or tensor.is_cuda)
 
 
 def on_device(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:

@@ -141,9 +141,10 @@ inline std::uint16_t half_of(float x) {
 }
 inline float half_value(std::uint32_t bits) {
     const std::uint32_t exponent = bits >> 10 & 31, digits = bits & 1023;
-    const float size = exponent == 0    ? std::ldexp(static_cast<float>(digits), -24)
-                       : exponent == 31 ? (digits != 0 ? NAN : INFINITY)
-                                        : std::ldexp(static_cast<float>(1024 + digits), static_cast<int>(exponent) - 25);
+    const float size = exponent == 0 ? std::ldexp(static_cast<float>(digits), -24)
+                       : exponent == 31
+                           ? (digits != 0 ? NAN : INFINITY)
+                           : std::ldexp(static_cast<float>(1024 + digits), static_cast<int>(exponent) - 25);
     return bits & 0x8000 ? -size : size;
 }
 inline unsigned pack_halves(float x, float y) { return half_of(x) | static_cast<unsigned>(half_of(y)) << 16; }

@@ -29,9 +29,7 @@ void deadlock(float*) {
 
 void overrun(float*) { shared_memory<float>()[blockDim.x] = 1.0f; }
 
-void odd_address(float* out) {
-    out[0] = load_vec4(out + 1).x[0];
-}
+void odd_address(float* out) { out[0] = load_vec4(out + 1).x[0]; }
 
 void early(float*) { release_next_launch(); }
 
