@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from m2t_fast.kernels.functions import moments, part_loss, softmax_over_parts
-from m2t_fast.kernels.tanh import LARGEST, halves, ready
+from m2t_fast.kernels.tanh import LARGEST, SMALLEST, halves, ready
 
 
 @triton.jit(do_not_specialize=["T", "L"])
@@ -156,7 +156,8 @@ def query_gradient(  # type: ignore[no-untyped-def]
         sums = query_sums(
             p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, ROWS, BLOCK_L, BLOCK_D, SHORT, False
         )
-        if tl.maximum(largest, sums[0]) > LARGEST:
+        all_largest = tl.maximum(largest, sums[0])
+        if (all_largest > LARGEST) | ((not SHORT) & (all_largest <= SMALLEST)):
             sums = query_sums(
                 p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, ROWS, BLOCK_L, BLOCK_D, SHORT, True
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from m2t_fast.kernels.tanh import LARGEST, MOST_SQUARES, halves, ready, reciprocal, tanh
+from m2t_fast.kernels.tanh import LARGEST, MOST_SQUARES, SMALLEST, halves, ready, reciprocal, tanh
 
 
 @triton.jit(do_not_specialize=["T", "L"])
@@ -129,6 +129,8 @@ def one_row(  # type: ignore[no-untyped-def]
             b_rest += tl.fma(b_term, b_r, b_sum - b_next)
         b_sum = b_next
     largest = tl.maximum(tl.max(tl.max(k_largest, axis=1), axis=0), tl.max(tl.max(q_largest, axis=1), axis=0))
+    if not SHORT:
+        plain |= largest <= SMALLEST
     if plain | (largest > LARGEST):  # one tanh at a time, in place of what was summed
         b_sum = tl.zeros([BLOCK_L, BLOCK_N, BLOCK_D], tl.float32) + bound
         b_rest = tl.zeros([BLOCK_L, BLOCK_N, BLOCK_D], tl.float32)
@@ -161,7 +163,7 @@ def three_rows(  # type: ignore[no-untyped-def]
     p_k, p_q, p_w, first_r, R: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, SAFE: tl.constexpr,
 ):  # fmt: skip
-    """Above 1 where keys, queries or weights are too large but for SAFE; scores [BLOCK_L, BLOCK_N] of three rows."""
+    """Above 1 where keys, queries or weights want SAFE; scores [BLOCK_L, BLOCK_N] of three rows."""
     p_w += first_r * D
     b_sum0 = tl.zeros([BLOCK_L, BLOCK_N, BLOCK_D], tl.float32)
     b_sum1 = tl.zeros([BLOCK_L, BLOCK_N, BLOCK_D], tl.float32)
@@ -183,7 +185,7 @@ def three_rows(  # type: ignore[no-untyped-def]
         b_sum2, b_squares2 = add_row(p_w + 2 * D, R - first_r - 2, o_0, o_1, b_0, b_1, b_sum2, b_squares2, D)
     largest = tl.maximum(tl.max(tl.max(k_largest, axis=1), axis=0), tl.max(tl.max(q_largest, axis=1), axis=0))
     squares = tl.maximum(tl.maximum(tl.sum(b_squares0, axis=0), tl.sum(b_squares1, axis=0)), tl.sum(b_squares2, axis=0))
-    excess = tl.maximum(largest / LARGEST, squares / MOST_SQUARES)
+    excess = tl.maximum(tl.maximum(largest / LARGEST, squares / MOST_SQUARES), tl.where(largest <= SMALLEST, 2.0, 0.0))
     return excess, -2.0 * tl.sum(b_sum0, axis=2), -2.0 * tl.sum(b_sum1, axis=2), -2.0 * tl.sum(b_sum2, axis=2)
 
 

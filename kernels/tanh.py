@@ -3,7 +3,7 @@
 Scores and their gradients make tanh(key + query) by the million, and the special-function unit is their bottleneck.
 The exponentials of keys and queries are made once each; their product e gives 1 / (e + 1), half of 1 - tanh(key +
 query), and two of these come from one reciprocal: 1 / x and 1 / y are y and x times 1 / (x y). The error is absolute,
-at most 2.5e-7 of a tanh: it serves keys and queries up to LARGEST, and in float32 rows of weights whose squares sum to
+at most 4e-7 of a tanh: it serves keys and queries up to LARGEST, and in float32 rows of weights whose squares sum to
 MOST_SQUARES at most. The same numbers as in csrc/cuda/tanh.h.
 """
 
@@ -17,6 +17,8 @@ from triton.language.extra import libdevice
 
 LARGEST = tl.constexpr(11.0)
 """Of |key| and |query|: the product of two denominators, exp(2 * (11 + 11)) + 1 each, stays below float32's largest."""
+SMALLEST = tl.constexpr(0.0625)
+"""Where no key and no query exceeds this, tanh is as small, and the absolute error of pairs too large for float32."""
 MOST_SQUARES = tl.constexpr(16.0)
 """Of the sum of squares of a row of float32 weights in a softmax."""
 

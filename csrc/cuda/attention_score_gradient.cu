@@ -82,14 +82,14 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
     float* out = in.d_query + blockIdx.x * n.words * dim + d;
     float* d_query = staged ? queries + n.words * threads : out;
     const std::int64_t step = staged ? threads : dim;
-    bool small = staged && ours;  // all queries are ready for Fast
+    float largest_query = 0.0f;  // queries are ready for Fast
     if (ours) {
         for (std::int64_t r = 0; r < in.rows; ++r) d_weight[r * dim] = 0.0f;
         for (std::int64_t l = 0; l < n.words; ++l) {
             d_query[l * step] = 0.0f;
             if (!staged) continue;
             const float x = to_float(query[l * dim]);
-            small = small && !too_large(x);
+            largest_query = fmaxf(largest_query, fabsf(x));
             queries[l * threads] = Fast::ready(x);
         }
     }
@@ -97,13 +97,14 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
     const std::int64_t last = smaller((tile + 1) * in.keys_per_tile, all), end = smaller(count, last);
     for (std::int64_t first = tile * in.keys_per_tile; first < last; first += kKeys) {
         KeySums<kKeys, kRows> sums;
-        bool fast = small;
+        float largest = largest_query;
         M2T_UNROLL
         for (int j = 0; j < kKeys; ++j) {
             sums.key[j] = ours && first + j < end ? to_float(keys[(first + j) * dim]) : 0.0f;
             sums.d_key[j] = 0.0f;
-            fast = fast && !too_large(sums.key[j]);
+            largest = fmaxf(largest, fabsf(sums.key[j]));
         }
+        const bool fast = staged && largest <= kLargest && (!kExact<T> || largest > kSmallest);
         M2T_UNROLL
         for (int j = 0; j < kKeys; ++j) sums.key[j] = fast ? Fast::ready(sums.key[j]) : Plain::ready(sums.key[j]);
         for (std::int64_t row = 0; row < in.rows && first < end; row += kRows) {

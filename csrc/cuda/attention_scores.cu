@@ -13,7 +13,7 @@ namespace m2t::cuda {
 namespace {
 
 constexpr int kKeyStep = kDepth + 4;  // a row of keys, so that 8 lanes read 8 rows from all banks
-constexpr int kStep = 8;              // dimensions after which their weights are added
+constexpr int kStep = 8;              // dimensions whose weights are added beforehand
 constexpr bool kDataCentre = kArchitecture >= 800 && kArchitecture < 1200;  // elsewhere four blocks would spill
 constexpr int kRowsAtOnce = 6;  // rows of weights that share a tanh; more take another one
 
@@ -64,7 +64,7 @@ struct Single {
     }
 
     template <typename Kept>
-    M2T_DEVICE void after(int, Kept&) const {}
+    M2T_DEVICE void before(int, Kept&) const {}
 };
 
 // Two at a time, from one reciprocal. One row of weights: w / x + v / y = (w y + v x) / (x y).
@@ -93,7 +93,7 @@ struct Pairs {
     }
 
     template <int kWords, int kRows, bool kSplit>
-    M2T_DEVICE void after(int step, Sums<kWords, kRows, kSplit>& sums) const {
+    M2T_DEVICE void before(int step, Sums<kWords, kRows, kSplit>& sums) const {
         if (kRows > 1 || kSplit) return;
         const float constant = constants[step];
         M2T_UNROLL
@@ -106,6 +106,7 @@ M2T_DEVICE void add_dimensions(const Way& way, const float* key, const float* qu
                                Sums<kWords, kRows, kSplit>& sums) {
     M2T_UNROLL_BY_1
     for (int step = 0; step < kDepth; step += kStep) {
+        way.before(step / kStep, sums);
         M2T_UNROLL
         for (int d = step; d < step + kStep; d += 4) {
             const Vec4 k = load_vec4(key + d);
@@ -115,7 +116,6 @@ M2T_DEVICE void add_dimensions(const Way& way, const float* key, const float* qu
             M2T_UNROLL
             for (int j = 0; j < kWords; ++j) way.add(j, k, load_vec4(query + j * kDepth + d), w, sums);
         }
-        way.after(step / kStep, sums);
     }
 }
 
@@ -142,7 +142,7 @@ struct Memory {
         arena.take(query, word_count * kDepth);
         arena.take(weight, rows * kDepth);
         arena.take(constants, kDepth / kStep);
-        arena.take(votes, kScoreWarps);
+        arena.take(votes, 2 * kScoreWarps);
     }
 };
 
@@ -191,10 +191,11 @@ M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 && kDataCentre ? 4 : 3)
             }
             bool product = !plain;
             if (product) {
-                bool large =
+                float largest =
                     stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
-                large |= stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
-                product = !any_of_block(large, memory.votes);
+                largest = fmaxf(largest, stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth,
+                                                             memory.query));
+                product = serves_block<T>(largest, memory.votes);
             }
             if (!product) {
                 stage_rows<Sum>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);

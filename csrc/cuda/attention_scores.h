@@ -75,10 +75,10 @@ struct RowSums {
 };
 
 // Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one, four numbers a thread; what is
-// outside counts as 0. Whether a number was too large for ByProduct.
+// outside counts as 0. Returns the largest magnitude.
 template <typename How, typename T>
-M2T_DEVICE bool stage_rows(const T* from, int left, std::int64_t dim, std::int64_t slice, int count, int step,
-                           float* to) {
+M2T_DEVICE float stage_rows(const T* from, int left, std::int64_t dim, std::int64_t slice, int count, int step,
+                            float* to) {
     constexpr int kColumns = kDepth / 4, kAtOnce = kScoreThreads / kColumns;
     const int column = static_cast<int>(threadIdx.x) % kColumns * 4, first = static_cast<int>(threadIdx.x) / kColumns;
     const std::int64_t dims_left = dim - slice - column;
@@ -103,18 +103,25 @@ M2T_DEVICE bool stage_rows(const T* from, int left, std::int64_t dim, std::int64
             keep(load_vec4(from + row * dim + slice + column, row < left ? dims_left : 0, false), row);
         }
     }
-    return too_large(largest);
+    return largest;
 }
 
-// Whether any thread of the block says so. votes: kScoreWarps numbers of shared memory; a barrier before and after.
-M2T_DEVICE bool any_of_block(bool mine, unsigned* votes) {
-    const unsigned vote = __ballot_sync(kFullMask, mine);
-    if (threadIdx.x % 32 == 0) votes[threadIdx.x / 32] = vote;
+// Whether ByProduct serves a slice whose numbers are `largest` at most in this thread: none of the block's is too
+// large, and in float32 not all are small. votes: 2 kScoreWarps numbers of shared memory; a barrier before and after.
+// NaN is neither, and shows either way.
+template <typename T>
+M2T_DEVICE bool serves_block(float largest, unsigned* votes) {
+    const unsigned large = __ballot_sync(kFullMask, largest > kLargest);
+    const unsigned common = __ballot_sync(kFullMask, !kExact<T> || !(largest <= kSmallest));
+    if (threadIdx.x % 32 == 0) {
+        votes[threadIdx.x / 32] = large;
+        votes[kScoreWarps + threadIdx.x / 32] = common;
+    }
     __syncthreads();
-    unsigned all = 0;
+    unsigned any_large = 0, any_common = 0;
     M2T_UNROLL
-    for (int i = 0; i < kScoreWarps; ++i) all |= votes[i];
-    return all != 0;
+    for (int i = 0; i < kScoreWarps; ++i) any_large |= votes[i], any_common |= votes[kScoreWarps + i];
+    return any_large == 0 && any_common != 0;
 }
 
 // attention_scores for several rows of bfloat16 weights, on the matrix units.

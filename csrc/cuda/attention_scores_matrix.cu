@@ -25,7 +25,7 @@ struct Memory {
         arena.take(query, word_count * kDepth);
         arena.take(weight, kFragments * 2 * 32);
         arena.take(factor, kMostRows);
-        arena.take(votes, kScoreWarps);
+        arena.take(votes, 2 * kScoreWarps);
     }
 };
 
@@ -98,9 +98,10 @@ M2T_KERNEL void M2T_BOUNDS(kScoreThreads, 4)
                 const float second = row + r < in.rows && d + 1 < dim ? to_float(w[1]) : 0.0f;
                 memory.weight[i] = pack_halves(first / memory.factor[r], second / memory.factor[r]);
             }
-            bool large = stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
-            large |= stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
-            const bool product = !any_of_block(large, memory.votes);
+            float largest = stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
+            largest = fmaxf(
+                largest, stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query));
+            const bool product = serves_block<bfloat16>(largest, memory.votes);
             if (!product) {
                 stage_rows<Approximately>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
                 stage_rows<Approximately>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);

@@ -86,7 +86,7 @@ def test_policy(device: ModuleType, case: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("S", [1, 6])
-@pytest.mark.parametrize("weights", [0.02, 0.3, 3.0])
+@pytest.mark.parametrize("weights", [0.02, 0.2, 0.3, 3.0])
 @pytest.mark.parametrize("keys", [0.001, 3.0, 12.0])
 def test_small_and_saturated_keys(device: ModuleType, S: int, keys: float, weights: float) -> None:
     """Both ways to tanh(key + query) in float32, which the sizes of keys, queries and weights decide between."""
@@ -269,9 +269,7 @@ def test_a_launch_that_fails_names_the_op_and_the_sizes(device: ModuleType) -> N
         ops.spatio_temporal_attention(*AttentionCase().inputs(torch.float32))
 
 
-@pytest.mark.parametrize(
-    ("largest", "weight", "bound"), [(10.9, 1.0, 2.5e-7), (15.9, 1.0, 2e-7), (15.9, 100.0, 1.3e-7)]
-)
+@pytest.mark.parametrize(("largest", "weight", "bound"), [(10.9, 1.0, 4e-7), (15.9, 1.0, 2e-7), (15.9, 100.0, 1.3e-7)])
 def test_error_of_both_tanh(device: ModuleType, largest: float, weight: float, bound: float) -> None:
     """Absolute, of tanh(key + query): the product of exponentials, and the sum where the weight is too large for it."""
     g = torch.Generator().manual_seed(0)
