@@ -140,7 +140,8 @@ def triton_rows(
     """The Triton kernels at HumanML3D's sizes, with the default configurations."""
     import torch
 
-    from m2t_fast.kernels import ahead, devices
+    from m2t_fast.kernels import devices
+    from m2t_fast.ops.triton import ahead
 
     for short in dtypes:
         seen = set()
