@@ -82,7 +82,7 @@ def of_function(function: Function, known: int = 0) -> dict[str, Count]:
     for loop in function.loops():
         if tanh_in(loop) < 4 or loop.count("special") > 3 * tanh_in(loop):
             continue
-        polynomial = known > 0 and len(loop.own) > 20 * tanh_in(loop)  # a tanh at a time, where pairs do not serve
+        polynomial = known > 0 and loop.named("MUFU.RCP") >= known  # a tanh at a time, where pairs do not serve
         pairs = not loop.named("MUFU.TANH") and loop.named("MUFU.EX2") < loop.named("MUFU.RCP") or known > 0
         form = "each" if polynomial or not pairs else "pairs"
         made = count(loop, known if form == "pairs" and known else tanh_in(loop))

@@ -238,9 +238,11 @@ def grids(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_no_launcher_moves_anything_between_host_and_device(grids: list, dtype: torch.dtype) -> None:
-    inputs = on_meta(AttentionCase(S=6, B=128, T=100, L=23, H=256, D=256), GateCase(B=128, L=23), dtype)
-    with NothingFromTheHost():
-        outputs = every_launcher(*inputs)
+    outputs = []
+    for slots in (1, 6):
+        inputs = on_meta(AttentionCase(S=slots, B=128, T=100, L=23, H=256, D=256), GateCase(B=128, L=23), dtype)
+        with NothingFromTheHost():
+            outputs += every_launcher(*inputs)
     assert all(x.device.type == "meta" for x in outputs) and {kernel for kernel, _ in grids} == KERNELS
 
 

@@ -76,10 +76,10 @@ def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], An
     def attention_backward() -> None:
         attention.spatio_temporal_attention_backward(outputs, inputs, None)
 
-    framed = [x.to(device) for x in dataclasses.replace(ATTENTION, S=1).inputs(dtype)]
+    framed = converted(dataclasses.replace(ATTENTION, S=1).record(dtype), there)
 
     def frame_scoring() -> None:
-        attention.spatio_temporal_attention(*framed, scale=1.0)
+        attention.spatio_temporal_attention(framed)
 
     def gate_forward() -> None:
         gate.gated_decoder_step(step)
