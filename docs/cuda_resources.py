@@ -19,7 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "kernels.md"
 MARKS = "<!-- ptxas table -->", "<!-- end of ptxas table -->"
-TARGETS = ("75", "80", "90", "100", "120")
+TARGETS = ("80", "90", "100")
 
 
 class Resources(NamedTuple):
