@@ -170,3 +170,25 @@ class GatedDecoderStep(nn.Module):
             self.mixture.weight,
             self.mixture.bias,
         )
+
+
+class AdditiveAttention(nn.Module):
+    """Additive (Bahdanau) attention with its projections, for any model: ``ops.additive_attention``."""
+
+    def __init__(self, query_size: int, key_size: int, attention_size: int):
+        super().__init__()
+        self.query = nn.Linear(query_size, attention_size)
+        self.key = nn.Linear(key_size, attention_size, bias=False)
+        self.weight = nn.Parameter(torch.empty(attention_size).uniform_(-1, 1) / attention_size**0.5)
+
+    def forward(self, query: Tensor, keys: Tensor, lengths: Tensor, values: Tensor | None = None) -> ops.AdditiveOutput:
+        """Context (B, L, H) and weights (B, L, T).
+
+        Args:
+            query: (B, L, query_size). keys: (B, T, key_size). lengths: (B,) int64, valid keys of each sequence.
+            values: (B, T, H); None: the keys themselves.
+        """
+        found = ops.additive_attention(
+            self.query(query), self.key(keys), keys if values is None else values, self.weight, lengths
+        )
+        return ops.AdditiveOutput(*found)

@@ -1,5 +1,6 @@
 """Differentiable registered ops, the same call on every backend."""
 
+from m2t_fast.ops.additive_attention import AdditiveOutput, additive_attention
 from m2t_fast.ops.attention import AttentionOutput, spatio_temporal_attention, spatio_temporal_context
 from m2t_fast.ops.attention_with_loss import guided_attention
 from m2t_fast.ops.decode import DecoderWeights, SearchOutput, sample_words, search
@@ -14,6 +15,8 @@ from m2t_fast.ops.lstm import LstmState, lstm_cells
 from m2t_fast.ops.registry import available_backends, use_backend
 
 __all__ = [
+    "AdditiveOutput",
+    "additive_attention",
     "AttentionOutput",
     "DecoderWeights",
     "DrawsOutput",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from m2t_fast.config import EOS
 from m2t_fast.ops.decode import DecoderWeights
+from m2t_fast.reference.additive_attention import AdditiveInputs
 from m2t_fast.reference.attention import AttentionInputs, KeysInputs
 from m2t_fast.reference.attention_with_loss import GuidedAttentionInputs
 from m2t_fast.reference.encoder import EncoderInputs
@@ -334,6 +335,43 @@ class LossCase:
         return LossInputs(*self.inputs(dtype, seed))
 
 
+@dataclass(frozen=True)
+class AdditiveCase:
+    """Sizes of one ``additive_attention`` call; ``sharp`` multiplies the weight."""
+
+    B: int = 2
+    T: int = 9
+    L: int = 5
+    H: int = 8
+    D: int = 7
+    sharp: float = 1.0
+    layout: str = "contiguous"
+
+    def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
+        """query, keys, values, weight and lengths."""
+        attention = AttentionCase(self.B, self.T, self.L, 1, 1, self.H, self.D, self.sharp).inputs(dtype, seed)
+        parts, keys, _, query, _, weight, *_, lengths = attention
+        return arranged([query, keys.squeeze(2), parts.squeeze(2), weight, lengths], self.layout)
+
+    def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> AdditiveInputs:
+        """The inputs by name."""
+        return AdditiveInputs(*self.inputs(dtype, seed))
+
+
+ADDITIVE_CASES = {
+    "plain": AdditiveCase(),
+    "one-key": AdditiveCase(T=1),
+    "one-query": AdditiveCase(L=1),
+    "width-1": AdditiveCase(D=1, H=1),
+    "odd": AdditiveCase(B=3, T=97, L=3, H=31, D=59),
+    "sharp": AdditiveCase(T=40, D=20, sharp=10.0),
+    "no-batch": AdditiveCase(B=0),
+    "no-words": AdditiveCase(L=0),
+    "strided": AdditiveCase(layout="strided"),
+    "expanded": AdditiveCase(layout="expanded"),
+}
+
+
 LOSS_CASES = {
     "plain": LossCase(),
     "every-word": LossCase(supervised=1.0),
@@ -484,5 +522,6 @@ CASES: dict[str, Mapping[str, Any]] = {
     "attention_keys": KEYS_CASES,
     "spatial_loss": LOSS_CASES,
     "lstm_cells": LSTM_CASES,
+    "additive_attention": ADDITIVE_CASES,
 }
 """By op: what ``m2t-fast validate`` and the tests of every op run."""

@@ -1,5 +1,6 @@
 """The ops in plain PyTorch, line by line with the paper's equations, in any float dtype; no kernel is imported here."""
 
+from m2t_fast.reference.additive_attention import additive_attention
 from m2t_fast.reference.attention import (
     AttentionOutput,
     attention_keys,
@@ -16,6 +17,7 @@ from m2t_fast.reference.loss import spatial_loss
 from m2t_fast.reference.lstm import LstmState, lstm_cells
 
 __all__ = [
+    "additive_attention",
     "AttentionOutput",
     "DrawsOutput",
     "GateOutput",

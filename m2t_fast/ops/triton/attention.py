@@ -50,8 +50,8 @@ def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = Non
     blocks = word_blocks("attention_words", x.parts, x.temporal_keys, words)
     grid = (batch * -(-words // blocks["BLOCK_L"]), -(-part_dim // blocks["BLOCK_H"]))
     with on_device(x.parts):
-        temporal, rest = _scores(x.temporal_keys, x.temporal_query, x.temporal_weight[None], x.lengths, exact=True)
-        spatial, _ = _scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
+        temporal, rest = scores(x.temporal_keys, x.temporal_query, x.temporal_weight[None], x.lengths, exact=True)
+        spatial, _ = scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
         attention_words[grid](
             p_parts=x.parts,
             p_temporal=temporal,
@@ -90,8 +90,8 @@ def launch_backward(
     d_context, d_window, d_spatial_weights, d_mean, d_std = (v if v is None else ready(v) for v in grads)
     rows = parts.flatten(1, 2)
     with on_device(parts):
-        temporal, rest = _scores(x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, exact=True)
-        spatial, _ = _scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
+        temporal, rest = scores(x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, exact=True)
+        spatial, _ = scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
         d_weights = None if d_context is None else torch.bmm(d_context, rows.transpose(1, 2))
         weights = None if d_weights is None else torch.empty_like(d_weights)
         d_temporal, d_spatial = torch.empty_like(temporal), torch.empty_like(spatial)
@@ -131,10 +131,10 @@ def launch_backward(
             d_parts = torch.zeros_like(parts)
         else:
             d_parts = torch.bmm(weights.transpose(1, 2), d_context).view(parts.shape)
-        d_temporal_keys, d_temporal_query, d_temporal_weight = _score_gradient(
+        d_temporal_keys, d_temporal_query, d_temporal_weight = score_gradient(
             x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, d_temporal
         )
-        d_spatial_keys, d_spatial_query, d_spatial_weight = _score_gradient(
+        d_spatial_keys, d_spatial_query, d_spatial_weight = score_gradient(
             x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, d_spatial
         )
     found = dict(
@@ -150,7 +150,7 @@ def launch_backward(
     return {name: value.to(dtype) for name, value in found.items()}
 
 
-def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor | None]:
+def scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: bool) -> tuple[Tensor, Tensor | None]:
     """Scores (B, L, T * S * R) float32 of keys (B, T, S, D), query (B, L, D), weight (R, D); padding is not written.
 
     With ``exact``, for tensors that are not bfloat16, also what is to be added to them.
@@ -171,10 +171,10 @@ def _scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact:
     return out, rest
 
 
-def _score_gradient(
+def score_gradient(
     keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, d_scores: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of keys, query and weight from that of the scores, as :func:`_scores` gives them."""
+    """Gradients of keys, query and weight from that of the scores, as :func:`scores` gives them."""
     batch, frames, slots, dim = keys.shape
     words, rows = query.shape[1], weight.shape[0]
     d_keys, d_query = torch.empty_like(keys), torch.empty_like(query)

@@ -27,6 +27,7 @@ POLICY = [
         "guided_attention",
         "guided_decoder_step",
         "gather_motions",
+        "additive_attention",
     )
     for case in numerics.OPS[op].cases
     for dtype in (torch.float32, torch.bfloat16, torch.float16)
