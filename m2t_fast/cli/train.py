@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from m2t_fast.cli import options, train_setup
 from m2t_fast.cli.train_setup import LIMITS, OPTIONS
 from m2t_fast.errors import JobError, UserError
+from m2t_fast.training.logs import LOGS
 from m2t_fast.training.recommended import LARGE
 from m2t_fast.training.settings import TrainingSettings
 
@@ -49,6 +50,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="RUN",
         help="fine-tune this run: begin with its weights, keep its sizes, words and statistics, add the new words of "
         "the data; the learning rate is lower and warms up (docs/training.md)",
+    )
+    parser.add_argument(
+        "--log", choices=LOGS, help="write what metrics.jsonl holds there, too (extras of the same names)"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
@@ -180,8 +184,11 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
 
     from m2t_fast.run_folder import load_run
     from m2t_fast.training.compiled import require_compiler
+    from m2t_fast.training.logs import require
     from m2t_fast.training.loop import train
 
+    if args.log is not None:
+        processes.on_main(lambda: require(args.log))
     resume = processes.on_main(lambda: _resumes(args, processes))
     init: Run | None = None
     with options.backend(args.backend, device), options.option_errors():
@@ -204,6 +211,7 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
                 processes=processes,
                 init=init,
                 notes=said,
+                log=args.log,
             )
     except KeyboardInterrupt:
         if args.output.exists() and processes.main:
@@ -217,7 +225,7 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
 def _going_on(args: argparse.Namespace) -> str:
     """The command that goes on with the run, as a shell takes it; the run has its own settings."""
     words = [PROGRAM, "train", "--data", str(args.data), "--output", str(args.output), "--resume"]
-    for name in ("epochs", "device", "backend"):
+    for name in ("epochs", "device", "backend", "log"):
         if (value := getattr(args, name)) is not None and value != "auto":
             words += [f"--{name}", str(value)]
     words += ["--strict"] * args.strict + ["--quiet"] * args.quiet

@@ -33,6 +33,7 @@ from m2t_fast.training.console import Console, losses_in_words
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.finetuning import start_from
 from m2t_fast.training.host_copy import HostCopy
+from m2t_fast.training.logs import Log, open_log
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, Snapshot, digest, load_state
 from m2t_fast.training.step import adamw, weights_in
@@ -57,6 +58,7 @@ def train(
     processes: Processes = ALONE,
     init: Run | None = None,
     notes: Sequence[str] = (),
+    log: str | None = None,
 ) -> Path:
     """Train a captioner and write its run folder.
 
@@ -72,6 +74,7 @@ def train(
             training steps in bfloat16 under torch's autocast, weights, losses and validation in float32.
         init: a run whose weights a new run begins with; the vocabulary of ``data`` begins with its words.
         notes: what else to say at the start.
+        log: "tensorboard" or "wandb": where the lines of ``metrics.jsonl`` go as well.
         progress: say on stderr how it goes: a bar on a terminal, else lines (see ``Console``).
 
     Returns:
@@ -119,7 +122,11 @@ def train(
         progress = progress and processes.main
         if progress:
             print(*notes, _summary(data, model_config, settings, dtype), sep="\n", file=sys.stderr)
-        _Trainer(data, model, optimizer, settings, folder, position, progress, processes, dtype).run()
+        trainer = _Trainer(data, model, optimizer, settings, folder, position, progress, processes, dtype)
+        if log is not None and processes.main:
+            trainer.log = open_log(log, folder, position.step, settings.to_dict())
+            stack.callback(trainer.log.close)
+        trainer.run()
     return folder
 
 
@@ -168,6 +175,7 @@ class _Trainer:
         self.validated: tuple[dict[str, Any], HostCopy | None] | None = None
         self.writing: dict[str, Future[None]] = {}
         self.stop = threading.Event()
+        self.log: Log | None = None
         self.since = self.saved = time.perf_counter()
 
     def run(self) -> None:
@@ -308,6 +316,8 @@ class _Trainer:
         line["seconds"] = round(self.position.seconds, 3)
         self.metrics.write((json.dumps(line) + "\n").encode())
         self.metrics.flush()
+        if self.log is not None:
+            self.log.write(line)
 
     def _save_state(self, now: bool = False) -> Snapshot | None:
         """Write the state file in the background, on rank 0, unless the last was begun a moment ago and it need not be
