@@ -9,6 +9,7 @@ import numpy as np
 _ARMS = (0.42, 0.85)  # shoulder to wrist, as a share of hip to ankle: humans 0.55 to 0.71, a dog 0.98
 _HALVES = 1.9
 _SIDES = 1.35
+_APART = 0.02  # of a leg
 _TRUNK = (0.25, 1.4)  # pelvis to neck, as a share of hip to ankle: humans about 0.6
 
 _LIMBS = {
@@ -46,6 +47,8 @@ def why_no_human(points: Mapping[str, np.ndarray]) -> str | None:
         for upper, lower in (halves[side, limb] for side in ("left", "right")):
             if max(upper, lower) > _HALVES * min(upper, lower):
                 return f"the halves of a {limb} are as 1 to {max(upper, lower) / min(upper, lower):.1f}"
+    if max(distance(f"left_{name}", f"right_{name}") for name in ("hip", "knee", "shoulder")) < _APART * length["leg"]:
+        return "left and right limbs in the same place"
     trunk = distance("pelvis", "neck") / length["leg"]
     if not _TRUNK[0] <= trunk <= _TRUNK[1]:
         return f"a trunk of {trunk:.2f} times the legs (of humans about 0.6)"

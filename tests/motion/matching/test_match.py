@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from m2t_fast.errors import UserError
 from m2t_fast.motion import JOINT_NAMES, read_bvh
+from m2t_fast.motion.capture import Capture
 from m2t_fast.motion.matching import match_joints
 from m2t_fast.skeleton import HUMANML3D, KIT, Skeleton
 
@@ -76,3 +78,44 @@ def test_numbers_for_names(scheme: str, seed: int, bone_axes: bool, tmp_path: Pa
     for index, name in enumerate(JOINT_NAMES["humanml3d"]):
         if name.split("_")[-1] in ("hip", "knee", "ankle", "foot", "shoulder", "elbow", "wrist") or name == "pelvis":
             np.testing.assert_allclose(joints[:, index], expected(drawn, name), atol=2e-4, err_msg=name)
+
+
+def test_a_dog_with_human_joint_names_is_no_human(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    human = zoo.places_of
+
+    def dog(rng: np.random.Generator) -> dict[str, np.ndarray]:
+        at = human(rng)
+        for side, sign in (("L", 1), ("R", -1)):
+            leg = np.linalg.norm(at[f"{side}hip"] - at[f"{side}ankle"])
+            shares = {"elbow": 0.49, "wrist": 0.98, "thumb": 1.0, "knuckle": 1.05, "fingertip": 1.1}
+            for place, share in shares.items():
+                at[side + place] = at[f"{side}shoulder"] + [sign * share * leg, 0, 0]
+        return at
+
+    monkeypatch.setattr(zoo, "places_of", dog)
+    drawn = zoo.draw(tmp_path, "Mixamo", 1)
+    with pytest.raises(UserError, match=r"no human, it seems: arms as long as legs \(0.98 of them; of humans 0.55"):
+        match_joints(drawn.path, read_bvh(drawn.path), HUMANML3D)
+
+
+@pytest.mark.parametrize("shape", ["star", "deep", "binary"])
+def test_hierarchies_of_many_joints_are_refused_soon(shape: str) -> None:
+    count = 900
+    above = {"star": lambda n: n - 1 if n % 3 != 1 else 0, "deep": lambda n: n - 1, "binary": lambda n: (n - 1) // 2}
+    parents = (-1, *(above[shape](node) for node in range(1, count)))
+    places = np.zeros((2, count, 3))
+    for node in range(1, count):
+        places[:, node] = places[:, parents[node]] + [1.0, 2.0, 3.0]
+    capture = Capture(tuple(f"n{node}" for node in range(count)), parents, places, places[0], 0.1)
+    with pytest.raises(UserError, match="no human"):
+        match_joints("m.bvh", capture, HUMANML3D)
+
+
+def test_a_joint_map_fills_gaps_by_structure_and_leaves_no_joint_twice(tmp_path: Path) -> None:
+    drawn = zoo.draw(tmp_path, "MakeHuman", 4)
+    capture = read_bvh(drawn.path)
+    match = match_joints(drawn.path, capture, HUMANML3D, {"head": "neck03"})
+    assert match.to_map(capture.names)["head"] == "neck03" and match.to_map(capture.names)["left_ankle"] == "foot.L"
+    assert match.said.startswith("joints by the joint map and MakeHuman joint names")
+    with pytest.raises(UserError, match="neck01 would be both neck and head; name both in the joint map"):
+        match_joints(drawn.path, capture, HUMANML3D, {"head": "neck01"})
