@@ -146,7 +146,7 @@ if __name__ == "__main__":
             *(f"m2t_fast.kernels.{package}" for package in find_packages("kernels")),
         ],
         package_dir={"m2t_fast.kernels": "kernels"},
-        package_data={"": ["py.typed", "*.json", "*.txt", "*.html", "*.css", "*.js"]},
+        package_data={"": ["py.typed", "*.json", "*.txt", "*.html", "*.css", "*.js", "*.safetensors"]},
         ext_modules=[
             Pybind11Extension(
                 "m2t_fast._native",

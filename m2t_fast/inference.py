@@ -16,7 +16,7 @@ import torch
 
 from m2t_fast import run_folder
 from m2t_fast.captioning.pipeline import Captioned, caption_joints
-from m2t_fast.captioning.words import seconds_of
+from m2t_fast.captioning.words import WordAttention, seconds_of
 from m2t_fast.errors import UserError
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.interpretation.localisation import word_range
@@ -24,7 +24,9 @@ from m2t_fast.interpretation.page import render_page, save_page
 from m2t_fast.motion.kinds import motion_files
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import Motion, read_array, read_motions, units_of
+from m2t_fast.motion.resample import resample
 from m2t_fast.run_folder import Run
+from m2t_fast.segmentation import Grid, segment_joints
 
 Given = str | PathLike[str] | np.ndarray | torch.Tensor
 """A motion: a motion file, or an array of joints (T, J, 3) or of feature vectors (T, 263 or 251)."""
@@ -86,6 +88,24 @@ class Caption:
         return f'<iframe srcdoc="{page}" sandbox="allow-scripts" style="width:100%;height:640px;border:0"></iframe>'
 
 
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a long take that one caption tells.
+
+    ``start`` and ``end``: seconds of the take. ``score``: the intersection over union in time with a true segment that
+    is expected, 0 to 1. ``words``: those of the caption, with times in seconds of the take.
+    """
+
+    start: float
+    end: float
+    caption: str
+    score: float
+    words: tuple[Word, ...]
+
+    def __str__(self) -> str:
+        return f"{self.start:.2f}-{self.end:.2f} s: {self.caption}"
+
+
 class CaptioningRun(Run):
     """A run folder, opened; besides what a :class:`~m2t_fast.run_folder.Run` holds it captions motions."""
 
@@ -133,6 +153,70 @@ class CaptioningRun(Run):
         one = not several and len(captions) == 1 and not _is_folder(motion)
         return captions[0] if one else captions
 
+    def segment(
+        self,
+        motion: Given,
+        *,
+        fps: float | None = None,
+        options: MotionOptions | None = None,
+        batch_size: int = 64,
+        **search: Any,
+    ) -> list[Segment]:
+        """Cut a long take into segments, and caption each.
+
+        Args:
+            motion: a motion file that holds one motion, or an array as :meth:`caption` takes it.
+            fps, options, batch_size, search: as in :meth:`caption`.
+
+        Returns:
+            segments that tile the take, in order; see :func:`m2t_fast.segmentation.segment_joints`.
+
+        Raises:
+            UserError: the motion cannot be read. ValueError: it holds several motions, or an option is out of range.
+        """
+        known = options or MotionOptions()
+        if fps is not None:
+            known = dataclasses.replace(known, fps=fps)
+        if isinstance(motion, str | PathLike) and Path(motion).is_dir():
+            raise ValueError(f"motion: {motion} is a folder, expected one motion")
+        found = self._read(motion, known)
+        if len(found) != 1:
+            raise ValueError(f"motion: holds {len(found)} motions, expected one")
+        return self._segments(found[0][1].joints, 0.0, batch_size, search)
+
+    def stream(self, fps: float | None = None, batch_size: int = 64, **search: Any) -> Stream:
+        """Segments of a motion that is still going on: push frames as they come.
+
+        Args:
+            fps: of the frames (None: those of the run's data set).
+            batch_size, search: as in :meth:`caption`.
+
+        Raises:
+            ValueError: fps is not positive and finite.
+        """
+        return Stream(self, fps or self.skeleton.fps, batch_size, search)
+
+    def _segments(self, joints: np.ndarray, offset: float, batch_size: int, search: dict[str, Any]) -> list[Segment]:
+        """Segments of joints at the run's frame rate, in its unit; ``offset`` seconds come before."""
+        rate = self.skeleton.fps
+        segments = []
+        for found in segment_joints(self, joints, batch_size=batch_size, **search):
+            said, frames, start = found.captioned, found.end - found.start, offset + found.start / rate
+            words = tuple(self._word(word, frames, len(said.joints), start) for word in said.words)
+            text, end = said.captions[0].caption, offset + found.end / rate
+            segments.append(Segment(start, end, text, found.confidence, words))
+        return segments
+
+    def _word(self, word: WordAttention, frames: int, kept: int, offset: float = 0.0) -> Word:
+        """A word with its times: of a motion of ``frames`` frames, ``kept`` of which the model read."""
+        rate = self.skeleton.fps
+        span = word_range(word.mean, word.std, kept)
+        start, end = (
+            offset + min(max(seconds_of(frame, self.settings, rate, frames), 0.0), frames / rate)
+            for frame in (span.start, span.end)
+        )
+        return Word(word.word, word.gate, start, end, word.parts)
+
     def _read(self, given: Given, options: MotionOptions) -> list[tuple[str, Motion]]:
         """The motions of a file, a folder or an array, each with its name."""
         units = units_of(self.statistics, self.skeleton)
@@ -164,19 +248,71 @@ class CaptioningRun(Run):
         settings, fps = self.settings, self.skeleton.fps
         frames, kept = len(read.joints), len(said.joints)
 
-        def seconds(frame: float) -> float:
-            return min(max(seconds_of(frame, settings, fps, frames), 0.0), frames / fps)
-
-        words = []
-        for word in said.words:
-            span = word_range(word.mean, word.std, kept)
-            words.append(Word(word.word, word.gate, seconds(span.start), seconds(span.end), word.parts))
+        words = [self._word(word, frames, kept) for word in said.words]
         best, *others = said.captions
         joints = said.joints / units_of(self.statistics, self.skeleton)
         start = seconds_of(0, settings, fps, frames)
         motion = CaptionedMotion.of(name, joints, said.words, fps / settings.downsample, start)
         alternatives = tuple(Alternative(other.caption, other.score) for other in others)
         return Caption(best.caption, best.score, tuple(words), alternatives, name, tuple(read.notes), motion)
+
+
+class Stream:
+    """Segments of a motion whose frames come one after the other; made by :meth:`CaptioningRun.stream`.
+
+    A segment is given out when the frames behind it cannot change it any more: at most :attr:`delay` seconds after its
+    end. What was given out is forgotten, so memory stays the same for hours.
+    """
+
+    def __init__(self, run: CaptioningRun, fps: float, batch_size: int, search: dict[str, Any]):
+        if not 0.0 < fps < np.inf:
+            raise ValueError(f"fps: got {fps!r}, expected frames per second above 0")
+        self._run, self._fps, self._batch_size, self._search = run, fps, batch_size, search
+        self._longest = Grid().longest
+        self._frames = np.zeros((0, run.skeleton.joints, 3), np.float32)
+        self._seen = 0.0  # seconds before the frames that are held
+
+    @property
+    def delay(self) -> float:
+        """Seconds that may pass between the end of a segment and its being given out."""
+        return 2 * self._longest
+
+    def push(self, frames: np.ndarray) -> list[Segment]:
+        """Takes frames (T, J, 3), or one (J, 3), in the run's unit, Y up; returns the segments that are certain now.
+
+        Raises:
+            ValueError: another shape, or coordinates that are not finite.
+        """
+        frames = np.asarray(frames, dtype=np.float32)
+        frames = frames[None] if frames.ndim == 2 else frames
+        if frames.shape[1:] != self._frames.shape[1:]:
+            joints = self._frames.shape[1]
+            raise ValueError(f"frames: got shape {frames.shape}, expected (T, {joints}, 3) or ({joints}, 3)")
+        if not np.isfinite(frames).all():
+            raise ValueError("frames: got NaN or infinite coordinates, expected finite numbers")
+        self._frames = np.concatenate([self._frames, frames])
+        found = list[Segment]()
+        while len(self._frames) >= self.delay * self._fps:
+            held, self._frames = self._frames, self._frames[: round(self.delay * self._fps)]
+            segments = self._segments()
+            # What ends a longest window before the frames do has been weighed against all that could follow.
+            last = max(segments[0].end, self._seen + self.delay - self._longest)
+            done = [segment for segment in segments if segment.end <= last]
+            self._frames = held[round((done[-1].end - self._seen) * self._fps) :]
+            self._seen = done[-1].end
+            found += done
+        return found
+
+    def close(self) -> list[Segment]:
+        """The segments of the frames that are left; further frames begin a new motion behind them."""
+        found = self._segments() if len(self._frames) else []
+        self._seen += len(self._frames) / self._fps
+        self._frames = self._frames[:0]
+        return found
+
+    def _segments(self) -> list[Segment]:
+        joints = np.ascontiguousarray(resample(self._frames, self._fps, self._run.skeleton.fps), dtype=np.float32)
+        return self._run._segments(joints, self._seen, self._batch_size, self._search)
 
 
 def _is_folder(motion: object) -> bool:

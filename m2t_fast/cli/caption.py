@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import caption_many, motion_files, options, pictures
+from m2t_fast.cli import caption_many, motion_files, options, pictures, segments
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
         "gate, when (mean and std in seconds of the file) and the weights of the body parts",
     )
     pictures.add_arguments(parser)
+    segments.add_arguments(parser)
     options.add_search(parser, beam_size=2)
     options.add_device(parser)
     options.add_backend(parser)
@@ -64,10 +65,16 @@ def run(args: argparse.Namespace) -> int:
         return caption_many.run(args, SOME_LEFT_OUT)
     if pictures.asked(args):
         pictures.check(args, motion_files.inputs(args))
+    segments.check(args, [path for path, _ in motion_files.named(args)])
     device = options.device(args.device)
     with options.backend(args.backend, device):
         opened = load_run(args.run_folder, device)
+        segmenter = segments.segmenter(opened) if args.segments else None
         files, skipped = motion_files.read_all(args, opened)
+        if segmenter is not None:
+            segments.run(args, files, opened, segmenter)
+            motion_files.report_skipped(skipped, len(files))
+            return SOME_LEFT_OUT if skipped else 0
         joints = [file.joints for file in files]
         captioned = caption_joints(opened, joints, args.batch_size, progress=True, **options.search_of(args))
     if pictures.asked(args):

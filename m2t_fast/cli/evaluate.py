@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,19 @@ def add_parser(subparsers: Any) -> None:
         help="where the files go: a folder, or the predictions' own file, beside which the others are NAME.scores.json "
         "and so on (without it each run's files go to its own folder; a table of several runs is then printed only)",
     )
+    parser.add_argument(
+        "--segments",
+        action="store_true",
+        help="score how caption --segments cuts long takes, joined from clips of the split, beside windows of a fixed "
+        "length and changes of speed (docs/long-takes.md)",
+    )
+    parser.add_argument(
+        "--takes",
+        type=options.positive_int,
+        default=100,
+        metavar="N",
+        help="with --segments: how many takes, of 3 to 6 clips (%(default)s)",
+    )
     options.add_search(parser, beam_size=1, several=True)
     options.add_device(parser)
     options.add_backend(parser)
@@ -45,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from m2t_fast.evaluation.scored_runs import Files, evaluate_run
     from m2t_fast.run_folder import load_run
 
+    if args.segments:
+        return _segments(args)
     names = _names(args.run_folders)
     processes = distributed.launched()
     device = options.device(args.device, processes)
@@ -83,6 +100,46 @@ def run(args: argparse.Namespace) -> int:
     else:
         for folder in args.run_folders:
             _write(report.only(folder), Files(folder))
+    return 0
+
+
+def _segments(args: argparse.Namespace) -> int:
+    """Scores of --segments, a table per run, and segments.json in its folder or in --output."""
+    from m2t_fast.data.takes import load_clips, make_takes
+    from m2t_fast.evaluation.segment_table import printed, segment_rows
+    from m2t_fast.files import atomic_path
+    from m2t_fast.run_folder import load_run
+
+    if args.text != "raw" or args.bert_model is not None or len(args.beam_size) > 1:
+        raise UserError("--segments: does not go with --text processed, --bert-model or several beam sizes")
+    if args.output is not None and len(args.run_folders) > 1:
+        raise UserError("--output: with --segments expected one run")
+    device = options.device(args.device)
+    with options.backend(args.backend, device):
+        runs = [load_run(folder, device) for folder in args.run_folders]
+        files = [(args.output or folder) / "segments.json" for folder in args.run_folders]
+        for file in files:
+            if args.output is not None and not args.output.is_dir():
+                raise UserError(f"--output {args.output}: no such folder")
+            options.require_writable(file)
+        search = {**options.search_of(args), "beam_size": args.beam_size[0]}
+        for opened, file in zip(runs, files, strict=True):
+            try:
+                takes = make_takes(
+                    load_clips(args.data, args.split, opened.skeleton), opened.skeleton, args.takes, seed=2
+                )
+            except ValueError as error:
+                raise UserError(f"{args.data}: the {args.split} split cannot be joined to takes: {error}") from None
+            rows = segment_rows(opened, takes, args.batch_size, sys.stderr.isatty(), **search)
+            protocol = (
+                f"{len(takes)} takes of 3 to 6 clips of {args.data} {args.split}, joined over half a second each side"
+            )
+            print(f"{opened.folder}: {protocol}\n{printed(rows)}")
+            with atomic_path(file) as temporary:
+                content = {"data": str(args.data), "split": args.split, "protocol": protocol}
+                rows_listed = [row.to_dict() for row in rows]
+                temporary.write_text(json.dumps({**content, "rows": rows_listed}, indent=2) + "\n", encoding="utf-8")
+            print(f"scores in {file}")
     return 0
 
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "sweep",
     "prepare",
     "score",
+    "fit-segments",
 )
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 
@@ -62,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        importlib.import_module(f"m2t_fast.cli.{name}").add_parser(subparsers)
+        importlib.import_module(f"m2t_fast.cli.{name.replace('-', '_')}").add_parser(subparsers)
     return parser
 
 

@@ -153,23 +153,37 @@ def place(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     The lowest joint of all frames is at y = 0, the root starts at x = z = 0, and the first frame faces +Z (left is
     +X). Lying on a side does not tell the facing: then the first frame that does is taken, and no turn without any.
     """
+    moved = joints - joints[0, 0]
+    placed = turned(moved, facing(joints, skeleton) or 0.0)
+    placed[..., 1] -= placed[..., 1].min()
+    return placed
+
+
+def facing(joints: np.ndarray, skeleton: Skeleton) -> float | None:
+    """The turn about Y, in radians, after which the first frame of (T, J, 3) that tells faces +Z; None: none does."""
+    angles = facings(joints, skeleton)
+    telling = np.isfinite(angles)
+    return float(angles[telling.argmax()]) if telling.any() else None
+
+
+def facings(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(T,) for every frame the turn about Y, in radians, after which it faces +Z; NaN where lying hides the facing."""
     left, right = (
         joints[:, _one_side(skeleton, side, "hip")] + joints[:, _one_side(skeleton, side, "shoulder")]
         for side in ("left", "right")
     )
     across = left - right
     level = np.hypot(across[:, 0], across[:, 2])
-    telling = level > _SIDEWAYS * np.linalg.norm(across, axis=1)
-    angle = 0.0
-    if telling.any():
-        x, _, z = across[telling.argmax()]
-        angle = math.atan2(z, x)  # a turn about Y by this angle brings the line from right to left to +X
+    # A turn by this angle brings the line from right to left to +X.
+    angles = np.arctan2(across[:, 2], across[:, 0])
+    return np.where(level > _SIDEWAYS * np.linalg.norm(across, axis=1), angles, np.nan)
+
+
+def turned(joints: np.ndarray, angle: float) -> np.ndarray:
+    """Positions (..., 3) turned about Y by ``angle`` in radians, +Z towards +X being positive."""
     sine, cosine = math.sin(angle), math.cos(angle)
-    moved = joints - joints[0, 0]
-    x, z = moved[..., 0], moved[..., 2]
-    placed = np.stack([cosine * x + sine * z, moved[..., 1], cosine * z - sine * x], axis=-1)
-    placed[..., 1] -= placed[..., 1].min()
-    return placed
+    x, z = joints[..., 0], joints[..., 2]
+    return np.stack([cosine * x + sine * z, joints[..., 1], cosine * z - sine * x], axis=-1)
 
 
 def _one_side(skeleton: Skeleton, side: str, name: str) -> int:

@@ -1,0 +1,144 @@
+"""The options of ``caption --segments``: long takes as segments, printed or as subtitles, tables and annotations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2t_fast.cli import options
+from m2t_fast.cli.main import PROGRAM
+from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from m2t_fast.cli.motion_files import MotionFile
+    from m2t_fast.run_folder import Run
+    from m2t_fast.segmentation import Segment, Segmenter
+
+FORMATS = ("srt", "vtt", "csv", "eaf")
+_NAMES = {
+    "srt": "SubRip subtitles",
+    "vtt": "WebVTT subtitles",
+    "csv": "a table: start, end, caption, confidence",
+    "eaf": "an annotation file of ELAN",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The option --segments and the files it can write."""
+    group = parser.add_argument_group("long takes (docs/long-takes.md)")
+    group.add_argument(
+        "--segments",
+        action="store_true",
+        help="cut each motion into segments and caption these; a line per segment: start, end, confidence, caption",
+    )
+    for name in FORMATS:
+        group.add_argument(
+            f"--{name}", type=Path, metavar="FILE", help=f"with --segments, of one motion: write {_NAMES[name]}"
+        )
+
+
+def check(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
+    """Raise now what would else be found out after the work.
+
+    Raises:
+        UserError: a file cannot be written, is one of ``inputs`` or written twice, or what writes it is missing; an
+            option does not go with --segments.
+    """
+    from m2t_fast.segmentation.formats import require
+
+    asked = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
+    if asked and not args.segments:
+        raise UserError(f"--{next(iter(asked))}: goes with --segments")
+    if not args.segments:
+        return
+    for name in ("html", "gif", "mp4"):
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name}: does not go with --segments; expected --json, --srt, --vtt, --csv or --eaf")
+    if asked and len(inputs) != 1:
+        raise UserError(f"--{next(iter(asked))}: got {len(inputs)} motions, expected one")
+    taken = {path.resolve(): str(path) for path in inputs}
+    for name, path in asked.items():
+        if path.resolve() in taken:
+            raise UserError(f"--{name} {path}: is {taken[path.resolve()]} already, expected another file")
+        taken[path.resolve()] = f"the file of --{name}"
+        require(name)
+        options.require_writable(path)
+
+
+def segmenter(opened: Run) -> Segmenter:
+    """What finds the segments; says on stderr when it is not the run's own.
+
+    Raises:
+        UserError: the run's own is damaged.
+    """
+    from m2t_fast.segmentation import segmenter_of
+    from m2t_fast.segmentation.segmenter import FILE
+
+    if not (opened.folder / FILE).exists():
+        text = "uses the segmenter of the built-in data; m2t-fast fit-segments RUN --data DATA fits its own, which is better"
+        print(f"{PROGRAM}: {opened.folder}: {text}", file=sys.stderr)
+    return segmenter_of(opened)
+
+
+def run(args: argparse.Namespace, files: Sequence[MotionFile], opened: Run, segmenter: Segmenter) -> None:
+    """Finds the segments of every motion, prints them and writes the files.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    from m2t_fast.segmentation import segment_joints
+    from m2t_fast.segmentation.formats import Line, write
+
+    asked = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
+    if asked and len(files) != 1:
+        raise UserError(f"--{next(iter(asked))}: {files[0].path} holds {len(files)} motions, expected one")
+    for file in files:
+        found = segment_joints(
+            opened,
+            file.joints,
+            segmenter,
+            batch_size=args.batch_size,
+            progress=sys.stderr.isatty(),
+            **options.search_of(args),
+        )
+        fps = opened.skeleton.fps
+        lines = [Line(s.start / fps, s.end / fps, s.captioned.captions[0].caption, s.confidence) for s in found]
+        if args.json:
+            name = f"{file.path}{file.label}"
+            listed = [_describe(segment, opened) for segment in found]
+            print(json.dumps({"file": name, "segments": listed}, ensure_ascii=False))
+        else:
+            for line in lines:
+                text = f"{line.start:.2f}\t{line.end:.2f}\t{line.confidence:.2f}\t{line.caption}"
+                print(text if len(files) == 1 else f"{file.name}\t{text}")
+        for kind, path in asked.items():
+            write(kind, path, lines, file.path.name)
+
+
+def _describe(segment: Segment, opened: Run) -> dict[str, Any]:
+    """What --json prints of a segment; all times in seconds of the file."""
+    from m2t_fast.captioning.words import seconds_of
+
+    fps, settings, said = opened.skeleton.fps, opened.settings, segment.captioned
+    frames, start = segment.end - segment.start, segment.start / fps
+    return {
+        "start": start,
+        "end": segment.end / fps,
+        "caption": said.captions[0].caption,
+        "score": segment.confidence,
+        "captions": [hypothesis._asdict() for hypothesis in said.captions],
+        "words": [
+            {
+                "word": word.word,
+                "gate": word.gate,
+                "mean": start + seconds_of(word.mean, settings, fps, frames),
+                "std": word.std * settings.downsample / fps,
+                "parts": word.parts,
+            }
+            for word in said.words
+        ],
+    }

@@ -1,0 +1,7 @@
+"""Long takes as segments with captions: dense motion captioning by captioning every window."""
+
+from m2t_fast.segmentation.segmenter import Segmenter
+from m2t_fast.segmentation.segments import Segment, fit_segmenter, segment_joints, segmenter_of
+from m2t_fast.segmentation.windows import Grid
+
+__all__ = ["Grid", "Segment", "Segmenter", "fit_segmenter", "segment_joints", "segmenter_of"]

@@ -1,0 +1,102 @@
+"""``caption --segments``, ``fit-segments`` and ``evaluate --segments`` on a run whose captions depend on the motion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from m2t_fast import load_run
+from m2t_fast.data import synthetic
+from m2t_fast.data.takes import join_clips
+from m2t_fast.skeleton import HUMANML3D
+
+
+@pytest.fixture(scope="module")
+def take(tmp_path_factory):
+    """Three clips in one file of about 12 seconds."""
+    path = tmp_path_factory.mktemp("takes") / "take.npy"
+    np.save(path, join_clips(synthetic.generate(12).splits["train"][:3], HUMANML3D).joints)
+    return path
+
+
+def test_segments_tile_the_take_in_every_output(call, tiny_run, take, tmp_path):
+    end = len(np.load(take)) / 20
+    result = call("caption", tiny_run, take, "--segments", "--max-length", 5, "--csv", tmp_path / "take.csv")
+    assert result.code == 0, result
+    rows = [line.split("\t") for line in result.out.splitlines()]
+    starts, ends = ([float(row[column]) for row in rows] for column in (0, 1))
+    assert starts[0] == 0.0 and ends[-1] == pytest.approx(end, abs=0.01) and starts[1:] == ends[:-1]
+    assert all(0.0 <= float(row[2]) <= 1.0 for row in rows)
+    assert len((tmp_path / "take.csv").read_text().splitlines()) == len(rows) + 1
+    listed = json.loads(call("caption", tiny_run, take, "--segments", "--json", "--max-length", 5).out)
+    assert listed["file"] == str(take) and [s["caption"] for s in listed["segments"]] == [row[3] for row in rows]
+    for segment in listed["segments"]:
+        assert set(segment) >= {"start", "end", "caption", "score", "words"}
+        assert all(segment["start"] <= word["mean"] <= segment["end"] for word in segment["words"])
+    found = load_run(tiny_run).segment(take, max_length=5)
+    assert [(s.start, s.end, s.caption) for s in found] == [
+        (s["start"], s["end"], s["caption"]) for s in listed["segments"]
+    ]
+    assert all(s.start <= w.start <= w.end <= s.end + 1e-6 for s in found for w in s.words)
+
+
+def test_a_long_take_without_the_option_hears_of_it(call, run_of, take):
+    result = call("caption", run_of(22, max_frames=100), take, "--max-length", 3)
+    assert result.code == 0 and "--segments" in result.err
+
+
+def test_options_that_do_not_fit_are_refused(refused, tiny_run, take, tmp_path):
+    assert "goes with --segments" in refused("caption", tiny_run, take, "--srt", tmp_path / "a.srt")
+    assert "--html" in refused("caption", tiny_run, take, "--segments", "--html", tmp_path / "a.html")
+    assert "expected one" in refused("caption", tiny_run, take, take, "--segments", "--csv", tmp_path / "a.csv")
+    assert "another file" in refused("caption", tiny_run, take, "--segments", "--csv", take)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_fitted_and_scored_on_takes_of_a_data_set(call, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic, "DEFAULT_COUNT", {"train": 8, "val": 24, "test": 24})
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    result = call("fit-segments", run, "--data", "synthetic", "--takes", 2)
+    assert result.code == 0 and (run / "segmenter.safetensors").exists(), result
+    result = call("evaluate", run, "--data", "synthetic", "--segments", "--takes", 2, "--max-length", 4)
+    assert result.code == 0, result
+    rows = {row["name"]: row for row in json.loads((run / "segments.json").read_text())["rows"]}
+    assert list(rows)[0] == "segments" and "every 4 s" in rows and "changes of speed" in rows
+    assert all(0.0 <= row["f1_70"] <= row["f1_30"] <= 1.0 for row in rows.values())
+    assert "F1@0.5" in result.out
+
+
+def test_data_that_cannot_be_joined_are_refused(refused, tiny_run, data_of, tmp_path):
+    assert "cannot be joined" in refused("fit-segments", tiny_run, "--data", data_of(22))
+
+
+def test_a_damaged_segmenter_is_named(refused, tiny_run, take, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    (run / "segmenter.safetensors").write_bytes(b"nonsense")
+    assert "segmenter.safetensors" in refused("caption", run, take, "--segments")
+
+
+def test_a_stream_gives_what_it_saw_with_bounded_delay(tiny_run, take):
+    joints = np.concatenate([np.load(take)] * 4)
+    stream = load_run(tiny_run).stream(max_length=4)
+    found, pushed = [], 0
+    for first in range(0, len(joints), 30):
+        piece = joints[first : first + 30]
+        pushed += len(piece)
+        for segment in stream.push(piece):
+            assert segment.end <= pushed / 20
+            found.append(segment)
+        last = found[-1].end if found else 0.0
+        assert pushed / 20 - last <= stream.delay + 10.0 + 1.5
+    found += stream.close()
+    assert found[0].start == 0.0 and found[-1].end == pytest.approx(len(joints) / 20, abs=0.05)
+    assert all(a.end == pytest.approx(b.start, abs=0.051) for a, b in zip(found, found[1:], strict=False))
+    with pytest.raises(ValueError, match="frames: got shape"):
+        stream.push(np.zeros((3, 21, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        stream.push(np.full((1, 22, 3), np.nan))
