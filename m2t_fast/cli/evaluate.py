@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--takes",
-        type=options.positive_int,
+        type=options.whole_number(1, 10_000),
         default=100,
         metavar="N",
         help="with --segments: how many takes, of 3 to 6 clips (%(default)s)",

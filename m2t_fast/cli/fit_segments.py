@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_run(parser)
     options.add_data(parser)
     parser.add_argument(
-        "--takes", type=options.positive_int, default=60, metavar="N", help="takes to fit on (%(default)s)"
+        "--takes", type=options.whole_number(1, 10_000), default=60, metavar="N", help="takes to fit on (%(default)s)"
     )
     parser.add_argument("--seed", type=options.whole_number(0), default=1, help="draws the clips (%(default)s)")
     options.add_device(parser)

@@ -79,7 +79,7 @@ def segmenter(opened: Run) -> Segmenter:
     from m2t_fast.segmentation.segmenter import FILE
 
     if not (opened.folder / FILE).exists():
-        text = "uses the segmenter of the built-in data; m2t-fast fit-segments RUN --data DATA fits its own, which is better"
+        text = "uses the segmenter of the built-in data; m2t-fast fit-segments RUN --data DATA fits a better one"
         print(f"{PROGRAM}: {opened.folder}: {text}", file=sys.stderr)
     return segmenter_of(opened)
 
