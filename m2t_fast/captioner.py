@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from m2t_fast import layers
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
 from m2t_fast.data.batches import Batch
 from m2t_fast.losses import (
@@ -17,13 +18,15 @@ from m2t_fast.losses import (
     output_losses,
     spatial_loss,
 )
-from m2t_fast.modules import LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
+from m2t_fast.modules import DECODER_LAYERS, LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
 from m2t_fast.ops import decode, vocabulary
 from m2t_fast.ops.checks import check_shape, checked_indices, wide
 from m2t_fast.ops.decode import DecoderWeights
 from m2t_fast.ops.decoding.best_first import generate_best_first
 from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
 from m2t_fast.ops.decoding.result import CaptionAttention, Generation
+from m2t_fast.ops.decoding.sampling import sampled_words
+from m2t_fast.ops.decoding.words import search_with
 from m2t_fast.ops.draws import random_draws
 from m2t_fast.ops.registry import has_kernel
 from m2t_fast.random import Counter
@@ -126,10 +129,12 @@ class Captioner(nn.Module):
         Args:
             folded: the losses are computed inside attention and gate, so that neither logits nor the weights of frames
                 and parts are written; None: where the backend in use has kernels for it. The values are the same.
+                Where layers were replaced they are called, and nothing is folded.
         """
-        if _has_folded_kernels(batch.motion) if folded is None else folded:
+        replaced = self.replaced_layers()
+        if (_has_folded_kernels(batch.motion) if folded is None else folded) and not replaced:
             return self._folded_losses(batch, draws)
-        if not vocabulary.takes(self.output.weight):
+        if replaced or not vocabulary.takes(self.output.weight):
             out = self.run(batch.motion, batch.lengths, batch.tokens, draws, batch.relative)
             return output_losses(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
         memory = self.encode(batch.motion, batch.lengths, batch.relative)
@@ -170,7 +175,7 @@ class Captioner(nn.Module):
         """
         if not 0.0 <= teacher_forcing <= 1.0:
             raise ValueError(f"teacher_forcing: got {teacher_forcing!r}, expected a probability in [0, 1]")
-        weight = self.embedding.weight
+        weight = self._weight()
         dropout = self.config.dropout if self.training else 0.0
         shape = batch, words, self.config.embedding_dim if dropout > 0.0 else 0
         if teacher_forcing == 1.0 and dropout == 0.0:
@@ -235,8 +240,33 @@ class Captioner(nn.Module):
         hidden, top, _ = self.run_lstms(first, None)
         return word, second, hidden, top
 
+    def replaced_layers(self) -> list[str]:
+        """The decoder's layers that compute something else than their weights say, each with what it is.
+
+        Adapters, quantised layers, pruned ones (a hook computes their weights) and layers with a forward hook are such;
+        parametrized ones are not. With any of them :meth:`generate` and scheduled sampling call every layer word by
+        word, in Python, and no loss is folded; without, the ops take their weights.
+        """
+        return layers.replaced(self, DECODER_LAYERS)
+
+    def _weight(self) -> Tensor:
+        """A tensor with the dtype and the device of the weights, whatever was replaced."""
+        weight = getattr(self.embedding, "weight", None)
+        if isinstance(weight, Tensor) and weight.is_floating_point():
+            return weight
+        return next(p for p in self.parameters() if p.is_floating_point())
+
     def decoder_weights(self) -> DecoderWeights:
-        """The weights that decode words, as ``ops.search`` and ``ops.sample_words`` take them."""
+        """The weights that decode words, as ``ops.search`` and ``ops.sample_words`` take them.
+
+        Raises:
+            RuntimeError: a layer was replaced, and its weights do not say what it computes.
+        """
+        if names := self.replaced_layers():
+            raise RuntimeError(
+                f"Captioner.decoder_weights: {names[0]} was replaced or has a hook, so its weights do not say what it "
+                "computes; expected the model's own layers: merge adapters, make pruning permanent or remove the hook"
+            )
         bottom, top, attention, step = self.bottom_lstm, self.top_lstm, self.attention, self.step
         return DecoderWeights(
             self.embedding.weight,
@@ -254,7 +284,7 @@ class Captioner(nn.Module):
             attention.spatial_query.bias,
             attention.temporal_weight,
             attention.spatial_weight,
-            attention.spatial_bias,
+            attention.bias(),
             step.gate_hidden.weight[0],
             step.gate_word.weight[0],
             (step.gate_hidden.bias + step.gate_word.bias)[0],
@@ -277,6 +307,8 @@ class Captioner(nn.Module):
         words = tokens[:, :-1]
         if draws.coins is None:
             return words
+        if self.replaced_layers():
+            return sampled_words(layers.LayerDecoder(self), memory, words, draws.coins, draws.dropout or (None, None))
         return decode.sample_words.in_bounds(
             *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
         )
@@ -321,10 +353,16 @@ class Captioner(nn.Module):
             if length_penalty != 1.0:
                 raise ValueError(f"length_penalty: got {length_penalty!r}, expected 1 with search='best_first'")
             if beam_size > 1:
-                decoder = Decoder(self.decoder_weights(), self.attention.scale, force_gate)
-                return generate_best_first(decoder, self.encode(motion, lengths), beam_size, max_length)
+                return generate_best_first(
+                    self._decoder(force_gate), self.encode(motion, lengths), beam_size, max_length
+                )
         max_length = MAX_LENGTH if max_length is None else max_length
         memory = self.encode(motion, lengths)
+        if self.replaced_layers():
+            decode.check_search(beam_size, max_length, length_penalty, force_gate)
+            decoder = self._decoder(force_gate)
+            tokens, scores, *attention = decode.cut(search_with(decoder, memory, beam_size, max_length, length_penalty))
+            return Generation(tokens, scores, CaptionAttention(*attention))
         tokens, scores, *attention = decode.search(
             *memory, self.decoder_weights(), beam_size, max_length, length_penalty, force_gate, self.attention.scale
         )
@@ -336,13 +374,20 @@ class Captioner(nn.Module):
         read. ``relative``: as in :meth:`encode`; ``ends``: as of :func:`~m2t_fast.ops.decode.greedy_words`, whose False
         lets a CUDA graph hold it."""
         memory = self.encode(motion, lengths, relative)
+        if self.replaced_layers():
+            return search_with(self._decoder(), memory, 1, MAX_LENGTH, 1.0).tokens[:, 0]
         return decode.greedy_words(*memory, self.decoder_weights(), MAX_LENGTH, self.attention.scale, ends)
+
+    def _decoder(self, force_gate: float | None = None) -> Decoder:
+        """The decoder word by word: of the weights, or of the layers where any was replaced."""
+        if self.replaced_layers():
+            return layers.LayerDecoder(self, force_gate)
+        return Decoder(self.decoder_weights(), self.attention.scale, force_gate)
 
     def _checked_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
         sizes = {"J": self.config.joints}
         check_shape("Captioner", "motion", motion, ("B", "T", "J", 3), sizes)
-        if motion.dtype != self.embedding.weight.dtype:
-            wanted = self.embedding.weight.dtype
+        if motion.dtype != (wanted := self._weight().dtype):
             raise TypeError(f"Captioner: motion has dtype {motion.dtype}, expected {wanted} as the weights")
         check_shape("Captioner", "lengths", lengths, ("B",), sizes)
         if motion.shape[1] < 1:

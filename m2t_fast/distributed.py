@@ -69,7 +69,7 @@ class Processes:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
-        return flag if self.size == 1 else bool(self.sum(torch.tensor(int(flag))))
+        return flag if self.size == 1 else bool(self.sum(torch.tensor(int(flag), device="cpu")))
 
     def gather(self, value: T) -> list[T]:
         """The values (anything that can be pickled) of all processes by rank, in every process."""

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from m2t_fast import ops
 from m2t_fast.config import CaptionerConfig
+from m2t_fast.layers import is_own
 from m2t_fast.ops.attention import AttentionOutput
-from m2t_fast.ops.gate import GateOutput
+from m2t_fast.ops.gate import GateOutput, check_force_gate
 from m2t_fast.ops.torch_lstm import lstm
+from m2t_fast.reference.encoder import valid_frames
 
 
 def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
@@ -75,16 +77,24 @@ class SpatioTemporalAttention(nn.Module):
         self.temporal_weight = _uniform(dim, fan_in=dim)
         self.spatial_weight = _uniform(rows, dim, fan_in=dim)
         if rows > 1:
-            self.spatial_bias: Tensor = _uniform(rows, fan_in=dim)
+            self.spatial_bias = _uniform(rows, fan_in=dim)
         else:  # cancels in the softmax over the parts
-            self.register_buffer("spatial_bias", torch.zeros(rows), persistent=False)
+            self.register_parameter("spatial_bias", None)
 
     def keys(self, parts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Temporal and spatial keys (B, T, S, D) of parts (B, T, P, H); once a motion, whatever the words."""
         temporal, spatial = self.temporal_key, self.spatial_key
+        if not (is_own(temporal, nn.Linear) and is_own(spatial, nn.Linear)):
+            valid = valid_frames(lengths, parts.shape[1])[:, :, None, None]
+            per_key = torch.where(valid, parts, 0).flatten(2).unflatten(2, (self.slots, -1))
+            return torch.where(valid, temporal(per_key), 0), torch.where(valid, spatial(per_key), 0)
         return ops.attention_keys.in_bounds(
             parts, lengths, temporal.weight, temporal.bias, spatial.weight, spatial.bias
         )
+
+    def bias(self) -> Tensor:
+        """What is added to the spatial scores: a parameter, or (1,) zeros where it cancels in the softmax."""
+        return self.spatial_weight.new_zeros(1) if self.spatial_bias is None else self.spatial_bias
 
     def forward(
         self, parts: Tensor, temporal_keys: Tensor, spatial_keys: Tensor, lengths: Tensor, hidden: Tensor
@@ -98,7 +108,7 @@ class SpatioTemporalAttention(nn.Module):
             self.spatial_query(hidden),
             self.temporal_weight,
             self.spatial_weight,
-            self.spatial_bias,
+            self.bias(),
             lengths,
             self.scale,
         )
@@ -121,7 +131,7 @@ class SpatioTemporalAttention(nn.Module):
             self.spatial_query(hidden),
             self.temporal_weight,
             self.spatial_weight,
-            self.spatial_bias,
+            self.bias(),
             lengths,
             spatial_target,
             self.scale,
@@ -150,7 +160,27 @@ class GatedDecoderStep(nn.Module):
         force_gate: float | None,
     ) -> GateOutput:
         """See :func:`m2t_fast.ops.gated_decoder_step`."""
+        if not all(is_own(layer, nn.Linear) for layer in self.children()):
+            return self._by_layers(context, hidden, top, word, mixed_word, force_gate)
         return ops.gated_decoder_step(context, hidden, top, word, mixed_word, *self._weights(), force_gate)
+
+    def _by_layers(
+        self,
+        context: Tensor,
+        hidden: Tensor,
+        top: Tensor,
+        word: Tensor,
+        mixed_word: Tensor,
+        force_gate: float | None,
+    ) -> GateOutput:
+        """The equations of :func:`m2t_fast.reference.gated_decoder_step` with every layer called."""
+        check_force_gate(force_gate)
+        gate_logit = (self.gate_hidden(hidden) + self.gate_word(word)).squeeze(-1)
+        gate = torch.sigmoid(gate_logit) if force_gate is None else torch.full_like(gate_logit, force_gate)
+        motion, language = torch.tanh(self.context(context)), torch.tanh(self.language(top))
+        adaptive = gate[..., None] * motion + (1 - gate[..., None]) * language
+        features = torch.tanh(self.mixture(torch.cat([mixed_word, adaptive, hidden], dim=-1)))
+        return GateOutput(features, gate, gate_logit)
 
     def guided(
         self, context: Tensor, hidden: Tensor, top: Tensor, word: Tensor, mixed_word: Tensor, gate_target: Tensor
@@ -192,3 +222,17 @@ class AdditiveAttention(nn.Module):
             self.query(query), self.key(keys), keys if values is None else values, self.weight, lengths
         )
         return ops.AdditiveOutput(*found)
+
+
+DECODER_LAYERS: tuple[tuple[str, type[nn.Module]], ...] = (
+    ("embedding", nn.Embedding),
+    ("bottom_lstm", LSTM),
+    ("top_lstm", LSTM),
+    ("attention", SpatioTemporalAttention),
+    ("attention.temporal_query", nn.Linear),
+    ("attention.spatial_query", nn.Linear),
+    ("step", GatedDecoderStep),
+    *((f"step.{name}", nn.Linear) for name in ("gate_hidden", "gate_word", "context", "language", "mixture")),
+    ("output", nn.Linear),
+)
+"""What a captioner's decoder is built of, by name. Encoder and keys are called as they are, whatever they are."""

@@ -93,6 +93,20 @@ def build_info() -> dict[str, Any]:
     return {**info, "openmp_runtime": _openmp_runtime if info["openmp"] else None}
 
 
+def address(tensor: Tensor, dtype: torch.dtype | None = None) -> int:
+    """Where the memory of a contiguous tensor on the CPU begins: no other tensor goes to native code.
+
+    Raises ValueError for another device or layout, TypeError for another dtype than the one given.
+    """
+    if dtype is not None and tensor.dtype != dtype:
+        raise TypeError(f"expected dtype {dtype}, got {tensor.dtype}")
+    if tensor.device.type != "cpu" or not tensor.is_contiguous():
+        raise ValueError(
+            f"expected a contiguous tensor on the CPU, got one on {tensor.device} with strides {tensor.stride()}"
+        )
+    return tensor.data_ptr()
+
+
 def pack_ragged(values: Tensor, offsets: Tensor, index: Tensor, width: int, fill: float = 0.0) -> Tensor:
     """Copies samples of a ragged array into one padded batch.
 
@@ -114,15 +128,15 @@ def pack_ragged(values: Tensor, offsets: Tensor, index: Tensor, width: int, fill
         return out
     offsets, index = offsets.contiguous(), index.contiguous()
     _native.pack_ragged(
-        values=values.data_ptr(),
-        offsets=offsets.data_ptr(),
-        index=index.data_ptr(),
+        values=address(values),
+        offsets=address(offsets),
+        index=address(index),
         count=index.numel(),
         width=width,
         row_bytes=math.prod(values.shape[1:]) * values.element_size(),
-        fill=pattern.data_ptr(),
+        fill=address(pattern),
         item_bytes=values.element_size(),
-        out=out.data_ptr(),
+        out=address(out),
         threads=torch.get_num_threads(),
     )
     return out
@@ -181,7 +195,7 @@ def _first(wrong: Tensor) -> int | None:
 def _fill_pattern(fill: float, dtype: torch.dtype) -> Tensor:
     """One element (1,) of `dtype` that holds `fill`."""
     try:
-        pattern = torch.full((1,), fill, dtype=dtype)
+        pattern = torch.full((1,), fill, dtype=dtype, device="cpu")
     except TypeError:
         raise TypeError(f"fill: expected a number, got {type(fill).__name__}") from None
     except RuntimeError:
@@ -194,7 +208,7 @@ def _fill_pattern(fill: float, dtype: torch.dtype) -> Tensor:
 
 def _pack_with_torch(values: Tensor, begin: Tensor, length: Tensor, width: int, pattern: Tensor) -> Tensor:
     """`pack_ragged` by torch's indexing, for where the extension is not built; arguments already checked."""
-    step = torch.arange(width)
+    step = torch.arange(width, device="cpu")
     filled = step < length[:, None]
     out = pattern.expand(begin.numel(), width, *values.shape[1:]).clone()
     out[filled] = values[(begin[:, None] + step)[filled]]

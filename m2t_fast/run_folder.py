@@ -128,7 +128,8 @@ def load_run(folder: str | Path, device: str | torch.device = "cpu") -> Run:
     # The sizes are the file's own claim: they are compared with the weights before memory is taken for them.
     tensors = read_tensors(folder / WEIGHTS, tensors_of(sizes))[0]
     require_finite(folder / WEIGHTS, tensors)
-    model = Captioner(sizes)
+    with torch.device("cpu"):  # whatever the caller's default is
+        model = Captioner(sizes)
     model.load_state_dict(tensors)
     return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, config.get("training"))
 

@@ -64,9 +64,8 @@ def padded_batches(motions: Sequence[Tensor], batch_size: int, most_frames: int 
 
 def _padded(motions: Sequence[Tensor], rows: list[int]) -> MotionBatch:
     batch = [motions[row] for row in rows]
-    return MotionBatch(
-        pad_sequence(batch, batch_first=True), torch.tensor([len(motion) for motion in batch]), torch.tensor(rows)
-    )
+    lengths = torch.tensor([len(motion) for motion in batch], device="cpu")
+    return MotionBatch(pad_sequence(batch, batch_first=True), lengths, torch.tensor(rows, device="cpu"))
 
 
 def generate_batches(

@@ -148,7 +148,8 @@ def _explain(opened: Run, test: MotionDataset, number: int) -> list[WordAttentio
     from m2t_fast.data.batches import MotionBatch
 
     motion = test.motion(number)
-    batch = MotionBatch(motion[None], torch.tensor([len(motion)]), torch.tensor([number]))
+    lengths, index = (torch.tensor([x], device="cpu") for x in (len(motion), number))
+    batch = MotionBatch(motion[None], lengths, index)
     _, found = next(generate_batches(opened.model, [batch], beam_size=1))
     return caption_words(found, 0, len(motion), opened.vocabulary)
 

@@ -164,7 +164,7 @@ def _build(
     vocabulary: Vocabulary,
     statistics: Statistics,
 ) -> MotionDataset:
-    frames = torch.empty(sum(len(m.joints) for m in motions), raw.skeleton.joints, 3)
+    frames = torch.empty(sum(len(m.joints) for m in motions), raw.skeleton.joints, 3, device="cpu")
     frame_offsets = _offsets(len(m.joints) for m in motions)
     for number, motion in enumerate(motions):
         frames[frame_offsets[number] : frame_offsets[number + 1]] = torch.from_numpy(statistics.apply(motion.joints))
@@ -176,7 +176,7 @@ def _build(
     for start, (caption, words) in zip(token_offsets.tolist(), captions, strict=False):
         inner = slice(start + 1, start + 1 + len(words))  # <sos> and <eos> stay unsupervised
         gate[inner], spatial[inner] = targets(words, caption_tags(words, caption.tags))
-    counts = torch.tensor([len(m.captions) for m in motions], dtype=torch.int64)
+    counts = torch.tensor([len(m.captions) for m in motions], dtype=torch.int64, device="cpu")
     return MotionDataset(
         split=split,
         frames=frames,
@@ -185,7 +185,7 @@ def _build(
         token_offsets=token_offsets,
         gate_targets=torch.from_numpy(gate),
         spatial_targets=torch.from_numpy(spatial),
-        caption_motion=torch.repeat_interleave(torch.arange(len(motions)), counts),
+        caption_motion=torch.repeat_interleave(torch.arange(len(motions), device="cpu"), counts),
         ids=[m.id for m in motions],
         references=[[" ".join(words) for _, words in m.captions] for m in motions],
         processed=[[" ".join(processed_words(caption.tags or ())) for caption, _ in m.captions] for m in motions],
@@ -198,7 +198,7 @@ def _build(
 
 
 def _offsets(lengths: Iterable[int]) -> Tensor:
-    return torch.tensor([0, *lengths], dtype=torch.int64).cumsum(0)
+    return torch.tensor([0, *lengths], dtype=torch.int64, device="cpu").cumsum(0)
 
 
 def load_data(

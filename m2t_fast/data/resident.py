@@ -40,7 +40,7 @@ class ResidentSplit:
         self.token_count = dataset.token_offsets.diff().to(device)
         # A row more, for what lies behind the end of a caption.
         parts = dataset.spatial_targets.shape[1]
-        self.tokens = torch.cat([dataset.tokens, torch.tensor([PAD])]).to(device)
+        self.tokens = torch.cat([dataset.tokens, torch.tensor([PAD], device="cpu")]).to(device)
         self.gate_targets = _with_end(dataset.gate_targets, ()).to(device)
         self.spatial_targets = _with_end(dataset.spatial_targets, (parts,)).to(device)
 
@@ -75,7 +75,7 @@ class ResidentSplit:
 
 
 def _with_end(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return torch.cat([targets.float(), torch.full((1, *shape), float(UNSUPERVISED))])
+    return torch.cat([targets.float(), torch.full((1, *shape), float(UNSUPERVISED), device=targets.device)])
 
 
 def _check(dataset: MotionDataset) -> None:

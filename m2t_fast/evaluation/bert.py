@@ -109,7 +109,7 @@ class BertScorer:
 
         # bert-score cannot encode an empty prediction with transformers 5.
         groups = [(text, group) for text, group in zip(predictions, references, strict=True) if text.strip()]
-        best = torch.zeros(len(predictions))
+        best = torch.zeros(len(predictions), device="cpu")
         if groups:
             said = [text for text, group in groups for _ in group]
             given = [reference for _, group in groups for reference in group]

@@ -79,7 +79,8 @@ def collect_samples(
     samples = []
     for number in numbers:
         motion = dataset.motion(number)
-        batch = MotionBatch(motion[None], torch.tensor([len(motion)]), torch.tensor([number]))
+        lengths, index = (torch.tensor([x], device="cpu") for x in (len(motion), number))
+        batch = MotionBatch(motion[None], lengths, index)
         if references:
             found, written = _read(run, dataset, batch), dataset.references[number][0].split()
         else:
@@ -115,4 +116,4 @@ def _read(run: Run, dataset: MotionDataset, batch: MotionBatch) -> Generation:
         batch.motion.to(weight.device, weight.dtype), batch.lengths.to(weight.device), tokens.to(weight.device)
     )
     attention = CaptionAttention(out.gate, out.window, out.spatial, out.mean, out.std)
-    return Generation(tokens[:, None, 1:], torch.zeros(1, 1), attention)
+    return Generation(tokens[:, None, 1:], torch.zeros(1, 1, device="cpu"), attention)

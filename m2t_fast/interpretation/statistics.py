@@ -154,7 +154,7 @@ def part_statistics(window: Tensor, spatial: Tensor, lengths: Tensor) -> tuple[n
 
     Only the ``lengths`` (B,) valid frames count. Where the window is 0 on all of them, ``share`` is 0.
     """
-    inside = torch.arange(window.shape[-1]) < lengths[:, None, None]
+    inside = torch.arange(window.shape[-1], device=window.device) < lengths[:, None, None]
     peak = torch.where(inside[..., None], spatial, 0).amax(-2)
     weight = torch.where(inside, window, 0)
     total = weight.sum(-1)[..., None]

@@ -125,7 +125,7 @@ def _check_search(x: SearchInputs) -> None:
     check_search(x.beam_size, x.max_length, x.length_penalty, x.force_gate)
 
 
-def _cut(found: SearchOutput) -> SearchOutput:
+def cut(found: SearchOutput) -> SearchOutput:
     """Without the columns that no hypothesis reaches."""
     words = hypothesis_lengths(found.tokens, found.scores)
     width = max(1, int(words.max())) if words.numel() else 1
@@ -133,7 +133,7 @@ def _cut(found: SearchOutput) -> SearchOutput:
     return SearchOutput(tokens[..., :width], scores, *(x[:, :width] for x in attention))
 
 
-search = define(_search, name="search", file="decode", differentiable=False, check=_check_search, finish=_cut)
+search = define(_search, name="search", file="decode", differentiable=False, check=_check_search, finish=cut)
 
 
 @torch.no_grad()

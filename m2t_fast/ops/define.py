@@ -180,8 +180,6 @@ class Op(Generic[P, R]):
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = sizes
-        if forward_ad._current_level >= 0:
-            self._refuse_tangents(x)
         return x
 
     def _cast(self, x: Any, dtype: torch.dtype) -> Any:
@@ -227,10 +225,12 @@ class Op(Generic[P, R]):
             with torch.no_grad():
                 return self._run(x)
         backend = registry.chosen_backend()
-        if backend == registry.AUTOGRAD and not self.is_data:
+        if (backend == registry.AUTOGRAD and not self.is_data) or (self.differentiable and _transformed()):
             # By its name, so that what stands in for the equations runs.
             run: Any = getattr(equations, self.name, self.reference)
             return cast(R, run(*x))
+        if forward_ad._current_level >= 0:
+            self._refuse_tangents(x)
         flat = self._packing.pack(x)
         if self._keeps:
             keep = torch.is_grad_enabled() and any(v.requires_grad for v in x if isinstance(v, Tensor))
@@ -269,6 +269,7 @@ class Op(Generic[P, R]):
             schema=f"({arguments}) -> {_returns(len(self.gradients))}",
         )
         backward.register_fake(self._backward_fake)
+        backward.register_autograd(self._refuse_second_gradient)
         self._backward = getattr(torch.ops.m2t_fast, f"{self.name}_backward").default
         registered.register_autograd(self._autograd_backward, setup_context=self._setup_context)
 
@@ -276,6 +277,10 @@ class Op(Generic[P, R]):
         *packed, backend = flat
         keep = packed.pop() if self._keeps else False
         x = self._packing.unpack(packed)
+        if self._packing.key(x) not in self._remembered:  # called by its registered name, or compiled
+            records.check(self.name, x)
+        if forward_ad._current_level >= 0:
+            self._refuse_tangents(x)
         run = registry.implementation(self, backend, x)
         if not self._keeps:
             return _plain(run(x))
@@ -334,6 +339,12 @@ class Op(Generic[P, R]):
                 by_name[name] = None
         return *(by_name.get(name) for name in self._packing.names), *[None] * more
 
+    def _refuse_second_gradient(self, ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(
+            f"{self.name}: a gradient of its gradient was asked for; expected one gradient, its kernels have no second "
+            '(use_backend("autograd") has: there plain PyTorch runs the equations)'
+        )
+
     def _backward_here(self, *flat: Any) -> Any:
         grads, x, saved, needed, backend = self._unpack_backward(flat)
         run = registry.implementation(self, backend, x, "_backward")
@@ -366,6 +377,11 @@ class Op(Generic[P, R]):
         needed = dict(zip(self._on_request, itertools.islice(rest, len(self._on_request)), strict=True))
         made = grads[0] if self.output is None else self.output(*grads)
         return made, self._backward_packing.unpack(packed), saved, needed, next(rest)
+
+
+def _transformed() -> bool:
+    """Whether ``torch.func`` transforms the call (grad, jacrev, vmap, jvp): it cannot see into a registered op."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def kind_dtype(kind: Kind, x: Any) -> torch.dtype:

@@ -222,7 +222,7 @@ def _checked_inputs(x: Tensor, y: Tensor, src_lens: Any, config: CaptionerConfig
     if src_lens is None:
         raise TypeError("seq2seq: src_lens is None, expected the number of frames of each sample")
     if not isinstance(src_lens, Tensor):
-        src_lens = torch.tensor([int(length) for length in src_lens], dtype=torch.int64)
+        src_lens = torch.tensor([int(length) for length in src_lens], dtype=torch.int64, device="cpu")
     check_shape("seq2seq", "src_lens", src_lens, ("N",), sizes)
     return checked_indices("seq2seq: src_lens", src_lens, 1, sizes["T"]).to(x.device)
 

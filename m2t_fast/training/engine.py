@@ -54,7 +54,7 @@ class Engine:
         self.counter = Counter(settings.seed, step, weight.device)
         # Sums over the processes wait for the others: no graph can hold them.
         self.recorder = graphs.recorder_for(weight.device) if capture and processes.size == 1 else None
-        rows = len(processes.share(torch.arange(settings.batch_size)))
+        rows = len(processes.share(torch.arange(settings.batch_size, device="cpu")))
         self.step: TrainingStep | SharedStep
         if processes.size == 1:
             self.step = TrainingStep(model, optimizer, settings, dtype, rows)

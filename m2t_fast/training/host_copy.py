@@ -27,7 +27,7 @@ class HostCopy:
     def _copy(tensor: Tensor) -> Tensor:
         if not tensor.is_cuda:
             return tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
-        pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True, device="cpu")
         return pinned.copy_(tensor, non_blocking=True)
 
     def get(self) -> dict[str, Tensor]:

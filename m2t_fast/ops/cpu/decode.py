@@ -20,7 +20,7 @@ def search(x: SearchInputs) -> SearchOutput:
     dtype, x = x.parts.dtype, converted(x, ready)
     layers = _layers(x.weights)
     batch, frames, part_count, _ = x.parts.shape
-    tokens = torch.empty(batch, x.beam_size, x.max_length, dtype=torch.int64)
+    tokens = torch.empty(batch, x.beam_size, x.max_length, dtype=torch.int64, device="cpu")
     scores = x.parts.new_empty(batch, x.beam_size)
     window, spatial, mean, std, gate = (
         x.parts.new_empty(batch, x.max_length, *shape) for shape in ((frames,), (frames, part_count), (), (), ())

@@ -11,8 +11,8 @@ from m2t_fast.reference.draws import DrawsInputs, DrawsOutput
 def random_draws(x: DrawsInputs) -> DrawsOutput:
     """Coins and both dropout factors of ``ops.random_draws``."""
     computed = torch.float64 if x.dtype == torch.float64 else torch.float32
-    coins = torch.empty(x.words, dtype=torch.bool)
-    first, second = (torch.empty(x.batch, x.words, x.channels, dtype=computed) for _ in range(2))
+    coins = torch.empty(x.words, dtype=torch.bool, device="cpu")
+    first, second = (torch.empty(x.batch, x.words, x.channels, dtype=computed, device="cpu") for _ in range(2))
     state, rows = x.state.contiguous(), None if x.rows is None else x.rows.contiguous()
     kernel("random_draws", computed)(
         sizes=[x.batch, x.words, x.channels],

@@ -107,7 +107,7 @@ def best_first_search(
     Raises:
         UserError: beam_size is out of range.
     """
-    vocabulary, hidden_size = len(decoder.weights.embedding), decoder.weights.bottom_hidden.shape[1]
+    vocabulary, hidden_size = decoder.vocabulary, decoder.hidden_size
     if not 2 <= beam_size <= vocabulary:
         raise UserError(f"beam_size: got {beam_size}, expected 2 to {vocabulary}, the words of the vocabulary")
     device = memory.parts.device
@@ -153,11 +153,11 @@ def generate_best_first(decoder: Decoder, memory: Memory, beam_size: int, max_le
         for hypotheses in best_first_search(decoder, memory, beam_size)
     ]
     width = max((len(words) for hypotheses in found for words, _ in hypotheses), default=1)
-    tokens = torch.full((len(found), beam_size, width), PAD, dtype=torch.int64)
-    scores = torch.full((len(found), beam_size), -torch.inf, dtype=torch.float64)
+    tokens = torch.full((len(found), beam_size, width), PAD, dtype=torch.int64, device="cpu")
+    scores = torch.full((len(found), beam_size), -torch.inf, dtype=torch.float64, device="cpu")
     for row, hypotheses in enumerate(found):
         for column, (words, score) in enumerate(hypotheses):
-            tokens[row, column, : len(words)] = torch.tensor(words)
+            tokens[row, column, : len(words)] = torch.tensor(words, device="cpu")
             scores[row, column] = score
     tokens = tokens.to(device)
     lengths = torch.tensor([len(hypotheses[0][0]) for hypotheses in found], device=device)

@@ -54,6 +54,16 @@ class Decoder:
         self.scale = scale
         self.force_gate = force_gate
 
+    @property
+    def vocabulary(self) -> int:
+        """V, words that it knows."""
+        return len(self.weights.embedding)
+
+    @property
+    def hidden_size(self) -> int:
+        """C, size of both LSTMs' states."""
+        return self.weights.bottom_hidden.shape[1]
+
     def embed(self, words: Tensor) -> Tensor:
         """Embeddings (..., E) of words (...)."""
         return embedding(words, self.weights.embedding)
