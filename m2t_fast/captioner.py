@@ -8,16 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast import layers
+from m2t_fast import losses as loss
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
 from m2t_fast.data.batches import Batch
-from m2t_fast.losses import (
-    Losses,
-    adaptive_loss,
-    linear_language_loss,
-    losses_of_sums,
-    output_losses,
-    spatial_loss,
-)
+from m2t_fast.losses import Losses
 from m2t_fast.modules import DECODER_LAYERS, LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
 from m2t_fast.ops import decode, vocabulary
 from m2t_fast.ops.checks import check_shape, checked_indices, wide
@@ -136,16 +130,16 @@ class Captioner(nn.Module):
             return self._folded_losses(batch, draws)
         if replaced or not vocabulary.takes(self.output.weight):
             out = self.run(batch.motion, batch.lengths, batch.tokens, draws, batch.relative)
-            return output_losses(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
+            return loss.output_losses(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
         memory = self.encode(batch.motion, batch.lengths, batch.relative)
         words = self.input_words(memory, batch.tokens, draws)
         word, second, hidden, top = self._states(words, draws.dropout)
         attention = self.attention(memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden)
         step = self.step(attention.context, hidden, top, word, second, None)
         return Losses(
-            linear_language_loss(step.features, self.output.weight, self.output.bias, batch.tokens[:, 1:]),
-            spatial_loss(wide(attention.spatial), batch.spatial_target, batch.lengths),
-            adaptive_loss(step.gate, batch.gate_target, step.gate_logit),
+            loss.linear_language_loss(step.features, self.output.weight, self.output.bias, batch.tokens[:, 1:]),
+            loss.spatial_loss(wide(attention.spatial), batch.spatial_target, batch.lengths),
+            loss.adaptive_loss(step.gate, batch.gate_target, step.gate_logit),
         )
 
     def _folded_losses(self, batch: Batch, draws: Draws) -> Losses:
@@ -157,9 +151,9 @@ class Captioner(nn.Module):
             memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden, batch.spatial_target
         )
         features, _, _, adaptive_terms = self.step.guided(context, hidden, top, word, second, batch.gate_target)
-        language = linear_language_loss(features, self.output.weight, self.output.bias, batch.tokens[:, 1:])
+        language = loss.linear_language_loss(features, self.output.weight, self.output.bias, batch.tokens[:, 1:])
         targets = batch.lengths, batch.gate_target, batch.spatial_target
-        return losses_of_sums(language, spatial_sums, adaptive_terms, *targets)
+        return loss.losses_of_sums(language, spatial_sums, adaptive_terms, *targets)
 
     def draw(
         self,
@@ -257,11 +251,7 @@ class Captioner(nn.Module):
         return next(p for p in self.parameters() if p.is_floating_point())
 
     def decoder_weights(self) -> DecoderWeights:
-        """The weights that decode words, as ``ops.search`` and ``ops.sample_words`` take them.
-
-        Raises:
-            RuntimeError: a layer was replaced, and its weights do not say what it computes.
-        """
+        """The weights that decode words, as ``ops.search`` takes them. Raises RuntimeError if a layer was replaced."""
         if names := self.replaced_layers():
             raise RuntimeError(
                 f"Captioner.decoder_weights: {names[0]} was replaced or has a hook, so its weights do not say what it "
@@ -353,15 +343,14 @@ class Captioner(nn.Module):
             if length_penalty != 1.0:
                 raise ValueError(f"length_penalty: got {length_penalty!r}, expected 1 with search='best_first'")
             if beam_size > 1:
-                return generate_best_first(
-                    self._decoder(force_gate), self.encode(motion, lengths), beam_size, max_length
-                )
+                decoder = self._decoder(force_gate)
+                return generate_best_first(decoder, self.encode(motion, lengths), beam_size, max_length)
         max_length = MAX_LENGTH if max_length is None else max_length
         memory = self.encode(motion, lengths)
         if self.replaced_layers():
             decode.check_search(beam_size, max_length, length_penalty, force_gate)
-            decoder = self._decoder(force_gate)
-            tokens, scores, *attention = decode.cut(search_with(decoder, memory, beam_size, max_length, length_penalty))
+            found = search_with(self._decoder(force_gate), memory, beam_size, max_length, length_penalty)
+            tokens, scores, *attention = decode.cut(found)
             return Generation(tokens, scores, CaptionAttention(*attention))
         tokens, scores, *attention = decode.search(
             *memory, self.decoder_weights(), beam_size, max_length, length_penalty, force_gate, self.attention.scale

@@ -279,6 +279,10 @@ class Op(Generic[P, R]):
         x = self._packing.unpack(packed)
         if self._packing.key(x) not in self._remembered:  # called by its registered name, or compiled
             records.check(self.name, x)
+        for field in self._indices:
+            value = getattr(x, field.name)
+            if value is not None and value.dtype != torch.int64:
+                raise TypeError(f"{self.name}: {field.name} has dtype {value.dtype}, expected torch.int64")
         if forward_ad._current_level >= 0:
             self._refuse_tangents(x)
         run = registry.implementation(self, backend, x)

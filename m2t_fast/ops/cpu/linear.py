@@ -23,7 +23,7 @@ from torch import Tensor
 
 from m2t_fast import native
 from m2t_fast.ops.cpu import launch
-from m2t_fast.ops.cpu.launch import addresses, empty, how
+from m2t_fast.ops.cpu.launch import address, addresses, empty, how
 
 
 class Rows(NamedTuple):
@@ -126,7 +126,7 @@ def input_gradient(grads: Sequence[Tensor], weights: Sequence[Tensor], rows: Row
         layers=[addresses(pair) for pair in zip(grads, weights, strict=True)],
         outputs=[weight.shape[0] for weight in weights],
         inputs=inputs,
-        d_x=d_x.data_ptr(),
+        d_x=address(d_x),
         **how(),
     )
     return d_x
@@ -180,4 +180,4 @@ def _sizes(rows: Rows) -> list[int]:
 
 
 def _lengths(rows: Rows) -> int:
-    return 0 if rows.lengths is None else rows.lengths.data_ptr()
+    return 0 if rows.lengths is None else address(rows.lengths)

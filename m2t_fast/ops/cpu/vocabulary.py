@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import PAD
-from m2t_fast.ops.cpu.launch import empty, how, kernel
+from m2t_fast.ops.cpu.launch import address, empty, how, kernel
 from m2t_fast.ops.cpu.linear import arithmetic, as_computed, input_gradient, linear, weight_gradients
 
 
@@ -22,16 +22,16 @@ def vocabulary_loss(
     if computed == torch.bfloat16 and columns % 2:  # it is multiplied in pairs: a word that is never said
         w, b = torch.nn.functional.pad(w, (0, 0, 0, 1)), torch.nn.functional.pad(b, (0, 1), value=-torch.inf)
     (logits,) = linear(x, [(w, b)], wide=True)
-    losses = torch.empty(len(words), dtype=torch.float64)
+    losses = torch.empty(len(words), dtype=torch.float64, device="cpu")
     short = computed == torch.bfloat16
     gradient = empty(logits.shape, x) if keep and short else logits
     kernel("cross_entropy", logits.dtype)(
-        logits=logits.data_ptr(),
-        targets=targets.data_ptr(),
+        logits=address(logits),
+        targets=address(targets),
         rows=len(words),
         columns=logits.shape[1],
-        losses=losses.data_ptr(),
-        gradient=gradient.data_ptr() if keep else 0,
+        losses=address(losses),
+        gradient=address(gradient) if keep else 0,
         short_gradient=short,
         **how(),
     )
