@@ -22,13 +22,18 @@ def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:
     subclass of (a parametrization makes one), its parameters are plain tensors, and it has nobody's hook."""
     if type(layer).forward is not kind.forward or "forward" in vars(layer):
         return False
-    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+    if has_hook(layer):
         return False
     if getattr(layer, "max_norm", None) is not None:  # an embedding that changes its rows when it reads them
         return False
     if kind is nn.Linear and layer.bias is None:
         return False
     return not any(w is not None and is_traceable_wrapper_subclass(w) for w in layer._parameters.values())
+
+
+def has_hook(layer: nn.Module) -> bool:
+    """Whether anybody's hook runs before or after the layer: what it computes, or its weights, may come from there."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def replaced(model: nn.Module, kinds: Iterable[tuple[str, type[nn.Module]]]) -> list[str]:
@@ -47,8 +52,7 @@ def replaced(model: nn.Module, kinds: Iterable[tuple[str, type[nn.Module]]]) -> 
 
 def _what(layer: nn.Module, kind: type[nn.Module]) -> str:
     own = type(layer).forward is kind.forward and "forward" not in vars(layer)
-    hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-    return f"{type(layer).__name__} with a hook" if own and hooked else type(layer).__name__
+    return f"{type(layer).__name__} with a hook" if own and has_hook(layer) else type(layer).__name__
 
 
 class LayerDecoder(Decoder):

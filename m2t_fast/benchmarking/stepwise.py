@@ -68,7 +68,7 @@ def stepwise(
             attention.spatial_query(hidden),
             attention.temporal_weight,
             attention.spatial_weight,
-            attention.spatial_bias,
+            attention.bias(),
             lengths,
             attention.scale,
         )

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from m2t_fast import ops
 from m2t_fast.config import CaptionerConfig
+from m2t_fast.layers import has_hook
 from m2t_fast.ops import decode
 from m2t_fast.ops.checks import check_same_float, check_shape, checked_indices
 from m2t_fast.ops.decode import DecoderWeights
@@ -159,6 +161,7 @@ def _detached(value: Any) -> Any:
 
 
 def _forward(model: Any, x: Tensor, y: Tensor, teacher_force_ratio: float, src_lens: Any) -> Any:
+    _refuse_replaced(model)
     state = {key: attrgetter(key)(model) for key in released_keys()}
     config = check_state("seq2seq", state)
     lengths = _checked_inputs(x, y, src_lens, config)
@@ -207,6 +210,20 @@ def _forward(model: Any, x: Tensor, y: Tensor, teacher_force_ratio: float, src_l
     model.output_list = [logits[step : step + 1] for step in range(steps)]
     model.dec_output, model.dec_next_input = model.output_list[-1], predicted[-1:]
     return logits
+
+
+def _refuse_replaced(model: nn.Module) -> None:
+    """Raise for a layer whose weights do not say what it computes: the ops take its weights and never call it."""
+    for key in released_keys():
+        name, _, leaf = key.rpartition(".")
+        layer = model.get_submodule(name)
+        own = leaf in layer._parameters or is_parametrized(layer, leaf)
+        if not own or "forward" in vars(layer) or has_hook(layer):
+            raise RuntimeError(
+                f"seq2seq: {name} ({type(layer).__name__}) was replaced or has a hook, so its weights do not say what "
+                "it computes; expected the released layers: merge adapters, make pruning permanent, remove the hook, "
+                "or use the module that was not accelerated"
+            )
 
 
 def _checked_inputs(x: Tensor, y: Tensor, src_lens: Any, config: CaptionerConfig) -> Tensor:

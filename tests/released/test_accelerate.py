@@ -9,6 +9,7 @@ import random
 
 import pytest
 import torch
+import torch.nn.utils.prune
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -416,3 +417,19 @@ def test_layers_exchanged_afterwards_are_refused_in_the_call(random_model):
     accelerate(model).final_layer = nn.Linear(3, 23).double()
     with pytest.raises(ValueError, match="final_layer.weight has shape"):
         model(x, y, 1, lengths)
+
+
+def test_a_replaced_layer_is_refused(random_model) -> None:
+    """The accelerated forward reads weights: a hook or another layer would have no effect, without a word."""
+    model, (x, y, lengths) = random_model
+    accelerate(model)
+    handle = model.final_layer.register_forward_hook(lambda *_: None)
+    with pytest.raises(RuntimeError, match="final_layer .* was replaced or has a hook"):
+        model(x, y, src_lens=lengths)
+    handle.remove()
+    assert model(x, y, src_lens=lengths).shape[0] == len(y) - 1
+    nn.utils.prune.random_unstructured(model.dec.embedding, "weight", amount=0.5)
+    with pytest.raises(RuntimeError, match="dec.embedding"):
+        model(x, y, src_lens=lengths)
+    nn.utils.prune.remove(model.dec.embedding, "weight")
+    assert model(x, y, src_lens=lengths).shape[0] == len(y) - 1
