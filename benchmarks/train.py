@@ -28,7 +28,7 @@ from gpu_cells import describe
 from m2t_fast.benchmarking.case import BASELINES, PLAIN
 from m2t_fast.benchmarking.epochs import OURS, WAYS, Epoch
 from m2t_fast.benchmarking.paper_data import PAPER
-from m2t_fast.benchmarking.ratio_tables import machine
+from m2t_fast.benchmarking.ratio_tables import load, machine, overload
 from m2t_fast.cli import options
 from m2t_fast.training.settings import TrainingSettings
 
@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = gpu_results.folder() / f"train_{gpu_results.file_name(where['device'])}"
 
     def save(found: dict[str, Any]) -> None:
+        where["load_after"] = load()
+        where["warning"] = overload(where)
         if not args.no_write:
             gpu_results.merge_training(path, {"machine": where, "ways": WAYS, "data": [{**found, "machine": where}]})
 

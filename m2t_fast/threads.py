@@ -16,9 +16,8 @@ import os
 import sys
 
 SPIN_COUNT = 1000
-"""Looks at what a thread waits for, before it sleeps: some microseconds. On cores shared with eight other processes a
-step of training ran at 0.7 to 2.3 steps a second with it, 0.7 to 2.6 where threads sleep at once, 0.4 to 0.7 with 4,000
-and 0.1 to 0.6 with libgomp's own 300,000."""
+"""Looks at what a thread waits for, before it sleeps: some microseconds, too short to matter where
+another process wants the core. docs/kernels.md has steps a second."""
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """The environment variables that decide, in the order in which libgomp heeds them; the first is what is set here."""
 

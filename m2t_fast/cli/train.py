@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options, train_setup
+from m2t_fast.cli.main import PROGRAM
 from m2t_fast.cli.train_setup import LIMITS, OPTIONS
 from m2t_fast.errors import JobError, UserError
 from m2t_fast.training.logs import LOGS
@@ -203,6 +204,9 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
             settings = dataclasses.replace(settings, compile=args.compile)
         if settings.compile:
             processes.on_main(lambda: require_compiler(device))
+    if dtype == "bfloat16" and device.type == "cpu" and processes.main and not args.quiet:
+        note = "--dtype bf16 does not pay on a CPU yet: a step takes about as long as in float32"
+        print(f"{PROGRAM}: note: {note}", file=sys.stderr)
     try:
         with options.backend(args.backend, device):
             train(
