@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from m2t_fast.cli import options
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
-from m2t_fast.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,6 +152,7 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
     from m2t_fast.motion import motion_files, read_motions, units_of
     from m2t_fast.motion.kinds import CAPTURES, kind_of
     from m2t_fast.motion.read import DENORMALISED
+    from m2t_fast.progress import progress
 
     known = options_of(args, opened.skeleton)
     units = units_of(opened.statistics, opened.skeleton)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options, train_setup
-from m2t_fast.cli.main import PROGRAM
 from m2t_fast.cli.train_setup import LIMITS, OPTIONS
 from m2t_fast.errors import JobError, UserError
 from m2t_fast.training.logs import LOGS
