@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import importlib
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from m2t_fast import run_folder
 from m2t_fast.captioning.pipeline import Captioned, caption_joints
 from m2t_fast.captioning.words import WordAttention, seconds_of
 from m2t_fast.errors import UserError
+from m2t_fast.files import new_folder
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.interpretation.localisation import word_range
 from m2t_fast.interpretation.page import render_page, save_page
@@ -108,6 +111,42 @@ class Segment:
 
 class CaptioningRun(Run):
     """A run folder, opened; besides what a :class:`~m2t_fast.run_folder.Run` holds it captions motions."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | PathLike[str], device: str | torch.device = "cpu", **download: Any) -> Self:
+        """Open a run folder, or download one from the Hugging Face Hub (extra ``hub``) and open it.
+
+        Args:
+            name: a folder, else "OWNER/REPOSITORY" on the Hub. download: options of its ``snapshot_download``.
+
+        Raises:
+            UserError: no run folder, a damaged one, or huggingface_hub is not installed.
+        """
+        folder = Path(name) if Path(name).is_dir() else Path(_hub().snapshot_download(str(name), **download))
+        return cls(**vars(run_folder.load_run(folder, device)))
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> Path:
+        """Write the run as a new run folder: configuration, vocabulary and weights.
+
+        Raises:
+            UserError: the folder exists, or a weight is not finite.
+        """
+        path = Path(folder)
+        if path.exists():
+            raise UserError(f"{path}: exists already; choose another folder")
+        with new_folder(path) as made:
+            run_folder.write_run(
+                made, self.model, self.vocabulary, self.statistics, self.settings, training=self.training
+            )
+        return path
+
+    def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> str:
+        """Upload the run folder to the Hugging Face Hub (extra ``hub``); the address of the commit."""
+        hub = _hub()
+        hub.create_repo(repo_id, private=private, token=token, exist_ok=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = self.save_pretrained(Path(temporary) / "run")
+            return str(hub.upload_folder(repo_id=repo_id, folder_path=folder, token=token))
 
     @overload
     def caption(self, motion: Given, **options: Any) -> Caption: ...
@@ -313,6 +352,13 @@ class Stream:
     def _segments(self) -> list[Segment]:
         joints = np.ascontiguousarray(resample(self._frames, self._fps, self._run.skeleton.fps), dtype=np.float32)
         return self._run._segments(joints, self._seen, self._batch_size, self._search)
+
+
+def _hub() -> Any:
+    try:
+        return importlib.import_module("huggingface_hub")
+    except ModuleNotFoundError:
+        raise UserError('huggingface_hub is not installed: pip install "m2t_fast[hub]"') from None
 
 
 def _is_folder(motion: object) -> bool:
