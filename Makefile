@@ -19,7 +19,7 @@ CORE = tests/test_captioner.py tests/test_losses.py tests/data tests/decoding te
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h)
 
-.PHONY: demo check test lint sanitize bench gpu gpu-rehearsal gpu-bundle docs site clean
+.PHONY: demo check test fuzz torture lint sanitize bench gpu gpu-rehearsal gpu-bundle docs site clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -43,6 +43,18 @@ lint: $(VENV)/.installed-dev
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-cache
 	@git ls-files '*.cpp' '*.cu' '*.h' '*.cuh' | xargs $(VENV)/bin/clang-format --dry-run --Werror
+
+# Damages every kind of file that a command reads, for that long; what fails is kept in build/fuzz.
+SECONDS ?= 60
+SEED ?= 0
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: $(VENV)/.installed-dev
+	@$(VENV)/bin/python tests/helpers/fuzz.py $(SECONDS) $(SEED)
+
+# Every command with a full disk from, and with a kill at, every change of a file.
+torture: export OMP_NUM_THREADS = 1
+torture: $(VENV)/.installed-dev
+	@$(VENV)/bin/python tests/helpers/torture.py
 
 # The C++ code's tests on a copy built with AddressSanitizer and UndefinedBehaviorSanitizer (GCC on Linux).
 sanitize: $(VENV)/.installed-dev

@@ -9,9 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO, RawIOBase
 from pathlib import Path
 
 from m2t_fast.errors import UserError
+
+_TIDIED: set[Path] = set()
+"""The files beside which this process has looked for what killed processes left."""
 
 
 def umask() -> int:
@@ -43,6 +47,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     if (reason := why_not_replaceable(path)) is not None:
         raise UserError(f"{path}: cannot write: {reason}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path not in _TIDIED:
+        _TIDIED.add(path)
+        remove_left_over(path)
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -69,6 +76,20 @@ def write_text(path: str | Path, text: str) -> None:
 def encoded(text: str) -> bytes:
     """UTF-8; what has none, as bytes in the name of a file, is escaped (``\\udcff``, as JSON does)."""
     return text.encode("utf-8", "backslashreplace")
+
+
+def write_all(file: RawIOBase | BytesIO, content: bytes, path: Path) -> None:
+    """Writes all of ``content`` to a file that is not buffered; ``path`` is for the message.
+
+    Raises:
+        UserError: the disk is full, or the file cannot be written.
+    """
+    rest = memoryview(content)
+    try:
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from m2t_fast.captioning.pipeline import generate_batches, padded_batches
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path, remove_left_over, write_text
+from m2t_fast.files import atomic_path, write_text
 from m2t_fast.locks import locked_folder
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import read_motion, units_of
@@ -121,8 +121,6 @@ def _begin(job: CaptionJob, stack: ExitStack) -> None:
     if job.output.exists() and not job.parts.exists():
         raise UserError(f"{job.output}: output file exists already")
     stack.enter_context(locked_folder(job.parts))
-    for path in (job.output, job.left_out):
-        remove_left_over(path)  # of a process that was killed while it wrote them
 
 
 @dataclass(frozen=True)

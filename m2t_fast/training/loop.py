@@ -24,7 +24,7 @@ from m2t_fast.data.dataset import Prepared
 from m2t_fast.data.faults import in_words
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
-from m2t_fast.files import new_folder
+from m2t_fast.files import new_folder, write_all
 from m2t_fast.locks import locked
 from m2t_fast.run_folder import METRICS, STATE, WEIGHTS, Run, write_run
 from m2t_fast.signals import stop_on_signals
@@ -183,10 +183,12 @@ class _Trainer:
         with (
             stop_on_signals(self.stop),
             ThreadPoolExecutor(3, "background") as self.background,
-            open(self.folder / METRICS, "r+b") if self.processes.main else io.BytesIO() as self.metrics,
+            open(self.folder / METRICS, "r+b", buffering=0) if self.processes.main else io.BytesIO() as self.metrics,
             Console(self.progress, self.settings.epochs) as self.console,
         ):
             # Lines behind the saved position belong to steps that are taken again.
+            end = self.metrics.seek(0, 2)
+            self.position.metrics_bytes = min(self.position.metrics_bytes, end)
             self.metrics.truncate(self.position.metrics_bytes)
             self.metrics.seek(0, 2)
             self.validation = None
@@ -314,8 +316,7 @@ class _Trainer:
     def _write_line(self, line: dict[str, Any]) -> None:
         self._tick()
         line["seconds"] = round(self.position.seconds, 3)
-        self.metrics.write((json.dumps(line) + "\n").encode())
-        self.metrics.flush()
+        write_all(self.metrics, (json.dumps(line) + "\n").encode(), self.folder / METRICS)
         if self.log is not None:
             self.log.write(line)
 

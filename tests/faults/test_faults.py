@@ -1,0 +1,78 @@
+"""Full disks, kills, clocks that jump and jobs that race: the next run gives what an undisturbed one gives."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import fuzz
+import pytest
+from faults import Server
+from torture import CASES, Torture, contents, difference
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the failing file system")
+
+SOME = 4  # changes of files at which a fault is tried; `make torture` tries all
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Path]:
+    with fuzz.world() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("build")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def torture(world: Path, server: Server) -> Iterator[dict[str, Torture]]:
+    yield {}
+
+
+def of(name: str, world: Path, server: Server, known: dict[str, Torture]) -> Torture:
+    if name not in known:
+        known[name] = Torture(server, world, CASES[name])
+    return known[name]
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["full-disk", "kill"])
+@pytest.mark.parametrize("name", CASES)
+def test_after_any_fault_the_same_command_gives_the_same(
+    name: str, kill: bool, world: Path, server: Server, torture: dict[str, Torture]
+) -> None:
+    case = of(name, world, server, torture)
+    places = list(case.places(SOME if name not in ("train", "resume") else 3))
+    assert len(places) > 2
+    problems = {at: problem for at in places if (problem := case.attempt(at, kill)) is not None}
+    assert not problems
+
+
+@pytest.mark.parametrize("name", ["train", "caption", "sweep"])
+def test_a_clock_that_jumps_changes_nothing(
+    name: str, world: Path, server: Server, torture: dict[str, Torture]
+) -> None:
+    case = of(name, world, server, torture)
+    with case.copy() as folder:
+        ended = server.run(folder, list(CASES[name].argv), jump=1e7)
+        assert ended.code == 0, ended
+        assert difference(case.expected, contents(folder)) is None
+
+
+@pytest.mark.parametrize("name", ["train", "caption", "sweep"])
+def test_two_at_once(
+    name: str, world: Path, server: Server, torture: dict[str, Torture], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    case = of(name, world, server, torture)
+    with Server(tmp_path_factory.mktemp("other")) as other, case.copy() as folder:
+        for process in (server, other):
+            process.begin(folder, list(CASES[name].argv))
+        ends = [process.end() for process in (server, other)]
+        assert 0 in [end.code for end in ends] and {end.code for end in ends} <= {0, 2}, ends
+        for end in ends:
+            if end.code == 2:
+                assert "another process" in end.said or "exists already" in end.said, end
+        assert difference(case.expected, contents(folder)) is None

@@ -1,0 +1,158 @@
+"""Commands on a file system that fails: a disk that is full from the n-th change on, a kill in the middle of one.
+
+A server process imports the package once, with ``faults.c`` preloaded, and forks a process per command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SOURCE = Path(__file__).with_suffix(".c")
+
+
+class Ended(NamedTuple):
+    """How a command ended: exit code (negative: the signal), what it said on stderr, and its changes of files."""
+
+    code: int
+    said: str
+    changes: int
+
+
+class Server:
+    """The process that forks; a context manager. ``build`` holds the compiled library."""
+
+    def __init__(self, build: Path):
+        library = build / "faults.so"
+        compiler = os.environ.get("CC", "cc").split()[-1]
+        command = [
+            compiler,
+            "-O1",
+            "-shared",
+            "-fPIC",
+            "-D_LARGEFILE64_SOURCE",
+            "-o",
+            str(library),
+            str(SOURCE),
+            "-ldl",
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+        self.said = build / "said"
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__)), str(library)],
+            env={**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def begin(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, jump: float = 0.0) -> None:
+        """Starts a command in the folder ``world``; ``at``: the change that fails, 0 for none; ``jump``: the clock
+        goes back and forth by that many seconds."""
+        order = {"world": str(world), "argv": argv, "at": at, "kill": kill, "jump": jump, "said": str(self.said)}
+        assert self.process.stdin is not None
+        print(json.dumps(order), file=self.process.stdin, flush=True)
+
+    def end(self) -> Ended:
+        """Waits for the command started first."""
+        assert self.process.stdout is not None
+        return Ended(*json.loads(self.process.stdout.readline()))
+
+    def run(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, jump: float = 0.0) -> Ended:
+        """Runs a command to its end."""
+        self.begin(world, argv, at, kill, jump)
+        return self.end()
+
+
+def _command(order: dict[str, Any], library: ctypes.CDLL, changes: int) -> int:
+    """In the forked process."""
+    from m2t_fast.cli import main
+
+    os.chdir(order["world"])
+    if order["jump"]:
+        _jump(order["jump"])
+    library.faults_arm(order["world"].encode(), order["at"], order["kill"])
+    try:
+        if order["argv"][0] == "sweep":
+            _score_without_training()
+        code = main(order["argv"])
+    except BaseException:
+        traceback.print_exc()
+        code = 70
+    os.write(changes, str(library.faults_count()).encode())
+    return code
+
+
+def _jump(seconds: float) -> None:
+    import time
+
+    clock, calls = time.time, [0]
+
+    def jumping() -> float:
+        calls[0] += 1
+        return clock() + (seconds if calls[0] % 2 else -seconds)
+
+    time.time = jumping
+
+
+def _score_without_training() -> None:
+    """The runs of a sweep are processes of their own, which are tried as the commands that they are."""
+    from m2t_fast.training import sweep
+
+    def outcome(folder: Path, training: object, scoring: object, point: sweep.Point, stop: object) -> sweep.Outcome:
+        row = {"model": point.name, "beam_size": 1, "force_gate": None, "motions": 3, "references": 9}
+        row |= {"bleu_1": 50.0 + point.lambda_spat, "bleu_4": 20.0}
+        scores = {"data": "synthetic", "split": "test", "text": "raw", "protocol": "p", "rows": [row]}
+        return sweep.Outcome(10.0 + point.lambda_spat, scores)
+
+    sweep.train_and_score = outcome
+
+
+def serve(library: ctypes.CDLL) -> None:
+    """Forks a process per line of stdin; answers as they end, in the order in which they began."""
+    for package in ("captioning", "cli", "data", "evaluation", "interpretation", "motion", "preparation", "training"):
+        found = importlib.import_module(f"m2t_fast.{package}")
+        for module in pkgutil.iter_modules(found.__path__):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(f"m2t_fast.{package}.{module.name}")
+    for line in sys.stdin:
+        order = json.loads(line)
+        reader, writer = os.pipe()
+        said = os.open(f"{order['said']}", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        process = os.fork()
+        if process == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(said, 2)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            code = _command(order, library, writer)
+            sys.stderr.flush()
+            os._exit(code)
+        os.close(writer)
+        _, status = os.waitpid(process, 0)
+        counted = os.read(reader, 100)
+        os.close(reader)
+        os.lseek(said, 0, os.SEEK_SET)
+        text = os.read(said, 1 << 20).decode(errors="replace")
+        os.close(said)
+        print(json.dumps([os.waitstatus_to_exitcode(status), text, int(counted or 0)]), flush=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        serve(ctypes.CDLL(sys.argv[1]))

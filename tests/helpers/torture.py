@@ -1,0 +1,191 @@
+"""Every command on a failing file system: after any fault the same command gives what it gives undisturbed.
+
+``python tests/helpers/torture.py`` tries every change of every command, and prints how many; the tests
+(``tests/faults``) try some of each.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faults import Ended, Server
+from fuzz import world
+
+from m2t_fast.tensor_files import read_tensors
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, what it makes, and what of its folder may stay after a fault for the next run to go on with."""
+
+    argv: tuple[str, ...]
+    makes: tuple[str, ...]
+    resumes: tuple[str, ...] = ()
+
+
+TRAIN = (
+    "train",
+    "--data",
+    "data",
+    "--output",
+    "new",
+    "--min-count",
+    "1",
+    "--seed",
+    "3",
+    "--batch-size",
+    "2",
+    "--resume",
+)
+CASES = {
+    "train": Case((*TRAIN, "--epochs", "2", "--quiet"), ("new",), ("new",)),
+    "resume": Case(("train", "--data", "data", "--output", "trained", "--epochs", "2", "--quiet", "--resume"),
+                   ("trained",), ("trained",)),
+    "caption": Case(("caption", "run", "--data", "takes", "--output", "captions.out.jsonl"),
+                    ("captions.out.jsonl", "captions.out.left_out.jsonl"), ("captions.out.jsonl.parts",)),
+    "page": Case(("caption", "run", "motion.npy", "--html", "page.html"), ("page.html",)),
+    "sweep": Case(("sweep", "--data", "data", "--output", "study", "--lambda-spat", "0,1", "--lambda-adapt", "0"),
+                  ("study",), ("study",)),
+    "evaluate": Case(("evaluate", "run", "--data", "data", "--output", "scores"), ("scores",)),
+    "interpret": Case(("interpret", "run", "--data", "data", "--output", "looks", "--figures", "none"), ("looks",)),
+    "prepare": Case(("prepare", "takes", "--captions", "captions.jsonl", "--output", "made"), ("made",)),
+}  # fmt: skip
+
+
+class Torture:
+    """Undisturbed results of a case, and tries of it with faults, in a copy of the world each."""
+
+    def __init__(self, server: Server, original: Path, case: Case):
+        self.server, self.original, self.case = server, original, case
+        with self.copy() as folder:
+            self.expected_end = server.run(folder, list(case.argv))
+            assert self.expected_end.code == 0, self.expected_end
+            self.expected = contents(folder)
+
+    def copy(self) -> _Copy:
+        return _Copy(self.original)
+
+    def places(self, some: int | None = None) -> Iterable[int]:
+        """The changes to fail at: all, or some with the first and the last."""
+        count = self.expected_end.changes
+        if some is None or count <= some:
+            return range(1, count + 1)
+        return sorted({1 + round(i * (count - 1) / (some - 1)) for i in range(some)})
+
+    def attempt(self, at: int, kill: bool) -> str | None:
+        """A fault at a change, then the same command undisturbed: what is wrong, None if nothing is."""
+        with self.copy() as folder:
+            before = set(contents(folder))
+            ended = self.server.run(folder, list(self.case.argv), at, kill)
+            if (wrong := self._of_the_fault(ended, kill)) is not None:
+                return wrong
+            if not kill and (stray := set(contents(folder)) - before - self._may_stay()):
+                return f"left after a full disk: {sorted(stray)}"
+            if ended.code != 0:
+                again = self.server.run(folder, list(self.case.argv))
+                if again.code != 0:
+                    return f"afterwards: {again}"
+            return difference(self.expected, contents(folder))
+
+    def _of_the_fault(self, ended: Ended, kill: bool) -> str | None:
+        if kill:
+            return None if ended.code in (-9, 0) else f"not killed: {ended}"
+        if ended.code == 0:
+            return None  # what failed was a convenience, such as a cache
+        lines = [line for line in ended.said.splitlines() if line.startswith("m2t-fast: error: ")]
+        if ended.code != 2 or len(lines) != 1 or "No space left on device" not in lines[0]:
+            return f"not one line of a full disk: {ended}"
+        return None if str(self._first_word(lines[0])) else f"no path: {lines[0]}"
+
+    def _first_word(self, line: str) -> str:
+        """The path that a message names."""
+        place = line.removeprefix("m2t-fast: error: ").partition(": ")[0]
+        return place if place and " " not in place else ""
+
+    def _may_stay(self) -> set[str]:
+        return {name for name in self.expected} | _Within((*self.case.resumes, "cache"))
+
+
+class _Within(set):
+    """Names within some folders."""
+
+    def __init__(self, folders: Iterable[str]):
+        super().__init__()
+        self.folders = tuple(folders)
+
+    def __ror__(self, others: Any) -> _Within:
+        made = _Within(self.folders)
+        made.update(others)
+        return made
+
+    def __rsub__(self, others: Any) -> set[str]:
+        return {name for name in others if name not in self and name.split("/")[0] not in self.folders}
+
+
+class _Copy:
+    """A copy of the world for one try; a context manager. Every copy lies at the same path."""
+
+    def __init__(self, original: Path):
+        self.original, self.path = original, original.parent / "copy"
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.copytree(self.original, self.path, symlinks=True)
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """What every file says, without the times in it."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not path.is_file():
+            continue
+        if path.name == "study.journal":
+            found[name] = "a journal holds the times of its lines"
+        elif path.name == "training_state.safetensors" or path.suffix == ".safetensors":
+            tensors = read_tensors(path)[0]
+            found[name] = {key: tensor.numpy().tobytes() for key, tensor in tensors.items()}
+        elif path.name == "metrics.jsonl":
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            found[name] = [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def difference(expected: dict[str, Any], found: dict[str, Any]) -> str | None:
+    """Which files are missing, stray or different."""
+    wrong = [f"missing: {name}" for name in expected.keys() - found.keys()]
+    wrong += [f"stray: {name}" for name in found.keys() - expected.keys()]
+    wrong += [f"different: {name}" for name in expected.keys() & found.keys() if expected[name] != found[name]]
+    return "; ".join(sorted(wrong)) or None
+
+
+def main() -> int:
+    failed = 0
+    with tempfile.TemporaryDirectory() as build, world() as original, Server(Path(build)) as server:
+        for name, case in CASES.items():
+            torture = Torture(server, original, case)
+            for kill in (False, True):
+                problems = {at: problem for at in torture.places() if (problem := torture.attempt(at, kill))}
+                failed += len(problems)
+                kind = "kills" if kill else "full disks"
+                print(f"{name:10} {torture.expected_end.changes:4} {kind}, {len(problems)} problems", flush=True)
+                for at, problem in problems.items():
+                    print(f"   at {at}: {problem[:600]}", flush=True)
+    return min(1, failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
