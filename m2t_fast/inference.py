@@ -291,8 +291,10 @@ class CaptioningRun(Run):
         best, *others = said.captions
         joints = said.joints / units_of(self.statistics, self.skeleton)
         start = seconds_of(0, settings, fps, frames)
-        motion = CaptionedMotion.of(name, joints, said.words, fps / settings.downsample, start)
         alternatives = tuple(Alternative(other.caption, other.score) for other in others)
+        motion = CaptionedMotion.of(
+            name, joints, said.words, fps / settings.downsample, start, score=best.score, others=alternatives
+        )
         return Caption(best.caption, best.score, tuple(words), alternatives, name, tuple(read.notes), motion)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,13 +81,13 @@ def run(args: argparse.Namespace) -> int:
         _write_page(args.output / PAGE, opened, test, number)
         if number is not None:
             _draw(args.output / PICTURE, opened, test, number)
-    print(f"Run folder     {args.output}")
-    print(f"Predictions    {args.output / PREDICTIONS}")
-    print(f"Page           {args.output / PAGE}: the captions on moving skeletons, for any browser")
+    print(f"Open this      {args.output / PAGE}: the captions on moving skeletons, in any browser")
     if number is None:
         print("Attention map  none: every caption is empty, train for more epochs")
-        return 0
-    print(f'Attention map  {args.output / PICTURE}, of "{records[number]["prediction"]}"')
+    else:
+        print(f'Attention map  {args.output / PICTURE}, of "{records[number]["prediction"]}"')
+    print(f"Predictions    {args.output / PREDICTIONS}")
+    print(f"Run folder     {args.output}")
     return 0
 
 
@@ -164,8 +165,12 @@ def _write_page(path: Path, opened: Run, test: MotionDataset, first: int | None)
     for number in [place % test.motions for place in range(start, start + min(ON_THE_PAGE, test.motions))]:
         joints = opened.statistics.invert(test.motion(number)).numpy()
         words, reference = _explain(opened, test, number), test.references[number][0]
-        motions.append(CaptionedMotion.of(test.ids[number], joints, words, test.fps, reference=reference))
-    save_page(path, motions)
+        name = test.ids[number]
+        motions.append(CaptionedMotion.of(name, joints, words, test.fps, test.start, reference=reference))
+    about = (
+        f"Run {opened.folder} \u00b7 generated motions it was not trained on \u00b7 {datetime.date.today().isoformat()}"
+    )
+    save_page(path, motions, about=about)
 
 
 def _draw(path: Path, opened: Run, test: MotionDataset, number: int) -> None:
@@ -181,7 +186,8 @@ def _draw(path: Path, opened: Run, test: MotionDataset, number: int) -> None:
         torch.stack([word.window for word in words]),
         torch.stack([word.spatial for word in words]),
         fps=test.fps,
+        start=test.start,
         reference=test.references[number][0],
         segments=test.segments[number] if test.segments else None,
-        max_words=6,
+        max_words=None,
     )

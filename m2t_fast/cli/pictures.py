@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from m2t_fast.run_folder import Run
 
 FORMATS = ("html", "gif", "mp4")
+LARGE_PAGE = 20e6
+"""Bytes of a page from which its size is told."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +78,17 @@ def item(file: MotionFile, found: Captioned, opened: Run) -> CaptionedMotion:
     start = seconds_of(0, settings, fps, len(file.joints))
     joints = found.joints / file.units_per_metre
     name = f"{file.path}{file.label}"
-    return CaptionedMotion.of(name, joints, found.words, fps / settings.downsample, start, notes=file.notes)
+    best, *others = found.captions
+    return CaptionedMotion.of(
+        name,
+        joints,
+        found.words,
+        fps / settings.downsample,
+        start,
+        notes=file.notes,
+        score=best.score,
+        others=[(other.caption, other.score) for other in others],
+    )
 
 
 def write(args: argparse.Namespace, items: Sequence[CaptionedMotion]) -> None:
@@ -89,11 +103,24 @@ def write(args: argparse.Namespace, items: Sequence[CaptionedMotion]) -> None:
     shared = os.path.commonpath([os.path.dirname(os.path.abspath(motion.name)) for motion in items])
     items = [dataclasses.replace(m, name=os.path.relpath(os.path.abspath(m.name), shared)) for m in items]
     if "html" in paths:
-        from m2t_fast.interpretation.page import save_page
+        from m2t_fast.interpretation.page import page_bytes, save_page
 
-        save_page(paths["html"], items, args.gate_threshold)
+        size = page_bytes(items)
+        if size > LARGE_PAGE:
+            print(
+                f"--html {paths['html']}: {len(items):,} motions make a page of about {size / 1e6:.0f} MB, slow "
+                "to open; caption fewer files at a time for smaller pages",
+                file=sys.stderr,
+            )
+        about = f"Run {args.run_folder} \u00b7 {_given(args.motions)} \u00b7 {datetime.date.today().isoformat()}"
+        save_page(paths["html"], items, args.gate_threshold, about)
     for name in ("gif", "mp4"):
         if name in paths:
             from m2t_fast.interpretation.animation import save_animation
 
             save_animation(paths[name], items, name, args.gate_threshold, progress=True)
+
+
+def _given(motions: Sequence[Path]) -> str:
+    """What was captioned, in few words."""
+    return str(motions[0]) if len(motions) == 1 else f"{motions[0]} and {len(motions) - 1} more"

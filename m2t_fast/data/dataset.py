@@ -76,6 +76,11 @@ class MotionDataset:
         return self.skeleton.fps / self.settings.downsample
 
     @property
+    def start(self) -> float:
+        """Time of kept frame 0 in seconds of the motion as distributed."""
+        return self.settings.first_frame / self.skeleton.fps
+
+    @property
     def motion_lengths(self) -> Tensor:
         """(N,) int64, kept frames of each motion."""
         return self.frame_offsets.diff()

@@ -15,14 +15,18 @@ import numpy as np
 
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
-from m2t_fast.interpretation.attention_map import MOTION_WORD, require_matplotlib
-from m2t_fast.interpretation.canvas import SIZE, MotionCanvas
+from m2t_fast.interpretation.attention_map import require_matplotlib
+from m2t_fast.interpretation.canvas import NAMED_COLOURS, SIZE, MotionCanvas
 from m2t_fast.interpretation.captioned import CaptionedMotion
+from m2t_fast.interpretation.motion_words import MOTION_WORD
 from m2t_fast.progress import Progress
 
 FORMATS: tuple[str, ...] = ("gif", "mp4")
 STEPS = 2
 """Pictures drawn for each frame of a motion: 20 a second of motions at 10 Hz."""
+GIF_RATE = 100 / 9
+"""Most pictures a second of a GIF, whose pictures are large: an MP4 is smoother."""
+GIF_COLOURS = 64
 MOST_GIF_PICTURES = 900
 """A GIF is built in memory; one with more pictures shows fewer a second, at the same speed."""
 HOLD = 0.8
@@ -77,7 +81,8 @@ def save_animation(
     rate = STEPS * max(motion.fps for motion in motions)
     total = sum(len(times_of(motion, rate)) for motion in motions)
     if name == "gif":
-        rate = gif_rate(rate * min(1.0, MOST_GIF_PICTURES / total))
+        fitting = min(1.0, MOST_GIF_PICTURES / total)
+        rate = gif_rate(min(rate * fitting, GIF_RATE))
         total = sum(len(times_of(motion, rate)) for motion in motions)
     pictures = _counted(_pictures(motions, rate, threshold), Progress(total, f"drawing {name}", "pictures", progress))
     with atomic_path(path) as temporary:
@@ -131,14 +136,20 @@ def _pictures(motions: Sequence[CaptionedMotion], rate: float, threshold: float)
 
 
 def _write_gif(path: Path, pictures: Iterable[np.ndarray], rate: float, sample: list[np.ndarray]) -> None:
-    """One palette for all pictures, of the colours in a sample of them, so that colours do not flicker."""
+    """One palette for all pictures, so that colours do not flicker: those that mean something, exactly, and the most
+    frequent ones of a sample. Of each picture only what changes is written."""
     from PIL import Image
 
-    palette = Image.fromarray(np.concatenate(sample)).quantize(255, method=Image.Quantize.MEDIANCUT)
+    named = [int(colour[at : at + 2], 16) for colour in NAMED_COLOURS for at in (1, 3, 5)]
+    others = GIF_COLOURS - len(NAMED_COLOURS)
+    found = Image.fromarray(np.concatenate(sample)).quantize(others, method=Image.Quantize.MEDIANCUT).getpalette()
+    colours = named + (found or [])[: 3 * others]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours + named[:3] * (256 - len(colours) // 3))
     shades = (Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures)
     first = next(shades)
     duration = round(1000 / rate)
-    first.save(path, "GIF", save_all=True, append_images=shades, duration=duration, loop=0, optimize=False)
+    first.save(path, "GIF", save_all=True, append_images=shades, duration=duration, loop=0, optimize=True)
 
 
 def _write_mp4(path: Path, pictures: Iterable[np.ndarray], rate: float) -> None:

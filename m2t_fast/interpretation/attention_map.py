@@ -15,6 +15,7 @@ from m2t_fast.data.raw import Segment
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
 from m2t_fast.interpretation.figures import bare, draw_actions, frame_axis, new_figure, part_label, plain_text
+from m2t_fast.interpretation.motion_words import motion_words
 from m2t_fast.skeleton import PART_NAMES
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES: tuple[str, ...] = (".png", ".pdf", ".svg")
-MOTION_WORD = 0.5
-"""Words with at least this gate are drawn; the word with the highest gate always is."""
-
 _COLOURS = "magma"
 _INCHES = {"width": 9.0, "panel": 1.42, "action": 0.32, "head": 0.5, "line": 0.2, "foot": 0.68}
 
@@ -39,13 +37,15 @@ def attention_map(
     fps: float = 10.0,
     reference: str | None = None,
     segments: Sequence[Segment] | None = None,
-    max_words: int = 5,
+    max_words: int | None = 5,
     gates_in_title: bool = False,
+    start: float = 0.0,
 ) -> Figure:
     """Draw when and where the model looked to say each motion word of a caption.
 
-    One panel a word, in the order of the caption: window * spatial (eq. 4 and 6), parts by frames, on one colour
-    scale. Drawn are the words with the highest gates, at most ``max_words``.
+    One panel per word, in the order of the caption: window * spatial (eq. 4 and 6), parts by frames, on one colour
+    scale. Drawn are the motion words (:func:`~m2t_fast.interpretation.motion_words.motion_words`); where there are more
+    than ``max_words``, those with the highest gates, and the picture names the others.
 
     Args:
         words: L words of the caption.
@@ -54,8 +54,9 @@ def attention_map(
         fps: kept frames per second, for the axis in seconds.
         reference: a caption by a person, written below the model's.
         segments: what really happens, in kept frames; drawn as a strip above the panels.
-        max_words: at most so many panels.
+        max_words: at most so many panels; None draws every motion word.
         gates_in_title: write the gate of every word behind it in the caption, as the paper's titles do.
+        start: time of frame 0 in seconds of the motion's file.
 
     Raises:
         ValueError: no words, shapes that do not fit, or a size that is not positive.
@@ -64,7 +65,7 @@ def attention_map(
     require_matplotlib()
     gate, window, spatial = (np.asarray(values, dtype=np.float64) for values in (gate, window, spatial))
     _check(words, gate, window, spatial, part_names, fps, max_words)
-    shown = _motion_words(gate, max_words)
+    shown, left_out = _most(motion_words(words, gate), gate, max_words)
     heat = (window[..., None] * spatial)[shown]  # (panels, T, P)
     frames = window.shape[1]
 
@@ -75,6 +76,8 @@ def attention_map(
     )
     caption = textwrap.wrap(" ".join(spoken), 72)
     human = textwrap.wrap(f"reference: {reference}", 96) if reference else []
+    if left_out:
+        human += textwrap.wrap(f"not drawn: {', '.join(words[number] for number in left_out)}", 96)
     head = _INCHES["head"] + _INCHES["line"] * (1.3 * len(caption) + len(human))
     rows = [_INCHES["action"]] * bool(segments) + [_INCHES["panel"]] * len(shown)
     height = head + sum(rows) + _INCHES["foot"]
@@ -95,7 +98,7 @@ def attention_map(
     panels = axes[bool(segments) :]
     for panel, number, values in zip(panels, shown, heat, strict=True):
         image = _draw_word(panel, values, part_names, float(heat.max()))
-        frame_axis(panel, frames, fps, label=panel is panels[-1])
+        frame_axis(panel, frames, fps, label=panel is panels[-1], start=start)
         panel.set_title(
             f"{words[number]}  (gate {gate[number]:.2f})", fontsize=11, fontweight="bold", loc="left", pad=4
         )
@@ -146,7 +149,7 @@ def _check(
     spatial: np.ndarray,
     part_names: Sequence[str],
     fps: float,
-    max_words: int,
+    max_words: int | None,
 ) -> None:
     if len(words) == 0:
         raise ValueError("words: got none, expected at least one word")
@@ -160,14 +163,14 @@ def _check(
             raise ValueError(f"{name}: got shape {array.shape}, expected {shape} (words, frames, parts)")
     if not fps > 0:
         raise ValueError(f"fps: got {fps!r}, expected a positive number")
-    if max_words < 1:
+    if max_words is not None and max_words < 1:
         raise ValueError(f"max_words: got {max_words!r}, expected at least 1")
 
 
-def _motion_words(gate: np.ndarray, most: int) -> list[int]:
-    """Numbers of the words to draw, in the order of the caption."""
-    best = np.argsort(-gate, kind="stable")[:most]
-    return sorted(int(number) for number in best if gate[number] >= MOTION_WORD or number == best[0])
+def _most(numbers: list[int], gate: np.ndarray, most: int | None) -> tuple[list[int], list[int]]:
+    """The words to draw, those with the highest gates, and the others; both in the order of the caption."""
+    best = sorted(numbers, key=lambda number: (-gate[number], number))[:most]
+    return sorted(best), sorted(set(numbers) - set(best))
 
 
 def _write_head(figure: Figure, caption: list[str], human: list[str], height: float) -> None:

@@ -10,16 +10,20 @@ import numpy as np
 
 from m2t_fast.interpretation.camera import Camera, between, pose_at
 from m2t_fast.interpretation.captioned import CaptionedMotion
+from m2t_fast.interpretation.colours import GOLD
+from m2t_fast.interpretation.colours import PART_COLOURS as COLOUR_OF
 from m2t_fast.skeleton import PART_NAMES
 
-PART_COLOURS: tuple[str, ...] = ("#8250df", "#1a9a6a", "#1f77d4", "#dd3570", "#0ea5b7", "#ea6a1e")
-"""Of each part in the order of PART_NAMES; the page's light colours."""
-GOLD = "#e0a100"
+PART_COLOURS: tuple[str, ...] = tuple(COLOUR_OF[name] for name in PART_NAMES)
+"""Of each part in the order of PART_NAMES."""
 SIZE = (800, 600)
 """Width and height of a picture in pixels: even, as film formats want it."""
 
 _DPI = 100
-_TEXT, _MUTED, _BONE, _GRID, _TRACK = "#1d2129", "#7a818c", "#5a6270", "#dcd9cf", "#efede6"
+_TEXT, _MUTED, _BONE, _GRID, _TRACK = "#1d2129", "#626975", "#5a6270", "#dcd9cf", "#efede6"
+_PAPER, _SOFT = "#fbfaf7", "#fff1c9"
+NAMED_COLOURS: tuple[str, ...] = (*PART_COLOURS, GOLD, _TEXT, _MUTED, _BONE, _GRID, _TRACK, _PAPER, _SOFT)
+"""The colours that mean something; all others lie between them."""
 _STAGE = (0.0, 222.0, 580.0, 378.0)  # left, bottom, width, height in pixels
 _PARTS, _CAPTION, _WINDOWS = (668.0, 330.0, 108.0, 190.0), (24.0, 112.0, 752.0, 104.0), (24.0, 34.0, 752.0, 62.0)
 _FONTS = (17.0, 14.5, 12.0, 10.0, 8.0)
@@ -39,7 +43,7 @@ class MotionCanvas:
 
         self.motion, self.threshold = motion, threshold
         self.current = motion.current_words(threshold)
-        self.figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, facecolor="#fbfaf7")
+        self.figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, facecolor=_PAPER)
         self.canvas = FigureCanvasAgg(self.figure)
         self.camera = Camera(motion, _STAGE[2], _STAGE[3])
         self.bones = np.array(motion.skeleton.bones)
@@ -103,7 +107,9 @@ class MotionCanvas:
         for collection in (self.grid, self.trail, self.skeleton):
             axes.add_collection(collection)
         self.disks = axes.scatter([], [], edgecolors="none")
-        self._write(axes, 16, _STAGE[3] - 14, _shorten(self.motion.name, 34), va="top", fontsize=9, color=_MUTED)
+        # Beside the stage: on it the box would lie over the name.
+        place = (_STAGE[2] + 20) / SIZE[0], (SIZE[1] - 38) / SIZE[1]
+        self._write(self.figure, *place, _shorten(self.motion.name, 27), va="top", fontsize=9, color=_MUTED)
         self._animate(self.grid, self.trail, self.box, self.skeleton, self.disks)
 
     def _animate(self, *artists: Any) -> None:
@@ -134,7 +140,7 @@ class MotionCanvas:
         self.skeleton.set_segments(np.repeat(ends[near], 2, axis=0))
         self.skeleton.set_linewidths((thick[near, None] + np.array([2.0, 0.0])).ravel())
         part = self.part_of[self.bones[near, 1]]
-        rim = np.broadcast_to(to_rgb("#fbfaf7"), (len(part), 3))
+        rim = np.broadcast_to(to_rgb(_PAPER), (len(part), 3))
         self.skeleton.set_color(np.stack([rim, mixed[part]], axis=1).reshape(-1, 3))
 
         part, weight = self.part_of, strength[self.part_of]
@@ -159,6 +165,9 @@ class MotionCanvas:
         lines = (np.concatenate([one, one[..., ::-1]]) + centre) * step  # (lines, 2 ends, x and z)
         fade = 1 - np.linalg.norm(lines.mean(1) - target, axis=-1) / (reach * step * 0.95)
         places, scale = self._on_floor(lines, frame)
+        # The floor fades out before the stage ends, too.
+        edges = np.stack([places[..., 0], _STAGE[2] - places[..., 0], 2 * places[..., 1]], axis=-1)
+        fade = np.minimum(fade, np.clip(edges.min((-1, -2)) / 90.0, 0.0, 1.0))
         seen = (fade > 0) & (scale > 0).all(-1)
         self.grid.set_segments(places[seen])
         self.grid.set_color(np.concatenate([np.tile(to_rgb(_GRID), (seen.sum(), 1)), fade[seen, None]], axis=1))
@@ -204,7 +213,7 @@ class MotionCanvas:
                 over = self.motion.gate[number] >= self.threshold
                 box = FancyBboxPatch((left - 5, top - size * 1.95), width + 10, size * 2.1)
                 box.set_boxstyle("round", pad=0, rounding_size=6)
-                box.set(facecolor="#fff1c9", edgecolor=GOLD, linewidth=1.5)
+                box.set(facecolor=_SOFT, edgecolor=GOLD, linewidth=1.5)
                 self.boxes.append(axes.add_patch(box))
                 box.set_clip_on(False)  # it reaches a little beyond the words
                 text = self._write(axes, left, top - size * 1.1, word, fontsize=size, va="baseline")
@@ -246,8 +255,8 @@ class MotionCanvas:
         middle = (len(frames) - 1) / 2
         axes = self._axes(_WINDOWS)
         axes.set(xlim=(middle - half, middle + half), ylim=(0, 1.08), yticks=[])
-        seconds = np.linspace(frames[0], frames[-1], 5) if len(frames) > 1 else frames
-        axes.set_xticks(seconds, [f"{motion.start + frame / motion.fps:.1f} s" for frame in seconds])
+        seconds = round_seconds(motion.start, motion.start + frames[-1] / motion.fps)
+        axes.set_xticks([(time - motion.start) * motion.fps for time in seconds], [f"{time:g} s" for time in seconds])
         axes.axhline(0, color=_GRID, linewidth=1)
         self.lines = []
         for number, window in enumerate(motion.window):
@@ -261,6 +270,14 @@ class MotionCanvas:
             self.figure, (SIZE[0] - 24) / SIZE[0], (SIZE[1] - 14) / SIZE[1], "", ha="right", va="top", fontsize=11
         )
         self._animate(*self.lines, self.playhead, self.clock)
+
+
+def round_seconds(first: float, last: float, most: int = 9) -> list[float]:
+    """Round times from ``first`` to ``last`` seconds, at most ``most``; where none lies between them, ``first``."""
+    steps = (size * 10.0**power for power in range(-2, 6) for size in (1, 2, 5))
+    step = next(size for size in steps if (last - first) / size <= most - 1)
+    low, high = int(np.ceil(first / step - 1e-6)), int(np.floor(last / step + 1e-6))
+    return [round(number * step, 6) for number in range(low, high + 1)] or [round(first, 2)]
 
 
 def _shorten(text: str, most: int) -> str:

@@ -28,6 +28,8 @@ class CaptionedMotion:
         start: time of frame 0 in seconds of the file, which may begin with frames that are left out.
         reference: a caption by a person, to show beside the model's.
         notes: what was assumed about the motion's file: its joints, unit, axes.
+        score: of the caption: log-probability / length ** length_penalty.
+        others: other captions that the search found, each with its score, best first.
 
     Raises:
         ValueError: shapes that do not fit, values that are not finite or out of range.
@@ -45,6 +47,8 @@ class CaptionedMotion:
     start: float = 0.0
     reference: str | None = None
     notes: str = ""
+    score: float | None = None
+    others: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
@@ -68,6 +72,8 @@ class CaptionedMotion:
                 raise ValueError(f"{name}: got values outside 0 to 1")
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise ValueError(f"fps: got {self.fps!r}, expected a positive number")
+        if self.score is not None and not np.isfinite(self.score):
+            raise ValueError(f"score: got {self.score!r}, expected a finite number or None")
         if not np.isfinite(self.start):
             raise ValueError(f"start: got {self.start!r}, expected a finite number")
 
@@ -94,6 +100,8 @@ class CaptionedMotion:
         start: float = 0.0,
         reference: str | None = None,
         notes: str = "",
+        score: float | None = None,
+        others: Sequence[tuple[str, float]] = (),
     ) -> CaptionedMotion:
         """From the words that :func:`caption_words` gives; ``joints`` (T, J, 3) in metres are the frames it saw."""
         frames, parts = len(joints), len(PART_NAMES)
@@ -110,6 +118,8 @@ class CaptionedMotion:
             start=start,
             reference=reference,
             notes=notes,
+            score=score,
+            others=tuple(others),
         )
 
     @property

@@ -13,17 +13,11 @@ import numpy as np
 
 from m2t_fast.data.raw import Segment
 from m2t_fast.files import write_text
-from m2t_fast.skeleton import PART_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which people with any kind of colour vision can tell apart; limbs of a kind are related.
-PART_COLOURS: dict[str, str] = dict(
-    zip(PART_NAMES, ("#4d4d4d", "#009e73", "#56b4e9", "#0072b2", "#e69f00", "#d55e00"), strict=True)
-)
-WORD_COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d")
 GREY = "#555555"
 DPI = 130
 
@@ -58,16 +52,21 @@ def bare(axis: Axes, *keep: str) -> None:
         spine.set_visible(side in keep)
 
 
-def frame_axis(axis: Axes, frames: int, fps: float, label: bool = True) -> None:
-    """The x axis of a motion: its frames, with seconds below."""
+def frame_axis(axis: Axes, frames: int, fps: float, label: bool = True, start: float = 0.0) -> None:
+    """The x axis of a motion: its kept frames, and below them seconds of the file; frame 0 is at ``start``."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_xlim(-0.5, frames - 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    axis.xaxis.set_major_formatter(lambda frame, _: f"{frame:.0f}\n{frame / fps:.1f} s")
+    axis.xaxis.set_major_formatter(lambda frame, _: f"{frame:.0f}\n{_seconds(start + frame / fps)} s")
     axis.tick_params(axis="x", labelsize=8, labelbottom=label)
     if label:
         axis.set_xlabel("frame, time", fontsize=9)
+
+
+def _seconds(time: float) -> str:
+    """With two decimals where one would not say it."""
+    return f"{time:.1f}" if abs(time - round(time, 1)) < 1e-6 else f"{time:.2f}"
 
 
 def draw_actions(axis: Axes, segments: Sequence[Segment], frames: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from m2t_fast.interpretation.figures import GREY, bare, new_figure, plain_text
-from m2t_fast.interpretation.statistics import MOTION, NO_MOTION, WordRecord, of_kind
+from m2t_fast.interpretation.statistics import MOTION, NO_MOTION, WordRecord, frequent_stems, of_kind, usual_word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,14 +50,18 @@ def density(values: ArrayLike, points: int = POINTS) -> np.ndarray:
 
 def gate_data(records: Sequence[WordRecord], stems: Sequence[str] = ()) -> dict[str, Any]:
     """The figure's data, JSON-ready: ``beta`` (places) and for "motion" and "other" words ``all`` and ``stems``, each
-    with ``count``, ``mean`` and ``density``. With ``stems`` only these are kept, in their order."""
+    with ``count``, ``mean`` and ``density``, a stem also with the ``word`` that is most often written. ``stems`` are
+    those to draw, in their order; none: the most frequent."""
     data: dict[str, Any] = {"beta": np.linspace(0.0, 1.0, POINTS).tolist(), "shown": list(stems)}
     for name, kind in _KINDS.items():
         found = of_kind(records, kind)
         gates = [record.gate for listed in found.values() for record in listed]
         data[name] = {
             "all": _entry(gates) if gates else None,
-            "stems": {own: _entry([record.gate for record in listed]) for own, listed in found.items()},
+            "stems": {
+                own: {"word": usual_word(listed), **_entry([record.gate for record in listed])}
+                for own, listed in found.items()
+            },
         }
     return data
 
@@ -85,8 +89,12 @@ def draw_gates(data: dict[str, Any], most: int = 10) -> Figure:
 def _shown(data: dict[str, Any], name: str, most: int) -> list[tuple[str, dict[str, Any]]]:
     """The rows of one column: all words of the kind, then its stems."""
     stems, everything = data[name]["stems"], data[name]["all"]
-    asked = [own for own in data["shown"] if own in stems] if data["shown"] else list(stems)[:most]
-    return ([("all", everything)] if everything else []) + [(own, stems[own]) for own in asked]
+    asked = [own for own in data["shown"] if own in stems] if data["shown"] else _usual(stems, name, most)
+    return ([("all", everything)] if everything else []) + [(stems[own]["word"], stems[own]) for own in asked]
+
+
+def _usual(stems: dict[str, Any], name: str, most: int) -> list[str]:
+    return frequent_stems(stems, most) if name == "motion" else list(stems)[:most]
 
 
 def _draw_ridges(

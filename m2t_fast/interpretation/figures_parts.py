@@ -9,8 +9,9 @@ import numpy as np
 
 from m2t_fast.data.stems import stem
 from m2t_fast.data.supervision import TRAJECTORY
-from m2t_fast.interpretation.figures import GREY, PART_COLOURS, bare, new_figure, part_label, plain_text
-from m2t_fast.interpretation.statistics import MOTION, WordRecord, of_kind
+from m2t_fast.interpretation.colours import PART_COLOURS
+from m2t_fast.interpretation.figures import GREY, bare, new_figure, part_label, plain_text
+from m2t_fast.interpretation.statistics import MOTION, WordRecord, frequent_stems, of_kind, usual_word
 from m2t_fast.skeleton import PART_NAMES
 
 if TYPE_CHECKING:
@@ -26,14 +27,20 @@ root like those it lists."""
 
 
 def histogram_data(records: Sequence[WordRecord], stems: Sequence[str] = ()) -> dict[str, Any]:
-    """The figure's data, JSON-ready: ``edges`` of the bins and, for each motion word stem, ``count`` (words) and
-    ``histogram``: for each body part how many words have the temporal maximum of its attention in each bin."""
+    """The figure's data, JSON-ready: ``edges`` of the bins and, for each motion word stem, ``word`` (as it is mostly
+    written), ``count`` (words) and ``histogram``: for each body part how many words have the temporal maximum of its
+    attention in each bin."""
     edges = np.linspace(0.0, 1.0, BINS + 1)
     found = {}
     for own, listed in of_kind(records, MOTION).items():
         peaks = np.clip([record.peak for record in listed], 0.0, 1.0)  # a softmax may round to a little over 1
         histogram = {part: np.histogram(peaks[:, i], edges)[0].tolist() for i, part in enumerate(PART_NAMES)}
-        found[own] = {"count": len(listed), "histogram": histogram, "mean": peaks.mean(0).tolist()}
+        found[own] = {
+            "word": usual_word(listed),
+            "count": len(listed),
+            "histogram": histogram,
+            "mean": peaks.mean(0).tolist(),
+        }
     return {"edges": edges.tolist(), "parts": list(PART_NAMES), "shown": list(stems), "stems": found}
 
 
@@ -41,7 +48,7 @@ def histogram_data(records: Sequence[WordRecord], stems: Sequence[str] = ()) -> 
 def draw_histograms(data: dict[str, Any], most: int = 12) -> Figure:
     """One panel a stem, the most frequent (or those asked for): a small histogram a body part on one scale."""
     stems = data["stems"]
-    shown = [own for own in data["shown"] if own in stems] if data["shown"] else list(stems)[:most]
+    shown = [own for own in data["shown"] if own in stems] if data["shown"] else frequent_stems(stems, most)
     columns = min(4, max(len(shown), 1))
     rows = -(-max(len(shown), 1) // columns)
     figure = new_figure(1.0 + 2.15 * columns, 0.55 + 2.15 * rows)
@@ -57,7 +64,7 @@ def draw_histograms(data: dict[str, Any], most: int = 12) -> Figure:
             axis.axhline(base, color="#cccccc", lw=0.6)
         names = [part_label(part) for part in reversed(data["parts"])] if number % columns == 0 else []
         axis.set_yticks([0.35 + row for row in range(len(names))], names, fontsize=8)
-        axis.set_title(f"{own}  (#{entry['count']:,})", fontsize=10, fontweight="bold", loc="left", pad=3)
+        axis.set_title(f"{entry['word']}  (#{entry['count']:,})", fontsize=10, fontweight="bold", loc="left", pad=3)
         axis.set_xlim(0, 1)
         axis.set_ylim(0, len(data["parts"]))
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

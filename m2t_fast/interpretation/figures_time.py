@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m2t_fast.interpretation.attention_map import MOTION_WORD
+from m2t_fast.interpretation.colours import PART_COLOURS, WORD_COLOURS, mixed, text_on
 from m2t_fast.interpretation.figures import (
     GREY,
-    PART_COLOURS,
-    WORD_COLOURS,
     bare,
     draw_actions,
     frame_axis,
@@ -22,6 +20,7 @@ from m2t_fast.interpretation.figures import (
     segments_data,
 )
 from m2t_fast.interpretation.localisation import WIDTH, word_range
+from m2t_fast.interpretation.motion_words import MOTION_WORD
 from m2t_fast.interpretation.samples import Sample
 from m2t_fast.skeleton import PART_NAMES
 
@@ -33,9 +32,9 @@ ALSO = 0.5
 """A body part is named beside the one with most attention if it has at least this share of that attention."""
 
 _LEFT, _RIGHT, _WIDTH = 0.11, 0.965, 9.0
+_BAR = 0.85  # opacity of a bar
 _LEGEND = 0.2  # of the width
 _LETTERS, _GAP = 86, 2.2  # in a line of the shaded caption, and for the box of a word
-_LIGHT = ("left_arm", "left_leg")  # parts whose colours need black text
 
 
 def parts_named(share: Sequence[float]) -> str:
@@ -52,8 +51,8 @@ def parts_named(share: Sequence[float]) -> str:
 def fine_grained_data(sample: Sample, width: float = WIDTH) -> dict[str, Any]:
     """What the three attentions say of each word, JSON-ready: ``words`` with ``word``, ``gate``, ``motion`` (the gate
     is at least ``MOTION_WORD``), and of motion words ``parts`` (in words), ``part`` (the one with most attention),
-    ``share`` (of each part), ``start`` and ``end`` (kept frames, fractional) and ``seconds`` (the same from the
-    beginning of the motion); ``text``: the caption with all that in brackets."""
+    ``share`` (of each part), ``start`` and ``end`` (kept frames, fractional) and ``seconds`` (the same in
+    seconds of the file); ``text``: the caption with all that in brackets."""
     words: list[dict[str, Any]] = []
     for number, word in enumerate(sample.words):
         entry: dict[str, Any] = {"word": word, "gate": float(sample.gate[number])}
@@ -70,7 +69,7 @@ def fine_grained_data(sample: Sample, width: float = WIDTH) -> dict[str, Any]:
                 "std": float(sample.std[number]),
                 "start": found.start,
                 "end": found.end,
-                "seconds": [(edge + 0.5) / sample.fps for edge in found],
+                "seconds": [max(0.0, sample.start + edge / sample.fps) for edge in found],
             }
         words.append(entry)
     return {
@@ -79,6 +78,7 @@ def fine_grained_data(sample: Sample, width: float = WIDTH) -> dict[str, Any]:
         "references": sample.references,
         "frames": sample.frames,
         "fps": sample.fps,
+        "start": sample.start,
         "text": " ".join(map(_in_brackets, words)),
         "words": words,
         "segments": segments_data(sample.segments),
@@ -112,9 +112,9 @@ def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
         )
     for row, entry in enumerate(rows):
         start, end = entry["start"], entry["end"]
-        axis.barh(row, end - start, 0.62, start, color=PART_COLOURS[entry["part"]], alpha=0.85, lw=0)
+        axis.barh(row, end - start, 0.62, start, color=PART_COLOURS[entry["part"]], alpha=_BAR, lw=0)
         text = f"{entry['parts']}  {entry['seconds'][0]:.1f}-{entry['seconds'][1]:.1f} s"
-        _label(axis, row, start, end, text, sample.frames, "black" if entry["part"] in _LIGHT else "white")
+        _label(axis, row, start, end, text, sample.frames, text_on(mixed(PART_COLOURS[entry["part"]], _BAR)))
     if not rows:
         axis.text(0.5, 0.5, "no motion words", ha="center", va="center", color=GREY, transform=axis.transAxes)
     axis.set_yticks(range(len(rows)), [entry["word"] for entry in rows], fontsize=10, fontweight="bold")
@@ -123,7 +123,7 @@ def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
     axis.grid(axis="x", color="#e5e5e5", lw=0.6)
     axis.set_axisbelow(True)
     bare(axis, "bottom")
-    frame_axis(axis, sample.frames, sample.fps)
+    frame_axis(axis, sample.frames, sample.fps, start=sample.start)
     _write_reference(figure, reference, height)
     return figure
 
@@ -157,17 +157,15 @@ def _caption_lines(words: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]
 
 def _shaded_caption(figure: Figure, lines: Sequence[Sequence[dict[str, Any]]]) -> None:
     """The words, each on a box as dark as its gate, which stands below."""
-    from matplotlib.colors import to_rgba
-
     height = figure.get_figheight()
     below: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "top", "color": GREY}
     for number, line in enumerate(lines):
         x, y = 0.02, 1 - (0.3 + 0.4 * number) / height
         for entry in line:
             gate = entry["gate"]
-            box = {"boxstyle": "round,pad=0.22", "facecolor": to_rgba("#d55e00", 0.85 * gate), "edgecolor": "none"}
+            box = {"boxstyle": "round,pad=0.22", "facecolor": mixed("#d55e00", 0.85 * gate), "edgecolor": "none"}
             width = (len(entry["word"]) + _GAP) / _LETTERS * 0.96
-            colour = "white" if gate > 0.6 else "black"
+            colour = text_on(box["facecolor"])
             figure.text(x + width / 2, y, entry["word"], fontsize=12, ha="center", va="center", color=colour, bbox=box)
             figure.text(x + width / 2, y - 0.17 / height, f"{gate:.2f}", **below)
             x += width
@@ -180,6 +178,7 @@ def windows_data(sample: Sample) -> dict[str, Any]:
         "caption": sample.caption,
         "references": sample.references,
         "fps": sample.fps,
+        "start": sample.start,
         "words": [
             {
                 "word": word,
@@ -226,7 +225,7 @@ def draw_windows(sample: Sample, data: dict[str, Any]) -> Figure:
     axis.set_ylabel("temporal attention Γ", fontsize=9)
     axis.tick_params(axis="y", labelsize=8)
     bare(axis, "bottom", "left")
-    frame_axis(axis, sample.frames, sample.fps)
+    frame_axis(axis, sample.frames, sample.fps, start=sample.start)
     if data["words"]:
         size = min(8.5, 8.5 * 9 / len(data["words"]))  # many words: smaller, so that all stay beside the axis
         axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.1), fontsize=size, frameon=False, handlelength=1.4)

@@ -54,6 +54,7 @@ def draw_sample(folder: Path, names: Sequence[str], sample: Sample, width: float
             sample.window,
             sample.spatial,
             fps=sample.fps,
+            start=sample.start,
             reference=sample.references[0],
             segments=sample.segments,
             max_words=6,

@@ -22,7 +22,8 @@ from m2t_fast.run_folder import Run
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One caption of one motion with L words: ``gate`` (L,), ``window`` (L, T), ``spatial`` (L, T, P), ``mean`` and
-    ``std`` (L,), in kept frames, ``fps`` of them a second; the motion's ``references`` and what happens in it."""
+    ``std`` (L,), in kept frames, ``fps`` of them per second, frame 0 at ``start`` seconds of the file; the motion's
+    ``references`` and what happens in it."""
 
     id: str
     words: list[str]
@@ -34,6 +35,7 @@ class Sample:
     fps: float
     references: list[str]
     segments: list[Segment] | None
+    start: float = 0.0
 
     @property
     def frames(self) -> int:
@@ -99,6 +101,7 @@ def collect_samples(
                 window=torch.stack([word.window for word in words]).double().numpy(),
                 spatial=torch.stack([word.spatial for word in words]).double().numpy(),
                 fps=dataset.fps,
+                start=dataset.start,
                 references=dataset.references[number],
                 segments=dataset.segments[number] if dataset.segments else None,
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.stems import stem
 from m2t_fast.data.supervision import targets
 from m2t_fast.data.vocabulary import Vocabulary
+from m2t_fast.interpretation.motion_words import FUNCTION_WORDS
 from m2t_fast.progress import Progress
 
 MOTION, NO_MOTION, UNKNOWN = 1, 0, -1
@@ -70,6 +72,21 @@ def of_kind(records: Iterable[WordRecord], kind: int) -> dict[str, list[WordReco
         if record.kind == kind:
             found.setdefault(record.stem, []).append(record)
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def usual_word(records: Sequence[WordRecord]) -> str:
+    """The word that most of these records have; among equals the first in the alphabet."""
+    counts = Counter(record.word for record in records)
+    return min(counts, key=lambda word: (-counts[word], word))
+
+
+def frequent_stems(stems: Mapping[str, Mapping[str, Any]], most: int) -> list[str]:
+    """The ``most`` most frequent stems of a figure's data, most frequent first.
+
+    "then" and its like, adverbs that only order the actions, are left out, though the gate's supervision counts them
+    (table 5: every adverb).
+    """
+    return [own for own, entry in stems.items() if entry["word"].lower() not in FUNCTION_WORDS][:most]
 
 
 def generated_words(

@@ -30,6 +30,8 @@ def test_from_nothing_to_a_picture(call: Callable, motion: Callable, tmp_path: P
     assert shown == [record["prediction"] for record in records[: demo.SHOWN]]
     assert beside == [record["references"][0] for record in records[: demo.SHOWN]]
     assert "BLEU-1 " in result.out and "BLEU-4 " in result.out
+    ends = result.out.splitlines()
+    assert next(line for line in ends[-5:] if str(output) in line).startswith(f"Open this      {output}/captions.html")
     picture = output / "attention.png"
     assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in result.out
     page = output / "captions.html"

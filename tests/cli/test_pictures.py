@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from m2t_fast.cli.pictures import add_arguments
-from m2t_fast.interpretation.attention_map import MOTION_WORD
+from m2t_fast.interpretation.motion_words import MOTION_WORD
 
 
 @pytest.fixture
@@ -60,6 +60,21 @@ def test_captions_are_the_same_with_and_without(call: Callable, tiny_run: Path, 
     assert call("caption", tiny_run, *files, "--max-length", 6, "--html", page) == plain
     assert page.read_text().startswith("<!-- ")
     assert sorted(path.name for path in page.parent.iterdir()) == ["a.npy", "b.npy", "deep", "page.html"]
+
+
+def test_the_page_names_run_score_and_other_captions(
+    call: Callable, tiny_run: Path, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.html"
+    found = call("caption", tiny_run, *files, "--html", page, "--json", "--max-length", 6)
+    described = [json.loads(line) for line in found.out.splitlines()]
+    assert f"Run {tiny_run} \u00b7 {files[0]} and 2 more \u00b7 2" in page.read_text() and "MB" not in found.err
+    for motion, expected in zip(data_of(page)["motions"], described, strict=True):
+        assert motion["score"] == pytest.approx(expected["score"], abs=1e-4)
+        assert [text for text, _ in motion["others"]] == [other["caption"] for other in expected["captions"][1:]]
+    monkeypatch.setattr("m2t_fast.cli.pictures.LARGE_PAGE", 1e4)
+    found = call("caption", tiny_run, *files, "--html", page, "--max-length", 6)
+    assert found.code == 0 and f"--html {page}: 3 motions make a page of about 0 MB" in found.err
 
 
 def test_21_joints(call: Callable, run_of: Callable, motion: Callable, tmp_path: Path) -> None:

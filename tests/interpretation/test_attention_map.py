@@ -39,6 +39,24 @@ def test_motion_words_in_the_order_of_the_caption(heat: tuple) -> None:
     assert list(only) == ["waves  (gate 0.32)"]
 
 
+def test_all_motion_words_or_what_was_left_out(heat: tuple) -> None:
+    words = ["walks", "with", "boxes", "and", "kneels", "slowly"]
+    gate = [0.9, 0.95, 0.8, 0.99, 0.7, 0.6]
+    figure = attention_map(words, gate, *heat, max_words=2)
+    assert [title.split()[0] for title in panels(figure)] == ["walks", "boxes"]
+    assert figure.texts[-1].get_text() == "not drawn: kneels, slowly"
+    figure = attention_map(words, gate, *heat, max_words=None)
+    assert [title.split()[0] for title in panels(figure)] == ["walks", "boxes", "kneels", "slowly"]
+    assert not any("not drawn" in text.get_text() for text in figure.texts)
+
+
+def test_times_are_those_of_the_file(heat: tuple) -> None:
+    figure = attention_map(WORDS, GATE, *heat, fps=10.0, start=0.05)
+    figure.canvas.draw()
+    labels = [label.get_text() for label in list(panels(figure).values())[-1].get_xticklabels()]
+    assert "0\n0.05 s" in labels and "15\n1.55 s" in labels
+
+
 def test_the_heat_is_window_times_part(heat: tuple) -> None:
     window, spatial = heat
     figure = attention_map(WORDS, GATE, window, spatial)

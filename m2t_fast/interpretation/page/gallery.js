@@ -1,8 +1,26 @@
 // The gallery: a card a motion with a strip of its poses, a filter by word, and the most frequent motion words.
 const POSES = 6;
 const CHIPS = 10;
-// A caption's joints: the gate may be high at them, but nobody looks for them.
-const JOINING = new Set("a an and at before after by for from her his in of on or the their then to while with".split(" "));
+
+/** Focus by arrows inside a group that is one stop of the tab key; calls back for what gets the focus. */
+function rove(group, items, vertical) {
+  const stop = (wanted) => items().forEach((item) => (item.tabIndex = item === wanted ? 0 : -1));
+  group.addEventListener("keydown", (event) => {
+    const shown = items().filter((item) => item.offsetParent !== null);
+    const at = shown.indexOf(document.activeElement);
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 };
+    const ends = { Home: 0, End: shown.length - 1 };
+    if (at < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!vertical && event.key.startsWith("Page")) return;
+    const to = event.key in ends ? ends[event.key] : event.key in steps ? at + steps[event.key] : null;
+    if (to === null) return;
+    shown[clamp(to, [0, shown.length - 1])].focus();
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  group.addEventListener("focusin", (event) => items().includes(event.target) && stop(event.target));
+  return stop;
+}
 
 class Gallery {
   constructor(motions, state, open) {
@@ -11,6 +29,7 @@ class Gallery {
     this.open = open;
     this.filter = element("filter");
     this.filter.addEventListener("input", () => this.apply());
+    element("clear").addEventListener("click", () => this.search(""));
     this.filter.addEventListener("keydown", (event) => {
       const first = this.cards.find((card) => !card.parentElement.hidden);
       if (event.key === "Enter" && first) first.click();
@@ -19,6 +38,8 @@ class Gallery {
       for (const { isIntersecting, target } of entries) if (isIntersecting) this.drawCard(target);
     });
     this.cards = motions.map((motion) => this.card(motion));
+    this.stop = rove(element("cards"), () => this.cards, true);
+    this.stopChip = rove(element("chips"), () => [...element("chips").children], false);
     this.makeChips();
     this.apply();
     element("gallery").hidden = false;
@@ -33,7 +54,8 @@ class Gallery {
     motion.words.forEach((word) => text.append(make("span", { textContent: word.text }), " "));
     if (motion.words.length === 0) text.append(make("em", { textContent: "(empty caption)" }));
     card.append(poses, text, make("span", { className: "file", textContent: motion.name }));
-    card.addEventListener("click", () => this.open(motion));
+    // A click without a pointer is the enter key or space: whoever has no mouse goes on at the stage.
+    card.addEventListener("click", (event) => this.open(motion, event.detail === 0 && event.isTrusted));
     const item = make("li");
     item.append(card);
     element("cards").append(item);
@@ -47,7 +69,7 @@ class Gallery {
     const counts = new Map();
     for (const motion of this.motions) {
       const words = motionWords(motion, this.state.threshold).map((number) => motion.words[number].text);
-      for (const word of new Set(words)) if (!JOINING.has(word)) counts.set(word, (counts.get(word) || 0) + 1);
+      for (const word of new Set(words)) if (!this.state.functionWords.has(word.toLowerCase())) counts.set(word, (counts.get(word) || 0) + 1);
     }
     const frequent = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, CHIPS);
     element("chips").replaceChildren(
@@ -62,7 +84,16 @@ class Gallery {
         return chip;
       }),
     );
+    // An example that finds something here.
+    this.filter.placeholder = frequent.slice(0, 2).map(([word]) => word).join(", ");
+    this.stopChip(element("chips").firstElementChild);
     this.mark();
+  }
+
+  search(text) {
+    this.filter.value = text;
+    this.filter.focus();
+    this.apply();
   }
 
   mark() {
@@ -71,13 +102,21 @@ class Gallery {
     }
   }
 
-  /** Shows the motions whose captions have, for each word of the filter, a word that begins with it. */
+  /** Shows the motions that fit one of the alternatives between commas: for each of its words the caption has a word
+   * that begins with it, or the name of the file holds it. */
   apply() {
-    const wanted = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const alternatives = this.filter.value
+      .toLowerCase()
+      .split(",")
+      .map((text) => text.split(/\s+/).filter(Boolean))
+      .filter((wanted) => wanted.length > 0);
+    const wanted = alternatives.flat();
     let shown = 0;
     this.motions.forEach((motion, number) => {
       const words = motion.words.map((word) => word.text.toLowerCase());
-      const fits = wanted.every((begin) => words.some((word) => word.startsWith(begin)));
+      const name = motion.name.toLowerCase();
+      const has = (begin) => words.some((word) => word.startsWith(begin)) || name.includes(begin);
+      const fits = alternatives.length === 0 || alternatives.some((words) => words.every(has));
       this.cards[number].parentElement.hidden = !fits;
       shown += fits;
       words.forEach((word, place) => {
@@ -87,11 +126,21 @@ class Gallery {
     });
     const all = this.motions.length;
     element("count").textContent = wanted.length ? `${shown} of ${all} motions` : `${all} motions`;
+    element("nothing").textContent = shown ? "" : "Nothing found.";
+    element("clear").hidden = this.filter.value === "";
+    this.keepStop();
     this.mark();
+  }
+
+  /** The list stays one stop of the tab key: the card that is open, or the first one in sight. */
+  keepStop() {
+    const shown = this.cards.filter((card) => !card.parentElement.hidden);
+    this.stop(shown.find((card) => card.getAttribute("aria-current") === "true") || shown[0]);
   }
 
   select(motion) {
     this.cards.forEach((card, number) => card.setAttribute("aria-current", String(this.motions[number] === motion)));
+    this.keepStop();
   }
 
   /** The theme changed: draw the strips again when they are next seen. */

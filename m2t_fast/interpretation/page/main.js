@@ -14,6 +14,7 @@ const state = {
   near: null, // the word under the mouse or with the keyboard's focus
   threshold: 0.5,
   parts: data.parts,
+  functionWords: new Set(data.functionWords), // the gate may be high at them, but nobody looks for them
   colours: {},
   theme: 0,
 };
@@ -170,11 +171,50 @@ function open(motion) {
   element("reference").textContent = motion.reference ? `reference: ${motion.reference}` : "";
   element("notes").hidden = !motion.notes;
   element("notes").textContent = motion.notes ? `file: ${motion.notes}` : "";
+  element("score").textContent = motion.score === null ? "" : `score ${motion.score.toFixed(2)}`;
+  element("others").hidden = motion.others.length === 0;
+  const others = motion.others.map(([text, score]) => make("li", { textContent: `${text} (${score.toFixed(2)})` }));
+  element("others").querySelector("ol").replaceChildren(...others);
+  element("link").href = linkTo(motion);
+  element("link").hidden = motions.length === 1;
   const scrub = element("scrub");
   scrub.max = String(motion.frames - 1);
   scrub.disabled = element("play").disabled = motion.frames < 2;
   play(state.playing);
   gallery?.select(motion);
+}
+
+/** The page's address ends in the number and the name of the motion, so that it can be sent. */
+const linkTo = (motion) => `#${motion.number + 1}-${encodeURIComponent(motion.name.replace(/[\uD800-\uDFFF]/gu, ""))}`;
+
+/** The motion of the page's address: the one of its name, or the one of its number; else null. */
+function linked() {
+  const found = /^#(\d+)-(.*)$/.exec(location.hash);
+  if (!found) return null;
+  const wanted = motions[Number(found[1]) - 1];
+  return wanted && linkTo(wanted) === location.hash ? wanted : motions.find((m) => linkTo(m).endsWith(`-${found[2]}`)) || null;
+}
+
+/** Picture of the body, the caption and the time line as a PNG file. */
+function savePicture() {
+  const views = [element("view"), element("windows")];
+  const scale = views[0].width / views[0].clientWidth;
+  const width = Math.max(views[0].width, views[1].width);
+  const band = Math.round(44 * scale);
+  const picture = make("canvas", { width, height: views[0].height + views[1].height + band });
+  const context = picture.getContext("2d");
+  context.fillStyle = state.colours.stage;
+  context.fillRect(0, 0, picture.width, picture.height);
+  context.drawImage(views[0], 0, 0);
+  context.drawImage(views[1], 0, views[0].height + band);
+  context.fillStyle = state.colours.text;
+  context.font = `600 ${Math.round(20 * scale)}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.fillText(state.motion.caption, width / 2, views[0].height + band * 0.65, width - 20 * scale);
+  const name = state.motion.name.replace(/[^\w.-]+/g, "_").slice(-60) || "motion";
+  const link = make("a", { download: `${name}-${secondsAt(state.motion, state.frame).toFixed(2)}s.png` });
+  link.href = picture.toDataURL("image/png");
+  link.click();
 }
 
 function readColours() {
@@ -234,6 +274,11 @@ function start() {
   element("nearer").addEventListener("click", () => stage.zoom(1.2));
   element("farther").addEventListener("click", () => stage.zoom(1 / 1.2));
   element("reset").addEventListener("click", () => stage.reset());
+  element("save").addEventListener("click", savePicture);
+  addEventListener("hashchange", () => {
+    const motion = linked();
+    if (motion && motion !== state.motion) open(motion);
+  });
   document.addEventListener("keydown", onKey);
   // A button takes space as a click when the key comes up; on a word it has already played or paused.
   document.addEventListener("keyup", (event) => {
@@ -241,12 +286,14 @@ function start() {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
   new ResizeObserver(redraw).observe(element("stage"));
-  open(motions[0]);
+  open(linked() || motions[0]);
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) play(true);
 }
 
-function openFromGallery(motion) {
+/** `onward`: the focus goes to the stage, behind the list. */
+function openFromGallery(motion, onward) {
   open(motion);
+  if (onward) element("view").focus();
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (element("stage").getBoundingClientRect().top < 0 || innerWidth < 900) {
     element("stage").scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });

@@ -16,8 +16,8 @@ import numpy as np
 
 from m2t_fast._version import __version__
 from m2t_fast.files import atomic_path
-from m2t_fast.interpretation.attention_map import MOTION_WORD
 from m2t_fast.interpretation.captioned import CaptionedMotion
+from m2t_fast.interpretation.motion_words import FUNCTION_WORDS, MOTION_WORD
 from m2t_fast.skeleton import PART_NAMES, Skeleton
 
 SCRIPTS: tuple[str, ...] = ("model.js", "stage.js", "timeline.js", "gallery.js", "main.js")
@@ -27,9 +27,12 @@ TITLE_LENGTH = 80
 
 
 def render_page(
-    motions: Sequence[CaptionedMotion], threshold: float = MOTION_WORD, part_names: Sequence[str] = PART_NAMES
+    motions: Sequence[CaptionedMotion],
+    threshold: float = MOTION_WORD,
+    part_names: Sequence[str] = PART_NAMES,
+    about: str = "",
 ) -> str:
-    """The page as text. Several motions make a gallery with a filter by word.
+    """The page as text. Several motions make a gallery with a filter by word or name.
 
     Positions are rounded to millimetres and attention to thousandths, so that a motion of 10 s takes about 70 kB. The
     page loads nothing: its content security policy allows its own script and style, by their hashes, and no address.
@@ -38,6 +41,7 @@ def render_page(
         motions: at least one.
         threshold: words with at least this gate (0 to 1) are shown as motion words; the reader can change it.
         part_names: names of the P parts.
+        about: where the captions come from: run, data, date; shown below the title.
 
     Raises:
         ValueError: no motions, a threshold out of range, or not one name a part.
@@ -54,6 +58,7 @@ def render_page(
     script = f'(() => {{\n"use strict";\n{parts}}})();\n'
     skeletons = {motion.skeleton.name: motion.skeleton for motion in motions}
     data = {
+        "functionWords": sorted(FUNCTION_WORDS),
         "parts": [name.replace("_", " ") for name in part_names],
         "skeletons": {name: _skeleton(skeleton) for name, skeleton in skeletons.items()},
         "motions": [_motion(motion) for motion in motions],
@@ -66,6 +71,7 @@ def render_page(
     filled = {
         "version": __version__,
         "title": html.escape(title),
+        "about": html.escape(about),
         "threshold": f"{threshold:.2f}",
         "style": style,
         "style_hash": _hash(style),
@@ -79,7 +85,9 @@ def render_page(
     return re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], frame)
 
 
-def save_page(path: str | Path, motions: Sequence[CaptionedMotion], threshold: float = MOTION_WORD) -> Path:
+def save_page(
+    path: str | Path, motions: Sequence[CaptionedMotion], threshold: float = MOTION_WORD, about: str = ""
+) -> Path:
     """Write :func:`render_page` into a file; an existing file is replaced as a whole.
 
     Raises:
@@ -87,11 +95,19 @@ def save_page(path: str | Path, motions: Sequence[CaptionedMotion], threshold: f
         UserError: the file cannot be written.
     """
     path = Path(path)
-    page = render_page(motions, threshold)
+    page = render_page(motions, threshold, about=about)
     with atomic_path(path) as temporary:
         # Replace: the name of a file may hold bytes that are no text.
         temporary.write_bytes(page.encode("utf-8", "replace"))
     return path
+
+
+def page_bytes(motions: Sequence[CaptionedMotion]) -> int:
+    """About how many bytes :func:`render_page` will need: those of a few motions, spread over the numbers of all."""
+    some = motions[:: max(1, len(motions) // 16)]
+    numbers = sum(m.joints.size + m.window.size + m.spatial.size for m in motions)
+    written = sum(len(_json(_motion(motion))) for motion in some)
+    return round(written * numbers / sum(m.joints.size + m.window.size + m.spatial.size for m in some))
 
 
 def _motion(motion: CaptionedMotion) -> dict[str, Any]:
@@ -103,6 +119,8 @@ def _motion(motion: CaptionedMotion) -> dict[str, Any]:
         "start": round(motion.start, 3),
         "reference": motion.reference,
         "notes": motion.notes,
+        "score": None if motion.score is None else round(float(motion.score), 4),
+        "others": [[text, round(float(score), 4)] for text, score in motion.others],
         "joints": _thousandths(motion.joints),
         "words": [
             {

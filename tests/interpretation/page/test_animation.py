@@ -17,7 +17,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.interpretation import CaptionedMotion, animation, save_animation
 from m2t_fast.interpretation.animation import gif_rate, times_of
 from m2t_fast.interpretation.camera import Camera, between, pose_at
-from m2t_fast.interpretation.canvas import SIZE, MotionCanvas
+from m2t_fast.interpretation.canvas import PART_COLOURS, SIZE, MotionCanvas, round_seconds
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (the plot extra)")
 
@@ -142,6 +142,34 @@ def test_a_long_gif_shows_fewer_pictures_at_the_same_speed(
             image.seek(number)
             durations.append(image.info["duration"])
     assert len(durations) <= 13 and sum(durations) == pytest.approx(6800, abs=700)
+
+
+def test_a_gif_keeps_the_colours_and_is_small(captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:
+    from PIL import Image, ImageColor
+
+    motion = captioned(frames=21, words=["waves", "kicks", "turns"], gate=[0.9, 0.9, 0.9])
+    path = save_animation(tmp_path / "motion.gif", [motion], "gif")
+    assert path.stat().st_size < 600_000  # two seconds
+    seen = set()
+    with Image.open(path) as image:
+        for number in range(image.n_frames):
+            image.seek(number)
+            seen |= {colour for _, colour in image.convert("RGB").getcolors(1 << 24)}
+    bars = [PART_COLOURS[part] for part in (1, 2, 3)]  # the parts these words look at
+    assert {ImageColor.getrgb(colour) for colour in bars} <= seen
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (0.05, 3.95, [0.5, 1, 1.5, 2, 2.5, 3, 3.5]),
+        (0.05, 0.05, [0.05]),
+        (0.05, 0.06, [0.05, 0.06]),
+        (10.0, 70.0, [10, 20, 30, 40, 50, 60, 70]),
+    ],
+)
+def test_times_are_round(first: float, last: float, expected: list[float]) -> None:
+    assert round_seconds(first, last) == pytest.approx(expected)
 
 
 @needs_ffmpeg

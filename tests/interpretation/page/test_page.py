@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from m2t_fast.errors import UserError
 from m2t_fast.interpretation import CaptionedMotion, render_page, save_page
 from m2t_fast.interpretation.canvas import GOLD, PART_COLOURS
+from m2t_fast.interpretation.page import page_bytes
 
 HOSTILE = ("</script><script>alert(1)</script>", "<!--", "&lt;", "\"'", "{{data}}", "\u2028", "日本", "\\u003c", "$x^$")
 
@@ -97,6 +98,23 @@ def test_both_pictures_have_the_same_colours() -> None:
     light = style.split("@media")[0]
     assert tuple(re.findall(r"--part\d: (#\w+);", light)) == PART_COLOURS
     assert f"--gold: {GOLD};" in light
+    assert not re.search(r"--part\d:", style.split("@media", 1)[1])  # in the dark they are the same
+
+
+def test_where_it_comes_from(captioned: Callable[..., CaptionedMotion]) -> None:
+    page = render_page([captioned(score=-0.5, others=[("a man", -1.0)])], about="Run <a> & b")
+    assert '<p class="about">Run &lt;a&gt; &amp; b</p>' in page
+    found = data_of(page)
+    assert found["motions"][0]["score"] == -0.5 and found["motions"][0]["others"] == [["a man", -1.0]]
+    assert data_of(render_page([captioned()]))["motions"][0]["score"] is None
+    assert {"is", "it", "then"} <= set(found["functionWords"])
+
+
+@pytest.mark.parametrize("frames", [(40, 40), (10, 200), (3,) * 50])
+def test_its_size_is_known_before(captioned: Callable[..., CaptionedMotion], frames: tuple[int, ...]) -> None:
+    motions = [captioned(frames=count) for count in frames]
+    made = len(render_page(motions).encode()) - len(render_page([captioned(frames=1, words=())]).encode())
+    assert page_bytes(motions) == pytest.approx(made, rel=0.15)
 
 
 def test_saving_replaces_the_file_as_a_whole(captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -378,6 +379,137 @@ def test_gallery(browser: Browser, gallery: Path) -> None:
     assert len(visible()) == 4 and chip.get_attribute("aria-pressed") == "false"
     poses = browser.run("[...document.querySelectorAll('.poses')].map((canvas) => canvas.toDataURL())")
     assert len(set(poses)) == 4
+
+
+@pytest.fixture
+def crowd(captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> Path:
+    """200 motions, few words each."""
+    captions = ("a man walks", "he waves the left hand", "it is turning")
+    motions = [
+        captioned(
+            frames=4, words=captions[n % 3].split(), gate=[0.9] * len(captions[n % 3].split()), name=f"take {n}.bvh"
+        )
+        for n in range(200)
+    ]
+    return save_page(tmp_path / "crowd.html", motions)
+
+
+def test_the_filter_finds_what_its_placeholder_says(browser: Browser, crowd: Path) -> None:
+    browser.open(crowd)
+
+    def count(text: str) -> int:
+        browser.one("#filter").clear()
+        browser.one("#filter").send_keys(text)
+        return sum(browser.run("[...document.querySelectorAll('.cards li')].map((item) => !item.hidden)"))
+
+    chips = [chip.get_attribute("data-word") for chip in browser.all(".chip")]
+    assert {"man", "walks", "waves"} <= set(chips) and not {"a", "is", "it", "the"} & set(chips)
+    assert count(browser.one("#filter").get_attribute("placeholder")) > 0
+    assert count("walk, left hand") == 67 + 67 and count("walk left hand") == 0
+    assert browser.one("#count").text == "0 of 200 motions" and browser.one("#nothing").text == "Nothing found."
+    assert count("take 19") == 12 and count("19.bvh, 7.BVH") == 20 + 2  # names, in any case
+    assert browser.one("#clear").is_displayed()
+    browser.one("#clear").click()
+    assert browser.one("#filter").get_property("value") == "" and browser.one("#count").text == "200 motions"
+    assert not browser.one("#clear").is_displayed()
+    assert browser.run("document.activeElement.id") == "filter"
+
+
+def test_a_large_gallery_is_few_stops_of_the_tab_key(browser: Browser, crowd: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open(crowd)
+    browser.driver.execute_script("document.querySelector('#filter').focus()")
+    stops = 0
+    while browser.run("document.activeElement.id") != "view":
+        browser.press(Keys.TAB)
+        stops += 1
+        assert stops < 6
+    browser.press(Keys.SHIFT + Keys.TAB)
+    browser.driver.execute_script("document.querySelector('.card[tabindex=\"0\"]').focus()")
+    browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.PAGE_DOWN, Keys.ARROW_UP)
+    assert browser.run("document.activeElement.querySelector('.file').textContent") == "take 11.bvh"
+    assert browser.frame() == 0  # the arrows move the focus, not the time
+    assert len(browser.all(".card[tabindex='0']")) == 1
+    browser.press(Keys.ENTER)
+    assert browser.one("#name").text == "take 11.bvh" and browser.run("document.activeElement.id") == "view"
+    browser.driver.execute_script("document.querySelector('.card[tabindex=\"0\"]').focus()")
+    browser.press(Keys.END)
+    assert browser.run("document.activeElement.querySelector('.file').textContent") == "take 199.bvh"
+
+
+def test_a_large_gallery_on_a_phone(browser: Browser, crowd: Path) -> None:
+    browser.open(crowd, PHONE)
+    assert browser.run("document.documentElement.scrollWidth") <= PHONE[0]
+    card = browser.run("document.querySelector('.card').getBoundingClientRect().top")
+    stage = browser.run("document.querySelector('#stage').getBoundingClientRect().top")
+    assert card < stage < 480  # the motions come first, and the body is in sight below them
+    tap(browser, browser.all(".card")[2])
+    assert browser.one("#name").text == "take 2.bvh"
+
+
+def test_a_link_to_one_motion(browser: Browser, crowd: Path) -> None:
+    browser.open(crowd)
+    browser.all(".card")[3].click()
+    link = browser.one("#link").get_attribute("href")
+    assert link == f"{crowd.as_uri()}#4-take%203.bvh"
+    browser.open(crowd)
+    assert browser.one("#name").text == "take 0.bvh"
+    browser.run(f"(location.href = '{link}')")
+    browser.until(lambda: browser.one("#name").text == "take 3.bvh")
+    browser.driver.refresh()
+    browser.settle()
+    assert browser.one("#name").text == "take 3.bvh"
+    browser.run("(location.hash = '#77-take%205.bvh')")  # another page's number: the name decides
+    browser.until(lambda: browser.one("#name").text == "take 5.bvh")
+    browser.run("(location.hash = '#nothing')")
+    assert browser.one("#name").text == "take 5.bvh"
+
+
+def test_what_the_page_tells(browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:
+    motion = captioned(score=-0.53, others=[("a man walks", -0.7), ("he runs", -0.9)])
+    browser.open(save_page(tmp_path / "page.html", [motion], about="Run runs/first"))
+    assert browser.one("h1").text == "a person walks then waves" and browser.one(".about").text == "Run runs/first"
+    assert browser.one("#score").text == "score -0.53"
+    browser.one("#others summary").click()
+    assert [item.text for item in browser.all("#others li")] == ["a man walks (-0.70)", "he runs (-0.90)"]
+    assert "where it looked" not in browser.one(".guide").text
+    browser.one(".guide summary").click()
+    assert "where it looked" in browser.one(".guide").text
+
+
+def test_a_picture_is_saved(browser: Browser, page: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow, which comes with matplotlib, is not installed")
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    allow = {"behavior": "allow", "downloadPath": str(folder)}
+    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", allow)
+    browser.open(page)
+    browser.seek(20)
+    browser.one("#save").click()
+    file = folder / "motion.npy-2.05s.png"
+    browser.until(file.exists)
+    with image.open(file) as found:
+        assert found.size[0] > 600 and len(found.convert("RGB").resize((90, 60)).getcolors(9999)) > 50
+
+
+AXE = os.environ.get("AXE_CORE")
+
+
+@pytest.mark.skipif(AXE is None, reason="AXE_CORE does not name axe.min.js (npm pack axe-core)")
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("many", [False, True])
+def test_axe_finds_nothing(
+    browser: Browser, page: Path, gallery: Path, size: tuple[int, int], dark: bool, many: bool
+) -> None:
+    browser.open(gallery if many else page, size, dark=dark)
+    browser.driver.execute_script("document.querySelector('.guide').open = true")
+    browser.driver.execute_script(Path(AXE or "").read_text(encoding="utf-8"))
+    found = browser.driver.execute_async_script(
+        "const done = arguments[0]; axe.run().then((result) => done(result.violations))"
+    )
+    assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == []
 
 
 def test_another_motion_brings_its_own_word(
