@@ -114,14 +114,15 @@ def test_the_script_writes_numbers_and_their_table(tmp_path, monkeypatch, capsys
     spec.loader.exec_module(script)
     document, before = tmp_path / "benchmarks.md", (root / "docs" / "benchmarks.md").read_text()
     document.write_text(before)
-    monkeypatch.setattr(script, "DOCUMENT", document)
-    monkeypatch.setattr(script, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(script.tables, "DOCUMENT", document)
+    monkeypatch.setenv("M2T_FAST_RESULTS", str(tmp_path / "results"))
     argv = ["--data", "tiny", "--device", "cpu", "--ways", "plain", "--rounds", "1", "--full"]
     assert script.main(argv) == 0
-    (result,) = (json.loads(path.read_text()) for path in (tmp_path / "results").iterdir())
+    (result,) = (json.loads(path.read_text()) for path in (tmp_path / "results").glob("*.json"))
     assert set(result["data"][0]["ways"]) == {OURS, PLAIN} and result["data"][0]["seconds_full"][OURS] > 0
-    table, after = script.table(result), document.read_text()
-    assert table in after and table in capsys.readouterr().out
+    rows, after = script.tables.training_rows(result["data"][0]), document.read_text()
+    assert len(rows) == 2 and all(row in after for row in rows) and "\n".join(rows) in capsys.readouterr().out
+    assert script.tables.training_table([result]) in after
     mark = "training table, cpu -->"
     assert [after.split(mark)[part] for part in (0, -1)] == [before.split(mark)[part] for part in (0, -1)]
     assert script.main([*argv, "--no-write"]) == 0 and document.read_text() == after
