@@ -172,10 +172,8 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
             for motion in found:
                 notes = list(motion.notes)
                 if longest is not None and len(motion.joints) > longest and not getattr(args, "segments", False):
-                    notes.append(
-                        f"longer than any motion the run was trained on ({longest} frames; --segments captions it "
-                        "piece by piece)"
-                    )
+                    notes.append("--segments captions it piece by piece")
+                    notes.append(f"longer than any motion the run was trained on ({longest} frames)")
                 full, joined = name + motion.label, "; ".join(notes)
                 motions.append(MotionFile(path, full, motion.joints, units, motion.label, joined))
                 said.add(notes, full)
