@@ -12,7 +12,8 @@ from m2t_fast import ops, reference
 from m2t_fast.benchmarking.case import COMPILE, LOOP, PLAIN, Case, Run
 from m2t_fast.benchmarking.results import Results
 from m2t_fast.benchmarking.sizes import OP_INPUTS, OpInputs, Size, generator
-from m2t_fast.ops.registry import use_backend
+from m2t_fast.ops.registry import OPS, use_backend
+from m2t_fast.records import Kind
 
 _LARGEST_CHUNK = 1 << 25
 """Elements of the largest tensor of a truth in float64: 256 MiB."""
@@ -21,19 +22,10 @@ _LARGEST_CHUNK = 1 << 25
 class OpCase(Case):
     """One call of an op, with or without its gradient. The gradient comes through the outputs that training reads."""
 
-    _trained = {
-        "spatio_temporal_attention": ("context", "spatial"),
-        "gated_decoder_step": ("features", "gate_logit"),
-        "part_encoder": ("parts",),
-        "attention_keys": ("temporal_keys", "spatial_keys"),
-        "spatial_loss": ("loss",),
-    }
-    _of_words = {"spatio_temporal_attention": slice(3, 5), "gated_decoder_step": slice(0, 5)}
-    """The inputs that have a row a word."""
-
     def __init__(self, name: str, size: Size, scoring: str, device: torch.device, backward: bool = True):
         super().__init__(name, size, scoring, device)
         self.backward = backward
+        self.op = OPS[name]
         inputs: OpInputs = OP_INPUTS[name](size, scoring)
         self.inputs = inputs._replace(tensors=[x.to(device) for x in inputs.tensors])
         if "lengths" in inputs.names:
@@ -50,7 +42,7 @@ class OpCase(Case):
         return f"{self.name}{scoring}, forward{' + backward' if self.backward else ''}"
 
     def inapplicable(self, way: str) -> str | None:
-        return "it does not go word by word" if way == LOOP and self.name not in self._of_words else None
+        return "it does not go word by word" if way == LOOP and not self._of_words else None
 
     def prepare(self, way: str) -> Run:
         if way == LOOP:
@@ -86,6 +78,13 @@ class OpCase(Case):
         return total
 
     @property
+    def _of_words(self) -> set[str]:
+        """The inputs that have a row a word, where every output has one; else none."""
+        if not all(_of_word(kind) for _, kind in self.op.outputs):
+            return set()
+        return {field.name for field in self.op.fields if field.kind is not None and _of_word(field.kind)}
+
+    @property
     def _more(self) -> dict[str, Any]:
         return {"parts": self.size.config.parts} if self.name == "part_encoder" else {}
 
@@ -93,10 +92,12 @@ class OpCase(Case):
         return getattr(reference, self.name)(*tensors, **self._more)
 
     def _word_by_word(self, *tensors: Tensor) -> Any:
-        of_words = range(*self._of_words[self.name].indices(len(tensors)))
+        of_words = self._of_words
         columns = []
         for j in range(self.size.words):
-            word = [x[:, j : j + 1] if i in of_words else x for i, x in enumerate(tensors)]
+            word = [
+                x[:, j : j + 1] if name in of_words else x for name, x in zip(self.inputs.names, tensors, strict=True)
+            ]
             columns.append(self._plain(*word))
         return type(columns[0])(*(torch.cat(column, dim=1) for column in zip(*columns, strict=True)))
 
@@ -118,7 +119,7 @@ class OpCase(Case):
     def _compute(self, function: Callable[..., Any], leaves: list[Tensor], rows: slice | None = None) -> Results:
         with torch.set_grad_enabled(self.backward):
             found = function(*leaves)
-        trained_names = self._trained[self.name]
+        trained_names = self.op.trained
         if hasattr(found, "_asdict"):
             outputs: dict[str, Tensor] = found._asdict()
         else:
@@ -140,3 +141,7 @@ class OpCase(Case):
             self._drawn = [torch.randn(shape, generator=g).to(self.device) for shape in full]
         whole = slice(None) if rows is None else rows
         return [(x[whole] if x.dim() else x).to(dtype) for x, (_, dtype) in zip(self._drawn, shapes, strict=True)]
+
+
+def _of_word(kind: Kind) -> bool:
+    return kind.shape.split()[:2] == ["B", "L"]

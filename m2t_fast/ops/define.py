@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Generic, ParamSpec, TypeVar, cast, get_args, get_origin
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -20,18 +20,14 @@ from m2t_fast import records
 from m2t_fast import reference as equations
 from m2t_fast.ops import registry
 from m2t_fast.ops.checks import autocast_dtype, checked_indices
-from m2t_fast.records import Field, Index, Kind, Sizes, Wide, fields
+from m2t_fast.ops.documentation import documentation
+from m2t_fast.ops.outputs import kind_dtype, outputs_of, returns
+from m2t_fast.ops.packing import Packing
+from m2t_fast.records import Field, Index, Kind, Sizes, fields
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SCHEMA = {
-    float: "float",
-    int: "SymInt",
-    bool: "bool",
-    str: "str",
-    torch.dtype: "ScalarType",
-}
 _REMEMBERED = 4096
 """Shapes, dtypes and devices that are remembered of an op as fitting one another."""
 
@@ -113,7 +109,7 @@ class Op(Generic[P, R]):
         self._check, self._check_values = declared["check"], declared["check_values"]
         self._on_request = declared["on_request"]
         self._derive = getattr(self.inputs, "derive", None)
-        self.output, self.outputs = _outputs(function.of_record)
+        self.output, self.outputs = outputs_of(function.of_record)
         self.trained: tuple[str, ...] = tuple(declared["trained"] or [name for name, _ in self.outputs])
         self._remembered: dict[Any, Sizes] = {}
         self.fields: tuple[Field, ...] = fields(self.inputs)
@@ -127,7 +123,7 @@ class Op(Generic[P, R]):
         self._indices = tuple(f for f in self.fields if isinstance(f.kind, Index))
         if not self.differentiable:
             self.gradients = ()
-        self._packing = _Packing(self.inputs)
+        self._packing = Packing(self.inputs)
         self._keeps: dict[str, Kind] = {name: Kind(shape) for name, shape in declared["keeps"].items()}
         self._saves, self._saves_if_kept, self._unread = (
             declared["saves"], declared["saves_if_kept"], declared["unread"],
@@ -139,7 +135,7 @@ class Op(Generic[P, R]):
         self.__name__ = self.__qualname__ = self.name
         self.__module__ = f"m2t_fast.ops.{self.file}"
         self.__signature__ = records.signature(self.inputs)
-        self.__doc__ = _documentation(self, reference.__doc__ or "")
+        self.__doc__ = documentation(self, reference.__doc__ or "")
         self._register()
         registry.OPS[self.name] = self
 
@@ -251,13 +247,13 @@ class Op(Generic[P, R]):
             f"m2t_fast::{self.name}",
             self._forward_here,
             mutates_args=(),
-            schema=f"({arguments}) -> {_returns(results)}",
+            schema=f"({arguments}) -> {returns(results)}",
         )
         registered.register_fake(self._forward_fake)
         self._forward = getattr(torch.ops.m2t_fast, self.name).default
         if not self.differentiable:
             return
-        self._backward_packing = _Packing(self.inputs, unread=self._unread)
+        self._backward_packing = Packing(self.inputs, unread=self._unread)
         grads = [f"Tensor? grad_{name}" for name, _ in self.outputs]
         saved = [f"Tensor{'' if name in self._saves else '?'} saved_{name}" for name in self._saved._fields]
         needed = [f"bool need_{name}" for name in self._on_request]
@@ -266,7 +262,7 @@ class Op(Generic[P, R]):
             f"m2t_fast::{self.name}_backward",
             self._backward_here,
             mutates_args=(),
-            schema=f"({arguments}) -> {_returns(len(self.gradients))}",
+            schema=f"({arguments}) -> {returns(len(self.gradients))}",
         )
         backward.register_fake(self._backward_fake)
         backward.register_autograd(self._refuse_second_gradient)
@@ -388,167 +384,5 @@ def _transformed() -> bool:
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def kind_dtype(kind: Kind, x: Any) -> torch.dtype:
-    """The dtype of an output of this kind."""
-    if isinstance(kind, Index | records.Int64):
-        return torch.int64
-    if isinstance(kind, records.Bool):
-        return torch.bool
-    given = next((v for v in x if isinstance(v, torch.dtype)), None)
-    dtype: torch.dtype = given or next(v.dtype for v in x if isinstance(v, Tensor))
-    return torch.promote_types(dtype, torch.float32) if isinstance(kind, Wide) else dtype
-
-
 def _plain(outputs: Any) -> Any:
     return outputs if isinstance(outputs, Tensor) else tuple(outputs)
-
-
-def _returns(count: int) -> str:
-    return "Tensor" if count == 1 else f"({', '.join(['Tensor'] * count)})"
-
-
-def _outputs(function: Any) -> tuple[Any, list[tuple[str, Kind]]]:
-    """The record of the outputs, None where there is one alone, and their names and kinds."""
-    import typing
-
-    hint = typing.get_type_hints(function, include_extras=True)["return"]
-    if get_origin(hint) is Annotated:
-        kind = get_args(hint)[1]
-        return None, [(kind.name, kind)]
-    found = []
-    for field in fields(hint):
-        assert field.kind is not None
-        found.append((field.name, field.kind))
-    return hint, found
-
-
-def _documentation(op: Op[Any, Any], text: str) -> str:
-    """The reference's documentation, and what the declaration says."""
-    shapes = []
-    for f in op.fields:
-        if f.kind is not None:
-            shapes.append(f"        {f.name}: ({', '.join(f.kind.shape.split())})")
-    lines = [
-        text.strip(),
-        "",
-        "    Shapes:",
-        *shapes,
-        "",
-        "    Differentiable in every float input and through every output." if op.differentiable else "",
-        "    Under ``torch.autocast`` in its dtype, whatever the inputs' are." if op.autocast else "",
-        "",
-        "    Raises:",
-        "        ValueError: a shape or device does not fit, or an index or option is out of range.",
-        "        TypeError: a dtype does not fit.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-class _Packing:
-    """A record as the flat arguments of a registered op, and back."""
-
-    def __init__(self, record: Any, unread: Sequence[str] = ()):
-        self.record, self.unread = record, unread
-        self.fields = [f for f in fields(record) if f.name not in unread]
-        self.names = [f.name for f in self.fields]
-        self.nested = [i for i, f in enumerate(self.fields) if f.record is not None or _is_lists(f)]
-        self.coerces = bool(self.nested)
-        self.has_data = any(isinstance(f.kind, records.Data) for f in self.fields)
-        self.all_names = [f.name for f in fields(record)]
-
-    def schema(self) -> list[str]:
-        """The arguments of the op's schema."""
-        found = []
-        for f in self.fields:
-            mark = "?" if f.optional else ""
-            if f.kind is not None:
-                found.append(f"Tensor{mark} {f.name}")
-            elif f.record is not None:
-                found.append(f"Tensor[]{mark} {f.name}")
-            elif _is_lists(f):
-                found.append(f"int[] {f.name}")
-            else:
-                found.append(f"{_SCHEMA[f.annotation]}{mark} {f.name}")
-        return found
-
-    def coerced(self, x: Any) -> Any:
-        """The record with its records, which callers may give as plain tuples, and its lists as tuples."""
-        given: dict[str, Any] = {}
-        for i in self.nested:
-            f = self.fields[i]
-            value = getattr(x, f.name)
-            if f.record is None:
-                given[f.name] = tuple(tuple(numbers) for numbers in value)
-            elif value is not None and type(value) is not f.record:
-                given[f.name] = f.record(*value)
-        return x._replace(**given) if given else x
-
-    def pack(self, x: Any) -> Any:
-        """The flat arguments."""
-        if not self.nested and not self.unread:
-            return x
-        values = [getattr(x, name) for name in self.names]
-        for i in self.nested:
-            if values[i] is not None:
-                values[i] = _joined(values[i]) if _is_lists(self.fields[i]) else list(values[i])
-        return values
-
-    def unpack(self, flat: Sequence[Any]) -> Any:
-        """The record again; what the flat arguments leave out is None."""
-        values = list(flat)
-        for i in self.nested:
-            if values[i] is not None:
-                f = self.fields[i]
-                values[i] = _split(values[i]) if _is_lists(f) else f.record(*values[i])
-        if not self.unread:
-            return self.record(*values)
-        return self.record(**{**dict.fromkeys(self.all_names), **dict(zip(self.names, values, strict=True))})
-
-    def split(self, x: Any) -> tuple[list[Any], list[Any]]:
-        """The flat arguments' tensors and the rest, None in the other's places left out."""
-        flat = self.pack(x)
-        pairs = list(zip(self.fields, flat, strict=True))
-        return [v for f, v in pairs if f.kind is not None], [v for f, v in pairs if f.kind is None]
-
-    def joined(self, tensors: Sequence[Any], options: Sequence[Any]) -> list[Any]:
-        """The flat arguments from what :meth:`split` gave."""
-        of_tensors, of_options = iter(tensors), iter(options)
-        return [next(of_tensors) if f.kind is not None else next(of_options) for f in self.fields]
-
-    def key(self, x: Any) -> Any:
-        """What the check of a record depends on."""
-        found: list[Any] = []
-        for value in x:
-            if isinstance(value, Tensor):
-                found += (value.shape, value.dtype, value.device)
-            elif hasattr(value, "_fields"):
-                found.append(self.key(value))
-            else:
-                found.append(value if isinstance(value, int) else type(value))
-        if self.has_data:
-            found += [value.requires_grad for value in x if isinstance(value, Tensor)]
-        return tuple(found)
-
-
-def _is_lists(field: Field) -> bool:
-    return isinstance(field.note, records.Lists)
-
-
-_END = -1
-
-
-def _joined(lists: Sequence[Sequence[int]]) -> list[int]:
-    """Lists of numbers from 0 as one list, each followed by -1."""
-    return [x for numbers in lists for x in (*numbers, _END)]
-
-
-def _split(flat: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    found: list[tuple[int, ...]] = []
-    current: list[int] = []
-    for x in flat:
-        if x == _END:
-            found.append(tuple(current))
-            current = []
-        else:
-            current.append(x)
-    return tuple(found)
