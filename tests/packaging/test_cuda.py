@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EVERYTHING = "sm_80 sm_90 sm_100"
+EVERYTHING = "sm_75 sm_80 sm_90 sm_100 sm_120"
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_kernels_join_the_extension(setup: ModuleType, toolkit: Path, tmp_pa
     assert ("M2T_CUDA_RELEASE", '"12.9"') in made.define_macros
     assert made.extra_link_args[0] == str(toolkit / "lib" / "libcudart_static.a")
     asked = (toolkit / "asked").read_text()
-    for flag in ("arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "code=[sm_100,compute_100]"):
+    for flag in ("arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "code=[sm_120,compute_120]"):
         assert asked.count(flag) == len(kernels)
 
     setup.add_cuda(extension(), tmp_path / "build")
@@ -72,7 +72,7 @@ def test_the_kernels_join_the_extension(setup: ModuleType, toolkit: Path, tmp_pa
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda home: (home / "targets").write_text("sm_80 sm_90"), "nvcc does not compile for sm_100"),
+        (lambda home: (home / "targets").write_text("sm_75 sm_80 sm_90 sm_120"), "nvcc does not compile for sm_100"),
         (lambda home: (home / "lib" / "libcudart_static.a").unlink(), "comes without libcudart_static.a"),
         (lambda home: (home / "bin" / "nvcc").unlink(), "no nvcc in CUDA_HOME"),
     ],
