@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
-from m2t_fast.cli.visible import visible, visible_output
+from m2t_fast.cli.visible import shortened, visible, visible_output
 from m2t_fast.errors import JobError, ReportedElsewhere, UserError
 
 PROGRAM = "m2t-fast"
@@ -133,7 +133,7 @@ def _ending_tidily() -> Iterator[None]:
 
 
 def _fail(message: str) -> int:
-    print(f"{PROGRAM}: error: {visible(' '.join(message.split()))}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {shortened(visible(' '.join(message.split())))}", file=sys.stderr)
     return FAILED
 
 

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+LONGEST_LINE = 2000
+"""Characters of a line on stderr: what files hold may be quoted there, and a name or a value may be megabytes long."""
+
+_LAST = 400  # of them at the end, where messages say what to do
 _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_BAR = re.compile(r"(\r|(?:\x1b\[A)+)?(.*?)(\r?)", re.DOTALL)
+"""What a progress bar writes: it goes back to the start of its line, or lines up, before its text or after it."""
 
 
 def visible(text: str) -> str:
     """The text with control characters, but line ends and tabs, written out: a word cannot colour a terminal."""
     return text.translate(_ESCAPED)
+
+
+def shortened(text: str) -> str:
+    """The text with the middle of lines left out that are longer than ``LONGEST_LINE``."""
+    if len(text) <= LONGEST_LINE:
+        return text
+    return "\n".join(map(_shortened_line, text.split("\n")))
+
+
+def _shortened_line(line: str) -> str:
+    if len(line) <= LONGEST_LINE:
+        return line
+    left_out = len(line) - LONGEST_LINE
+    return f"{line[: LONGEST_LINE - _LAST]} [{left_out:,} characters left out] {line[-_LAST:]}"
 
 
 class Visible:
@@ -23,19 +44,33 @@ class Visible:
 
     def write(self, text: str) -> int:
         """Writes all of the text, whatever the stream's encoding."""
-        shown = visible(text)
+        shown = self._shown(text)
         encoding = getattr(self._stream, "encoding", None)
         if encoding and not shown.isascii():
             shown = shown.encode(encoding, "backslashreplace").decode(encoding)
         self._stream.write(shown)
         return len(text)
 
+    def _shown(self, text: str) -> str:
+        return visible(text)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
+class VisibleMessages(Visible):
+    """The stream of messages and progress bars: lines are shortened, and bars may go back."""
+
+    def _shown(self, text: str) -> str:
+        back, inner, after = _BAR.fullmatch(text).groups("")  # type: ignore[union-attr]  # it matches any text
+        return f"{back}{shortened(visible(inner))}{after}"
+
+
 @contextlib.contextmanager
 def visible_output() -> Iterator[None]:
-    """Inside the block stdout shows control characters."""
-    with contextlib.redirect_stdout(Visible(sys.stdout)):  # type: ignore[type-var]
+    """Inside the block stdout and stderr show control characters."""
+    with (
+        contextlib.redirect_stdout(Visible(sys.stdout)),  # type: ignore[type-var]
+        contextlib.redirect_stderr(VisibleMessages(sys.stderr)),  # type: ignore[type-var]
+    ):
         yield

@@ -18,6 +18,9 @@ from m2t_fast.reading import Malformed, parse_json, read_text
 FIELDS: tuple[str, ...] = ("file", "caption", "start", "end", "source", "split")
 """What a row may have; ``file`` and ``caption`` it must have. A .jsonl row may have ``captions``, a list, instead."""
 
+_LONGEST = 1e9
+"""Seconds, more than 30 years: times beyond are mistakes, and a count of their frames may not be finite."""
+
 
 @dataclass(frozen=True)
 class CaptionRow:
@@ -160,6 +163,6 @@ def _seconds(where: str, name: str, value: Any) -> float | None:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = math.nan
-    if isinstance(value, bool) or not (math.isfinite(seconds) and seconds >= 0):
+    if isinstance(value, bool) or not 0 <= seconds <= _LONGEST:
         raise UserError(f"{where}: {name} {value!r}, expected seconds of the file")
     return seconds

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from m2t_fast.cli.visible import Visible, visible, visible_output
+from m2t_fast.cli.visible import LONGEST_LINE, Visible, VisibleMessages, shortened, visible, visible_output
 
 
 def test_control_characters_are_shown() -> None:
@@ -31,3 +31,27 @@ def test_stdout_inside_the_block(capsys: pytest.CaptureFixture[str]) -> None:
         print("\x1b[1m")
         assert sys.stdout.isatty() is False
     assert sys.stdout is before and capsys.readouterr().out == "\\x1b[1m\n"
+
+
+def test_messages_inside_the_block(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stderr
+    with visible_output():
+        print("m2t-fast: left out: a\rb\x1b[31m", file=sys.stderr)
+    assert sys.stderr is before and capsys.readouterr().err == "m2t-fast: left out: a\\x0db\\x1b[31m\n"
+
+
+def test_long_lines_of_messages_are_shortened_and_keep_both_ends() -> None:
+    assert shortened("x" * LONGEST_LINE) == "x" * LONGEST_LINE
+    first, second = shortened("data/" + "[" * 100_000 + ": no file (add it)\nshort").split("\n")
+    assert first.startswith("data/[") and first.endswith("[: no file (add it)") and second == "short"
+    assert "98,023 characters left out" in first and len(first) < LONGEST_LINE + 50
+    stream = io.StringIO()
+    print("m2t-fast: " + "y" * 10**6, file=VisibleMessages(stream))
+    assert len(stream.getvalue()) < LONGEST_LINE + 50
+
+
+def test_a_bar_may_go_back() -> None:
+    stream = io.StringIO()
+    for text in ("\r 10%|# \x1b[31m", "\x1b[A\x1b[A", "\r      \r", "\n", ""):
+        VisibleMessages(stream).write(text)
+    assert stream.getvalue() == "\r 10%|# \\x1b[31m\x1b[A\x1b[A\r      \r\n"

@@ -55,6 +55,9 @@ def test_json_lines(tmp_path: Path) -> None:
         ("c.jsonl", '{"file": "a", "captions": []}', "expected a list of strings"),
         ("c.jsonl", '{"file": ["a"], "caption": "b"}', "expected a string"),
         ("c.jsonl", '{"file": "a", "caption": "b", "start": NaN}', "expected seconds"),
+        ("c.jsonl", '{"file": "a", "caption": "b", "start": 1e308}', "expected seconds"),
+        ("c.jsonl", '{"file": "a", "caption": "b", "end": 18446744073709551615}', "expected seconds"),
+        ("c.csv", "file,caption,start,end\na,b,,1e300", "expected seconds"),
     ],
 )
 def test_what_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
