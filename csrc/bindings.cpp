@@ -10,6 +10,7 @@
 
 #include "common/buffer_pool.h"
 #include "common/build_info.h"
+#include "cpu/additive.h"
 #include "cpu/attention.h"
 #include "cpu/cross_entropy.h"
 #include "cpu/decode.h"
@@ -59,12 +60,13 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     module.doc() = "Native kernels on raw addresses; call them through m2t_fast.native, which checks the arguments.";
-    module.attr("INTERFACE") = 9;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
+    module.attr("INTERFACE") = 10;  // counts changes of what follows; m2t_fast/ops/cpu/launch.py must agree
     module.def("build_info", &build_info);
     module.def("pack_ragged", &pack_ragged, py::arg("values"), py::arg("offsets"), py::arg("index"), py::arg("count"),
                py::arg("width"), py::arg("row_bytes"), py::arg("fill"), py::arg("item_bytes"), py::arg("out"),
                py::arg("threads"), py::call_guard<py::gil_scoped_release>());
     m2t::bind_buffer_pool(module);
+    m2t::bind_additive(module);
     m2t::bind_attention(module);
     m2t::bind_cross_entropy(module);
     m2t::bind_decode(module);

@@ -84,14 +84,9 @@ struct Motion {
                     1};
         spatial = {in.spatial_keys + keys, frames * n.slots, n.attention_dim, w.spatial_query, w.count,
                    w.spatial_weight,       n.rows()};
-        const auto fits = [&](const Scoring<T>& s, const T* queries, const T* weight) {
-            const std::int64_t words = n.words * n.attention_dim;
-            return largest_norm(weight, s.rows, s.dim) <= kMostWeight &&
-                   largest_magnitude(s.keys, s.count * s.dim) + largest_magnitude(queries + b * words, words) <=
-                       most_by_product<T>();
-        };
-        small =
-            fits(temporal, in.temporal_query, in.temporal_weight) && fits(spatial, in.spatial_query, in.spatial_weight);
+        const std::int64_t queries = b * n.words * n.attention_dim;
+        small = product_serves(temporal, in.temporal_weight, in.temporal_query + queries, n.words) &&
+                product_serves(spatial, in.spatial_weight, in.spatial_query + queries, n.words);
     }
 };
 

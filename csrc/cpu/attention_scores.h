@@ -91,6 +91,14 @@ struct Scoring {
     std::int64_t rows;
 };
 
+// Whether ByProduct will do for keys, weight (rows, dim) and all queries (words, dim), not made ready.
+template <typename T>
+bool product_serves(const Scoring<T>& s, const T* weight, const T* queries, std::int64_t words) {
+    return largest_norm(weight, s.rows, s.dim) <= kMostWeight &&
+           largest_magnitude(s.keys, s.count * s.dim) + largest_magnitude(queries, words * s.dim) <=
+               most_by_product<T>();
+}
+
 template <typename How, typename T, int Words, typename Out>
 void score_key_by_one_row(const T* key, std::int64_t step, const T* query, const T* weight, Out* out,
                           std::int64_t out_stride) {

@@ -3,6 +3,7 @@
 #define M2T_VECTOR_BYTES 32
 #include "common/isa.h"
 #include "common/workspace.h"
+#include "cpu/additive.h"
 #include "cpu/attention.h"
 #include "cpu/cross_entropy.h"
 #include "cpu/decode.h"
@@ -14,6 +15,7 @@
 
 #if M2T_X86_VARIANTS
 M2T_BEGIN_AVX2
+#include "cpu/additive_kernel.h"
 #include "cpu/attention_kernel.h"
 #include "cpu/cross_entropy_kernel.h"
 #include "cpu/decode_kernel.h"

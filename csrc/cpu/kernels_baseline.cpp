@@ -3,6 +3,7 @@
 #define M2T_VECTOR_BYTES 16
 #include "common/isa.h"
 #include "common/workspace.h"
+#include "cpu/additive.h"
 #include "cpu/attention.h"
 #include "cpu/cross_entropy.h"
 #include "cpu/decode.h"
@@ -12,6 +13,7 @@
 #include "cpu/linear.h"
 #include "cpu/rates.h"
 
+#include "cpu/additive_kernel.h"
 #include "cpu/attention_kernel.h"
 #include "cpu/cross_entropy_kernel.h"
 #include "cpu/decode_kernel.h"

@@ -121,6 +121,12 @@ def work_of(case: str, size: Size, scoring: str, frames: int, words: int, backwa
     }
     if case in works:
         return works[case]()
+    if case == "additive_attention":
+        return Work(
+            2 * passes * part * pairs + 3 * backward * 2 * pairs * dim,
+            pairs * dim * (2 if backward else 1),
+            4 * frames * (part + dim) * (2 if backward else 1),
+        )
     if case != "training_step":
         return None
     # Beside the ops: LSTMs and queries of every word, the vocabulary layer of those that count, and to learn the input

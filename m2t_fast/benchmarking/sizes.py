@@ -174,14 +174,29 @@ def loss_inputs(size: Size, scoring: str) -> OpInputs:
     return OpInputs(tuple(tensors), list(tensors.values()), batched=3)
 
 
+def additive_inputs(size: Size, scoring: str) -> OpInputs:
+    """Arguments of ``additive_attention``, a key a frame; they do not depend on ``scoring``."""
+    g, dim, width = generator(), size.config.attention_dim, size.config.part_dim
+    normal = _normal(g)
+    tensors = dict(
+        query=normal(size.batch, size.words, dim),
+        keys=normal(size.batch, size.frames, dim),
+        values=normal(size.batch, size.frames, width),
+        weight=normal(dim) / dim**0.5,
+        lengths=_lengths(size.batch, size.frames // 5, size.frames, g),
+    )
+    return OpInputs(tuple(tensors), list(tensors.values()), batched=3)
+
+
 OP_INPUTS: dict[str, Callable[[Size, str], OpInputs]] = {
     "spatio_temporal_attention": attention_inputs,
     "gated_decoder_step": gate_inputs,
     "part_encoder": encoder_inputs,
     "attention_keys": keys_inputs,
     "spatial_loss": loss_inputs,
+    "additive_attention": additive_inputs,
 }
-UNSCORED = ("gated_decoder_step", "part_encoder", "spatial_loss")
+UNSCORED = ("gated_decoder_step", "part_encoder", "spatial_loss", "additive_attention")
 """Ops to which the scoring mode does not matter."""
 
 

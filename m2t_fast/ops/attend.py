@@ -16,8 +16,12 @@ def attend(x: AdditiveInputs, scores: Tensor, rest: Tensor | None) -> AdditiveOu
     scores = scores - scores.amax(dim=-1, keepdim=True)
     if rest is not None:
         scores = scores + torch.where(mask[:, None], rest, 0)
-    weights = torch.softmax(scores, dim=-1).to(x.values.dtype)
-    return AdditiveOutput(weights @ _valid(x.values, mask), weights)
+    return mixed(x, torch.softmax(scores, dim=-1).to(x.values.dtype))
+
+
+def mixed(x: AdditiveInputs, weights: Tensor) -> AdditiveOutput:
+    """The outputs from the weights (B, L, T) of the keys."""
+    return AdditiveOutput(weights @ _valid(x.values, valid_frames(x.lengths, x.keys.shape[1])), weights)
 
 
 def scores_gradient(grads: AdditiveOutput, x: AdditiveInputs, weights: Tensor) -> tuple[Tensor, Tensor]:

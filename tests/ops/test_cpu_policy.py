@@ -13,9 +13,11 @@ from torch import Tensor
 
 from m2t_fast import ops, reference, use_backend
 from m2t_fast.ops.cases import (
+    ADDITIVE_CASES,
     ATTENTION_CASES,
     ENCODER_CASES,
     GATE_CASES,
+    AdditiveCase,
     AttentionCase,
     EncoderCase,
     GateCase,
@@ -69,7 +71,9 @@ def assert_within_policy(name: str, draws: list[list[Tensor]], floor: float = 1e
         assert error <= allowed + floor, (place, error, allowed)
 
 
-def drawn(case: AttentionCase | GateCase | EncoderCase, dtype: torch.dtype = torch.float32) -> list[list[Tensor]]:
+def drawn(
+    case: AttentionCase | GateCase | EncoderCase | AdditiveCase, dtype: torch.dtype = torch.float32
+) -> list[list[Tensor]]:
     return [case.inputs(dtype, seed) for seed in range(4)]
 
 
@@ -111,6 +115,27 @@ def test_attention_of_any_shape(sizes: dict, frame: bool) -> None:
     check_attention(AttentionCase(**sizes, S=1 if frame else sizes["P"]))
 
 
+@pytest.mark.parametrize(
+    "case",
+    [*ADDITIVE_CASES.values(), AdditiveCase(T=2000, L=2, D=5, sharp=30.0), AdditiveCase(B=3, T=60, L=23, H=64, D=256)],
+    ids=[*ADDITIVE_CASES.keys(), "long", "larger"],
+)
+def test_additive_attention(case: AdditiveCase) -> None:
+    assert_within_policy("additive_attention", drawn(case))
+
+
+@pytest.mark.parametrize("magnitude", [1e-3, 8.0, 40.0])
+def test_additive_attention_with_small_and_saturated_keys(magnitude: float) -> None:
+    draws = drawn(AdditiveCase(T=30, L=9, D=64, sharp=0.4))
+    assert_within_policy("additive_attention", [[q, magnitude * k, *rest] for q, k, *rest in draws])
+
+
+@settings(max_examples=15)
+@given(sizes=st.fixed_dictionaries({k: st.integers(1, n) for k, n in dict(B=5, T=40, L=9, H=40, D=70).items()}))
+def test_additive_attention_of_any_shape(sizes: dict) -> None:
+    assert_within_policy("additive_attention", drawn(AdditiveCase(**sizes)))
+
+
 @pytest.mark.parametrize("force_gate", [None, 0.25])
 @pytest.mark.parametrize(
     "case",
@@ -139,5 +164,6 @@ def test_encoder(case: EncoderCase) -> None:
 def test_short_formats(dtype: torch.dtype) -> None:
     draws = drawn(AttentionCase(S=6, T=40, D=32, H=16), dtype)
     assert_within_policy("spatio_temporal_attention", draws, floor=1e-3)
+    assert_within_policy("additive_attention", drawn(AdditiveCase(T=40, D=32, H=16), dtype), floor=1e-3)
     assert_within_policy("gated_decoder_step", drawn(GateCase(), dtype), floor=1e-3)
     assert_within_policy("part_encoder", drawn(EncoderCase(), dtype), floor=1e-3, parts=EncoderCase().parts)
