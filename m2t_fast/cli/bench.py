@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SIZES = ("kit", "humanml3d", "large", "tiny")
 CASES = (
     *("spatio_temporal_attention", "gated_decoder_step", "part_encoder", "attention_keys", "spatial_loss"),
+    "additive_attention",
     *("training_step", "greedy", "beam"),
 )
 
