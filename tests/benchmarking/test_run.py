@@ -33,7 +33,7 @@ def test_every_case_has_a_row_for_every_way():
     assert attention < kinds and models == {
         kind[:2] for kind in kinds if kind[0] in ("training_step", "greedy", "beam")
     }
-    assert len(found) == len(kinds) * len(WAYS) == 15 * len(WAYS)
+    assert len(found) == len(kinds) * len(WAYS) == 16 * len(WAYS)
     wordless = {(name, "loop") for name in ("part_encoder", "attention_keys", "spatial_loss")}
     assert {(row.case, row.way) for row in found if row.status != "ok"} == wordless
     for row in found:
