@@ -6,6 +6,7 @@ emulator. The tests of the ops go much further, on the machine that runs them.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import platform
@@ -20,10 +21,8 @@ TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
 def extension(folder: str) -> Any:
     """`_native` of a folder, with the system's OpenMP runtime made global if there is one (m2t_fast/native.py)."""
-    try:
+    with contextlib.suppress(OSError):  # the import says which symbol it lacks
         ctypes.CDLL("libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        pass  # the import says which symbol it lacks
     (file,) = Path(folder).glob("_native*.so")
     spec = importlib.util.spec_from_file_location("_native", file)
     assert spec is not None and spec.loader is not None
