@@ -47,7 +47,9 @@ class Row(NamedTuple):
     p20: float | None = None
     p80: float | None = None
     processor: float | None = None
-    """Median of the processor time of one run, all threads, in seconds."""
+    """Median of the processor time of one run, all threads, in seconds; processor_p20 and _p80 below and above it."""
+    processor_p20: float | None = None
+    processor_p80: float | None = None
     ratios: dict[str, float] = {}  # never changed in place
     """By baseline: how many times faster than it this way is."""
     peak_bytes: int | None = None
@@ -140,6 +142,8 @@ def _rows(case: Case, options: Options) -> list[Row]:
             p20=quantile(seconds, 0.2),
             p80=quantile(seconds, 0.8),
             processor=quantile(times[way].processor, 0.5),
+            processor_p20=quantile(times[way].processor, 0.2),
+            processor_p80=quantile(times[way].processor, 0.8),
             ratios={name: medians[name] / medians[way] for name in BASELINES if name in medians},
             tanh_per_second=rate,
             floor=None if way in BASELINES else floor,
