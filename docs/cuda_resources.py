@@ -1,4 +1,4 @@
-"""Compiles csrc/cuda for every target, and writes what each kernel takes of a multiprocessor to docs/kernels.md.
+"""Compiles csrc/cuda for every target, and writes what each kernel takes to docs/kernels-counted.md.
 
 python docs/cuda_resources.py [--check]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "kernels.md"
+DOCUMENT = ROOT / "docs" / "kernels-counted.md"
 MARKS = "<!-- ptxas table -->", "<!-- end of ptxas table -->"
 TARGETS = ("80", "90", "100")
 
@@ -108,12 +108,12 @@ def table(found: dict[tuple[str, str], Resources], release: str) -> str:
 
 
 def in_document() -> str:
-    """The table that stands in docs/kernels.md."""
+    """The table that stands in docs/kernels-counted.md."""
     return DOCUMENT.read_text(encoding="utf-8").split(MARKS[0] + "\n")[1].split(MARKS[1])[0]
 
 
 def replace_in_document(marks: tuple[str, str], text: str) -> None:
-    """Writes what stands between two marks of docs/kernels.md."""
+    """Writes what stands between two marks of docs/kernels-counted.md."""
     head, rest = DOCUMENT.read_text(encoding="utf-8").split(marks[0] + "\n")
     DOCUMENT.write_text(head + marks[0] + "\n" + text + marks[1] + rest.split(marks[1])[1], encoding="utf-8")
 

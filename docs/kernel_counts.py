@@ -3,9 +3,9 @@
 python docs/kernel_counts.py [--check] [--target 90]
 
 Compiles the CUDA sources and the Triton kernels for every target, disassembles them, and writes the tables of
-docs/kernels.md and docs/kernel_counts.json, with which tests/test_kernel_counts.py compares. No GPU is asked; what is
-predicted is called so. Needs the nvcc that setup.py finds, c++filt, g++ (for the grids of the CUDA launches: the
-emulated device of tests/cuda plans them) and the package triton, which carries the disassembler.
+docs/kernels-counted.md and docs/kernel_counts.json, with which tests/test_kernel_counts.py compares. No GPU is asked;
+what is predicted is called so. Needs the nvcc that setup.py finds, c++filt, g++ (for the grids of the CUDA launches:
+the emulated device of tests/cuda plans them) and the package triton, which carries the disassembler.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def read_baseline() -> dict[str, Any]:
 
 
 def in_document() -> str:
-    """The table that stands in docs/kernels.md."""
+    """The table that stands in docs/kernels-counted.md."""
     return cuda_resources.DOCUMENT.read_text(encoding="utf-8").split(MARKS[0] + "\n")[1].split(MARKS[1])[0]
 
 
