@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from m2t_fast import run_folder
+from m2t_fast.captioning.familiarity import Familiarity, weights_digest
 from m2t_fast.captioning.pipeline import Captioned, caption_joints
+from m2t_fast.captioning.trust import Trust
 from m2t_fast.captioning.words import WordAttention, seconds_of
 from m2t_fast.errors import UserError
 from m2t_fast.files import new_folder
@@ -64,7 +66,8 @@ class Caption:
 
     ``score``: log-probability / length ** length_penalty. ``alternatives``: the search's other captions, best first.
     ``name``: the motion's file, or "motion". ``notes``: what was assumed about it. ``motion``: the frames that the
-    model read, in metres, with all of its attention.
+    model read, in metres, with all of its attention. ``trust``: true unless the motion is too short, does not move or
+    is far from the training data; with the distance and the reasons.
     """
 
     text: str
@@ -74,6 +77,7 @@ class Caption:
     name: str
     notes: tuple[str, ...]
     motion: CaptionedMotion = field(repr=False)
+    trust: Trust = Trust()
 
     def __str__(self) -> str:
         return self.text
@@ -96,7 +100,8 @@ class Segment:
     """A stretch of a long take that one caption tells.
 
     ``start`` and ``end``: seconds of the take. ``score``: the intersection over union in time with a true segment that
-    is expected, 0 to 1. ``words``: those of the caption, with times in seconds of the take.
+    is expected, 0 to 1. ``words``: those of the caption, with times in seconds of the take. ``trust``: as of a
+    :class:`Caption`.
     """
 
     start: float
@@ -104,6 +109,7 @@ class Segment:
     caption: str
     score: float
     words: tuple[Word, ...]
+    trust: Trust = Trust()
 
     def __str__(self) -> str:
         return f"{self.start:.2f}-{self.end:.2f} s: {self.caption}"
@@ -126,7 +132,8 @@ class CaptioningRun(Run):
         return cls(**vars(run_folder.load_run(folder, device)))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> Path:
-        """Write the run as a new run folder: configuration, vocabulary and weights.
+        """Write the run as a new run folder: configuration, vocabulary, weights, and what tells which captions are not
+        to be trusted, if the weights are still those of the folder.
 
         Raises:
             UserError: the folder exists, or a weight is not finite.
@@ -138,6 +145,9 @@ class CaptioningRun(Run):
             run_folder.write_run(
                 made, self.model, self.vocabulary, self.statistics, self.settings, training=self.training
             )
+            known = Familiarity.load(self.folder)
+            if known is not None and weights_digest(made) == weights_digest(self.folder):
+                known.save(made)
         return path
 
     def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> str:
@@ -243,7 +253,7 @@ class CaptioningRun(Run):
             said, frames, start = found.captioned, found.end - found.start, offset + found.start / rate
             words = tuple(self._word(word, frames, len(said.joints), start) for word in said.words)
             text, end = said.captions[0].caption, offset + found.end / rate
-            segments.append(Segment(start, end, text, found.confidence, words))
+            segments.append(Segment(start, end, text, found.confidence, words, said.trust))
         return segments
 
     def _word(self, word: WordAttention, frames: int, kept: int, offset: float = 0.0) -> Word:
@@ -293,9 +303,17 @@ class CaptioningRun(Run):
         start = seconds_of(0, settings, fps, frames)
         alternatives = tuple(Alternative(other.caption, other.score) for other in others)
         motion = CaptionedMotion.of(
-            name, joints, said.words, fps / settings.downsample, start, score=best.score, others=alternatives
+            name,
+            joints,
+            said.words,
+            fps / settings.downsample,
+            start,
+            score=best.score,
+            others=alternatives,
+            doubts=said.trust.reasons,
         )
-        return Caption(best.caption, best.score, tuple(words), alternatives, name, tuple(read.notes), motion)
+        notes = tuple(read.notes)
+        return Caption(best.caption, best.score, tuple(words), alternatives, name, notes, motion, said.trust)
 
 
 class Stream:

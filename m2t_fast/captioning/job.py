@@ -19,7 +19,9 @@ from torch import Tensor
 
 from m2t_fast.captioning.journal import Journal, Part
 from m2t_fast.captioning.manifest import names_of, write_manifest
-from m2t_fast.captioning.pipeline import generate_batches, padded_batches
+from m2t_fast.captioning.padding import padded_batches
+from m2t_fast.captioning.pipeline import generate_batches
+from m2t_fast.captioning.trust import Judge
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
@@ -47,14 +49,15 @@ _SHOWN = 20  # reasons, and kinds of files, that a summary keeps
 class Summary:
     """How a job ended.
 
-    ``motions`` of the job in all, ``made`` captions by this call, in ``seconds``; ``left_out`` motions could not be
-    read, the first of them for ``reasons``; ``assumed`` about the first kinds of files that this process met, with a
-    file of each.
+    ``motions`` of the job in all, ``made`` captions by this call, in ``seconds``, ``doubted`` of them not to be
+    trusted; ``left_out`` motions could not be read, the first of them for ``reasons``; ``assumed`` about the first
+    kinds of files that this process met, with a file of each.
     """
 
     motions: int
     made: int = 0
     seconds: float = 0.0
+    doubted: int = 0
     left_out: int = 0
     reasons: list[str] = field(default_factory=list)
     assumed: dict[str, str] = field(default_factory=dict)
@@ -91,7 +94,7 @@ class CaptionJob:
 
 def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progress: bool = False) -> Summary:
     """Caption every motion of ``job.source`` and write one JSON object a motion, in their order, to ``job.output``:
-    ``file`` (its name), ``caption`` and ``score``.
+    ``file`` (its name), ``caption``, ``score`` and ``trust`` (see :class:`~m2t_fast.captioning.trust.Trust`).
 
     Memory does not grow with the number of motions. The same call goes on after any interruption, also with another
     number of ``processes``, which must share the file system. A file that cannot be read has no line; it is listed in
@@ -111,6 +114,7 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
             with Progress(plan.count, "captioning", shown=progress, done=plan.done) as bar:
                 made = _Worker(run, job, plan, processes, summary, stop, bar).run()
             summary.made = sum(processes.gather(made))
+            summary.doubted = sum(processes.gather(summary.doubted))
         left_out, reasons = processes.on_main(lambda: _finish(job, plan))
         summary.left_out, summary.reasons = left_out, reasons
     summary.seconds = time.perf_counter() - begun
@@ -183,11 +187,12 @@ def _identity(run: Run, job: CaptionJob) -> dict[str, Any]:
 
 
 class _File(NamedTuple):
-    """A motion of a job: its place, its name, and the frames (T, J, 3) that the model reads."""
+    """A motion of a job: its place, its name, the frames (T, J, 3) that the model reads, and what speaks against it."""
 
     number: int
     name: str
     frames: Tensor
+    doubts: list[str]
 
 
 class _Worker:
@@ -206,6 +211,7 @@ class _Worker:
         self.captioner, self.job, self.plan, self.processes = run, job, plan, processes
         self.summary, self.stop, self.bar = summary, stop, bar
         self.units = units_of(run.statistics, run.skeleton)
+        self.judge = Judge(run)
 
     def run(self) -> int:
         """Captions this process's windows, and returns how many captions it made."""
@@ -219,7 +225,8 @@ class _Worker:
                 files = self._readable(todo, part)
                 batches = padded_batches([file.frames for file in files], job.batch_size, job.batch_size * _FRAMES)
                 for batch, found in generate_batches(self.captioner.model, batches, **job.search):
-                    part.append(self._records([files[row] for row in batch.index.tolist()], found))
+                    distances = self.judge.distances(self.captioner.model, batch)
+                    part.append(self._records([files[row] for row in batch.index.tolist()], found, distances))
                     made += len(batch.index)
                     self._stop_if_asked()
                     self.bar.update(len(batch.index) * size)
@@ -232,26 +239,36 @@ class _Worker:
         files = []
         for number, name in todo:
             try:
-                files.append(_File(number, name, self._read(name)))
+                files.append(_File(number, name, *self._read(name)))
             except Exception as error:  # whatever is wrong with one file among millions must not end the job
                 text = str(error) if isinstance(error, UserError) else f"{name}: {type(error).__name__}: {error}"
                 part.append([{"number": number, "file": name, "error": " ".join(text.split())}])
             self._stop_if_asked()
         return files
 
-    def _read(self, name: str) -> Tensor:
+    def _read(self, name: str) -> tuple[Tensor, list[str]]:
         run, assumed = self.captioner, self.summary.assumed
         joints, notes = read_motion(self.plan.base / name, run.skeleton, self.job.options, self.units)
         if len(assumed) < _SHOWN:
             assumed.setdefault("; ".join(notes), name)
-        return torch.from_numpy(run.statistics.apply(downsample(joints, run.settings)))
+        frames = torch.from_numpy(run.statistics.apply(downsample(joints, run.settings)))
+        return frames, self.judge.look(joints)
 
-    def _records(self, files: list[_File], found: Generation) -> list[dict[str, Any]]:
+    def _records(self, files: list[_File], found: Generation, distances: list[float | None]) -> list[dict[str, Any]]:
         vocabulary = self.captioner.vocabulary
         best, scores = found.tokens[:, 0], found.scores[:, 0].tolist()
+        trust = [self.judge.verdict(f.doubts, d) for f, d in zip(files, distances, strict=True)]
+        self.summary.doubted += sum(not one for one in trust)
+        captions = zip(files, best, scores, trust, strict=True)
         return [
-            {"number": file.number, "file": file.name, "caption": vocabulary.decode(tokens), "score": score}
-            for file, tokens, score in zip(files, best, scores, strict=True)
+            {
+                "number": file.number,
+                "file": file.name,
+                "caption": vocabulary.decode(tokens),
+                "score": score,
+                "trust": one.to_dict(),
+            }
+            for file, tokens, score, one in captions
         ]
 
     def _stop_if_asked(self) -> None:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.captioning.padding import padded_batches
+from m2t_fast.captioning.trust import Judge, Trust
 from m2t_fast.captioning.words import WordAttention, caption_words
 from m2t_fast.config import Search
 from m2t_fast.data.batches import MotionBatch, motion_batches
@@ -38,34 +38,13 @@ class Captioned:
     """A motion and what a run says about it.
 
     ``joints`` (T, J, 3): the kept frames that the model read, absolute, in the run's unit, Y up; ``captions`` best
-    first; ``words`` of the best one, with the attention of each.
+    first; ``words`` of the best one, with the attention of each; ``trust``: what speaks against it.
     """
 
     joints: np.ndarray
     captions: list[Hypothesis]
     words: list[WordAttention]
-
-
-def padded_batches(motions: Sequence[Tensor], batch_size: int, most_frames: int | None = None) -> Iterator[MotionBatch]:
-    """Motions (T, J, 3) of like length together, shortest first; ``index`` is the place in ``motions``.
-
-    ``most_frames``: of a batch of several motions, padding included; bounds its memory.
-    """
-    rows: list[int] = []
-    for row in sorted(range(len(motions)), key=lambda row: len(motions[row])):
-        frames = (len(rows) + 1) * len(motions[row])
-        if rows and (len(rows) == batch_size or (most_frames is not None and frames > most_frames)):
-            yield _padded(motions, rows)
-            rows = []
-        rows.append(row)
-    if rows:
-        yield _padded(motions, rows)
-
-
-def _padded(motions: Sequence[Tensor], rows: list[int]) -> MotionBatch:
-    batch = [motions[row] for row in rows]
-    lengths = torch.tensor([len(motion) for motion in batch], device="cpu")
-    return MotionBatch(pad_sequence(batch, batch_first=True), lengths, torch.tensor(rows, device="cpu"))
+    trust: Trust = Trust()
 
 
 def generate_batches(
@@ -105,15 +84,18 @@ def caption_joints(
 
     ``search`` are options of :meth:`Captioner.generate`; ``progress`` shows on stderr how far it is.
     """
+    judge = Judge(run)
     kept = [downsample(joints, run.settings) for joints in motions]
     batches = padded_batches([torch.from_numpy(run.statistics.apply(joints)) for joints in kept], batch_size)
     found: dict[int, Captioned] = {}
     with Progress(len(motions), "captioning", shown=progress) as bar:
         for batch, generation in generate_batches(run.model, batches, **search):
+            distances = judge.distances(run.model, batch)
             for row, index in enumerate(batch.index.tolist()):
                 captions = hypotheses_of(generation, row, run.vocabulary)
                 words = caption_words(generation, row, len(kept[index]), run.vocabulary)
-                found[index] = Captioned(kept[index], captions, words)
+                trust = judge.verdict(judge.look(motions[index]), distances[row])
+                found[index] = Captioned(kept[index], captions, words, trust)
             bar.update(len(batch.index))
     return [found[index] for index in range(len(motions))]
 

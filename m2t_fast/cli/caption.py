@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         "--json",
         action="store_true",
         help="print a JSON object a motion: the K captions with their scores, and for each word of the best one its "
-        "gate, when (mean and std in seconds of the file) and the weights of the body parts",
+        "gate, when (mean and std in seconds of the file) and the weights of the body parts; and whether to trust it",
     )
     pictures.add_arguments(parser)
     segments.add_arguments(parser)
@@ -55,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.captioning.pipeline import caption_joints
+    from m2t_fast.captioning.trust import Judge
     from m2t_fast.run_folder import load_run
 
     if args.show_joints is not None:
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     device = options.device(args.device)
     with options.backend(args.backend, device):
         opened = load_run(args.run_folder, device)
+        Judge(opened)  # raises now what would else be found out after reading all files
         segmenter = segments.segmenter(opened) if args.segments else None
         files, skipped = motion_files.read_all(args, opened)
         if segmenter is not None:
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             caption = found.captions[0].caption
             print(f"{file.name}\t{caption}" if table else caption)
+    motion_files.report_doubts([file.name for file in files], [found.trust for found in captioned])
     motion_files.report_skipped(skipped, len(files))
     return SOME_LEFT_OUT if skipped else 0
 
@@ -120,4 +123,5 @@ def _describe(file: MotionFile, found: Captioned, opened: Run) -> dict[str, Any]
             }
             for word in found.words
         ],
+        "trust": found.trust.to_dict(),
     }

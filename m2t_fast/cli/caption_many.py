@@ -91,6 +91,9 @@ def _report(summary: Summary, left_out: Path) -> None:
         more = f"; the first {len(summary.reasons)} above" if summary.left_out > len(summary.reasons) else ""
         text = f"{summary.left_out} of {summary.motions} motions were left out{more}; all in {left_out}"
         print(f"{_PROGRAM}: {text}", file=sys.stderr)
+    if summary.doubted:
+        text = f"{summary.doubted} of {summary.made} captions are not to be trusted; their lines say why"
+        print(f"{_PROGRAM}: {text}", file=sys.stderr)
     rate = summary.made / max(summary.seconds, 1e-9)
     text = f"{summary.made} captions in {summary.seconds:.1f} s ({rate:.1f} a second)"
     print(f"{_PROGRAM}: {text}", file=sys.stderr)

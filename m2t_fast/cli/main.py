@@ -33,6 +33,7 @@ COMMANDS = (
     "prepare",
     "score",
     "fit-segments",
+    "calibrate",
 )
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from m2t_fast.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from m2t_fast.captioning.trust import Trust
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.motion import MotionOptions
     from m2t_fast.run_folder import Run
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 UNITS = ("m", "cm", "mm", "in", "ft", "cmu", "kit")
 UPS = ("y", "z", "-y", "-z", "x", "-x")
-_LEAST_FRAMES, _STILL = 10, 0.02  # before downsampling; metres
 LAYOUTS = ("h36m", "coco", "mediapipe")
 
 
@@ -156,10 +157,10 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
 
     known = options_of(args, opened.skeleton)
     units = units_of(opened.statistics, opened.skeleton)
-    longest, shortest = _longest(opened.settings), max(opened.settings.min_frames or 0, _LEAST_FRAMES)
+    longest = _longest(opened.settings)
     motions: list[MotionFile] = []
     skipped: list[str] = []
-    said, doubts = Said(), Said()
+    said = Said()
     for given in args.motions:
         before, errors = len(motions), []
         for path in progress(motion_files(given) if given.is_dir() else [given], f"reading {given}", "files"):
@@ -177,8 +178,6 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
                 full, joined = name + motion.label, "; ".join(notes)
                 motions.append(MotionFile(path, full, motion.joints, units, motion.label, joined))
                 said.add(notes, full)
-                if reasons := _doubts(motion.joints / units, shortest):
-                    doubts.add(reasons, full)
         if errors and len(motions) == before and given.is_dir():
             errors[0] = f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}"
         skipped += errors
@@ -190,7 +189,6 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
     if args.mean is not None and not said.has(DENORMALISED):
         raise UserError("--mean and --std: none of the motions is a feature file")
     said.report()
-    doubts.report()
     return motions, skipped
 
 
@@ -213,24 +211,21 @@ def show_joints(args: argparse.Namespace, skeleton: Skeleton) -> str:
     return "{\n" + ",\n".join(rows) + "\n}"
 
 
+def report_doubts(names: Iterable[str], trusts: Iterable[Trust]) -> None:
+    """Says on stderr which captions are not to be trusted, and why."""
+    doubts = Said()
+    for name, trust in zip(names, trusts, strict=True):
+        if not trust:
+            doubts.add([*trust.reasons, "its caption is not to be trusted"], name)
+    doubts.report()
+
+
 def report_skipped(skipped: list[str], read: int) -> None:
     """Lists on stderr the files that could not be read."""
     for reason in skipped:
         print(f"{PROGRAM}: left out: {' '.join(reason.split())}", file=sys.stderr)
     if skipped:
         print(f"{PROGRAM}: {len(skipped)} of {read + len(skipped)} motions were left out", file=sys.stderr)
-
-
-def _doubts(joints: np.ndarray, shortest: int) -> list[str]:
-    """What speaks against a caption of joints (T, J, 3) in metres: nearly no frames, or nobody who moves."""
-    import numpy as np
-
-    if len(joints) < shortest:
-        count = f"{len(joints)} frame{'s' if len(joints) > 1 else ''}"
-        return [f"{count}: shorter than anything in training ({shortest} frames or more), so its caption means little"]
-    if np.ptp(joints, axis=0).max() < _STILL:
-        return [f"nothing moves by {100 * _STILL:g} cm: the caption of a pose means little"]
-    return []
 
 
 def _longest(settings: DataSettings) -> int | None:

@@ -87,6 +87,7 @@ def item(file: MotionFile, found: Captioned, opened: Run) -> CaptionedMotion:
         start,
         notes=file.notes,
         score=best.score,
+        doubts=found.trust.reasons,
         others=[(other.caption, other.score) for other in others],
     )
 

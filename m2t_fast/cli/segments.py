@@ -141,4 +141,5 @@ def _describe(segment: Segment, opened: Run) -> dict[str, Any]:
             }
             for word in said.words
         ],
+        "trust": said.trust.to_dict(),
     }

@@ -30,6 +30,7 @@ class CaptionedMotion:
         notes: what was assumed about the motion's file: its joints, unit, axes.
         score: of the caption: log-probability / length ** length_penalty.
         others: other captions that the search found, each with its score, best first.
+        doubts: why the caption is not to be trusted, one phrase each.
 
     Raises:
         ValueError: shapes that do not fit, values that are not finite or out of range.
@@ -49,6 +50,7 @@ class CaptionedMotion:
     notes: str = ""
     score: float | None = None
     others: tuple[tuple[str, float], ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
@@ -102,6 +104,7 @@ class CaptionedMotion:
         notes: str = "",
         score: float | None = None,
         others: Sequence[tuple[str, float]] = (),
+        doubts: Sequence[str] = (),
     ) -> CaptionedMotion:
         """From the words that :func:`caption_words` gives; ``joints`` (T, J, 3) in metres are the frames it saw."""
         frames, parts = len(joints), len(PART_NAMES)
@@ -120,6 +123,7 @@ class CaptionedMotion:
             notes=notes,
             score=score,
             others=tuple(others),
+            doubts=tuple(doubts),
         )
 
     @property

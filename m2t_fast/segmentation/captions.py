@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from m2t_fast.captioning.pipeline import generate_batches, padded_batches
+from m2t_fast.captioning.padding import padded_batches
+from m2t_fast.captioning.pipeline import generate_batches
 from m2t_fast.captioning.words import spoken
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.data.stems import stem

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.captioning.calibration import calibrate
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.batches import batch_count
 from m2t_fast.data.buckets import choose_buckets, epoch_plan
@@ -62,7 +63,8 @@ def train(
 ) -> Path:
     """Train a captioner and write its run folder.
 
-    The best weights by validation BLEU-4 are kept (the latest, where there is no validation split). SIGINT and SIGTERM
+    The best weights by validation BLEU-4 are kept (the latest, where there is no validation split), and at the end
+    ``trust.safetensors`` says how far the validation motions lie from the training motions. SIGINT and SIGTERM
     end training at the next step with a complete folder, as KeyboardInterrupt. Several ``processes`` (inside
     :func:`m2t_fast.distributed.job`) take every step together and come to the losses and weights of a single one, up to
     rounding; the first alone reads and writes the folder.
@@ -127,6 +129,7 @@ def train(
             trainer.log = open_log(log, folder, position.step, settings.to_dict())
             stack.callback(trainer.log.close)
         trainer.run()
+        processes.on_main(lambda: calibrate(folder, data, device))
     return folder
 
 

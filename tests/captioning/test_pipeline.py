@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2t_fast.captioner import Captioner
-from m2t_fast.captioning.pipeline import caption_motions, generate_batches, hypotheses_of, padded_batches
+from m2t_fast.captioning.padding import padded_batches
+from m2t_fast.captioning.pipeline import caption_motions, generate_batches, hypotheses_of
 from m2t_fast.data.batches import motion_batches
 from m2t_fast.data.dataset import Prepared
 

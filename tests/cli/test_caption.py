@@ -69,7 +69,7 @@ def test_json(call: Callable, tiny_run: Path, files: list[Path]) -> None:
     described = [json.loads(line) for line in result.out.splitlines()]
     assert [motion["file"] for motion in described] == [str(file) for file in files]
     for motion, frames in zip(described, FRAMES, strict=True):
-        assert list(motion) == ["file", "caption", "score", "captions", "words"]
+        assert list(motion) == ["file", "caption", "score", "captions", "words", "trust"]
         assert motion["captions"][0] == {"caption": motion["caption"], "score": motion["score"]}
         scores = [other["score"] for other in motion["captions"]]
         assert len(scores) == 3 and scores == sorted(scores, reverse=True)

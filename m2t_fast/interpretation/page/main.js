@@ -169,6 +169,8 @@ function open(motion) {
   element("name").textContent = motion.name;
   element("reference").hidden = !motion.reference;
   element("reference").textContent = motion.reference ? `reference: ${motion.reference}` : "";
+  element("doubts").hidden = motion.doubts.length === 0;
+  element("doubts").textContent = `\u26a0 Not to be trusted: ${motion.doubts.join("; ")}.`;
   element("notes").hidden = !motion.notes;
   element("notes").textContent = motion.notes ? `file: ${motion.notes}` : "";
   element("score").textContent = motion.score === null ? "" : `score ${motion.score.toFixed(2)}`;

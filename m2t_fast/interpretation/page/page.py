@@ -119,6 +119,7 @@ def _motion(motion: CaptionedMotion) -> dict[str, Any]:
         "start": round(motion.start, 3),
         "reference": motion.reference,
         "notes": motion.notes,
+        "doubts": list(motion.doubts),
         "score": None if motion.score is None else round(float(motion.score), 4),
         "others": [[text, round(float(score), 4)] for text, score in motion.others],
         "joints": _thousandths(motion.joints),
