@@ -51,6 +51,7 @@ def assert_same_run(folder: Path, expected: Path) -> None:
 
 def test_what_a_run_folder_holds(undisturbed, data):
     names = {"config.json", "metrics.jsonl", "model.safetensors", "training_state.safetensors", "vocabulary.json"}
+    names |= {"trust.safetensors"}
     assert {path.name for path in undisturbed.iterdir()} == names
     rows = lines(undisturbed)
     epochs = [row for row in rows if row["kind"] == "epoch"]
