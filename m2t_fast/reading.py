@@ -13,6 +13,7 @@ import os
 import re
 import reprlib
 import stat
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,9 @@ from m2t_fast.errors import UserError
 
 LARGEST_TEXT = 2**30
 """Bytes of the longest text that is read at once."""
+
+_UNPACKED, _GROWTH = 1 << 26, 64
+"""Bytes that an archive may unpack to in any case, and besides for each of its own."""
 
 _LONG_NUMBER = re.compile(r"\d{19}")
 _SURROGATE = re.compile(r"\\u[dD][89abcdefABCDEF]")
@@ -97,6 +101,26 @@ def read_bytes(path: str | Path, most: int = LARGEST_TEXT) -> bytes:
             return file.read()
         except OSError as error:
             raise Unreadable(path, error.strerror or str(error)) from None
+
+
+def check_archive(file: IO[bytes]) -> None:
+    """Refuses a .zip archive whose members unpack to far more than the archive has bytes.
+
+    Args:
+        file: open at its start, where it is left.
+
+    Raises:
+        Malformed: it is one, or no archive.
+    """
+    packed = os.fstat(file.fileno()).st_size
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except Exception as error:  # foreign bytes make zipfile raise nearly anything
+        raise Malformed(f"no archive ({' '.join(str(error).split())[:120]})") from None
+    file.seek(0)
+    if unpacked > _UNPACKED + _GROWTH * packed:
+        raise Malformed(f"its {packed:,} bytes unpack to {unpacked:,}")
 
 
 def read_text(path: str | Path, encoding: str = "utf-8", most: int = LARGEST_TEXT) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -12,7 +13,7 @@ import torch
 
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
-from m2t_fast.reading import Missing, require_regular
+from m2t_fast.reading import Missing, check_archive, open_regular, require_regular
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 """The dtypes of weights, by the names in a header."""
@@ -76,6 +77,21 @@ def read_tensors(
         raise
     except (safetensors.SafetensorError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged or foreign weights ({error})") from error
+
+
+def load_checkpoint(path: Path) -> Any:
+    """What ``torch.save`` wrote, of plain tensors and containers; nothing in it runs.
+
+    Raises:
+        UserError: the file is missing, or no regular one.
+        Exception: whatever torch makes of foreign bytes.
+    """
+    with open_regular(path) as file:
+        archive = file.read(2) == b"PK"
+        file.seek(0)
+        if archive:
+            check_archive(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _compare(

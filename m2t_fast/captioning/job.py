@@ -26,6 +26,7 @@ from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path, write_text
+from m2t_fast.journals import lines_of
 from m2t_fast.locks import locked_folder
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import read_motion, units_of
@@ -294,11 +295,13 @@ def _finish(job: CaptionJob, plan: _Plan) -> tuple[int, list[str]]:
                     if ("error" in record) == bad:
                         file.write(json.dumps(record, ensure_ascii=False) + "\n")
     if job.left_out.exists():
-        with open(job.left_out, encoding="utf-8") as file:
-            for line in file:
-                count += 1
-                if len(reasons) < _SHOWN:
-                    reasons.append(str(json.loads(line)["error"]))
+        for _, line in lines_of(job.left_out):
+            count += 1
+            if len(reasons) < _SHOWN:
+                try:
+                    reasons.append(parse_json(line, {"error": str}, surrogates=True)["error"])
+                except Malformed as error:
+                    raise UserError(f"{job.left_out}: line {count}: {error}; remove it to start again") from None
     shutil.rmtree(job.parts)
     return count, reasons
 

@@ -92,7 +92,7 @@ class Journal:
             for path, start, end in self._segments[window]:
                 with open(path, "rb") as file:
                     file.seek(start)
-                    for line in file.read(end - start).splitlines():
+                    for line in file.read(end - start).split(b"\n")[:-1]:
                         record = json.loads(line)  # checked by scan()
                         if "error" not in record or "error" in records.get(record["number"], {"error": ""}):
                             records[record["number"]] = record

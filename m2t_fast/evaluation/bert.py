@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from m2t_fast.errors import UserError
+from m2t_fast.reading import Malformed, Unreadable, read_json, read_text
 
 BASELINE = "baseline.tsv"
 """A file of this name in the model's folder holds the baseline: LAYER,P,R,F and a line a layer from 0 on."""
@@ -136,19 +137,22 @@ def _names(folder: Path) -> list[str]:
     """Names by which bert-score may know the model of a folder, the surest first."""
     resolved = folder.resolve()
     hub = [part[8:].replace("--", "/") for part in resolved.parts if part.startswith("models--")]
-    own = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "")
+    try:
+        own = read_json(folder / "config.json", {"_name_or_path?": Any}).get("_name_or_path", "")
+    except Malformed as error:
+        raise UserError(f"{folder / 'config.json'}: {error}") from None
     return [part for name in (resolved.name, *hub, str(own)) for part in (name, name.rpartition("/")[2])]
 
 
 def _read_baseline(path: Path, layer: int) -> float:
     """F1 of unrelated sentences at a layer."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            values = {int(row["LAYER"]): float(row["F"]) for row in csv.DictReader(file)}
+        rows = csv.DictReader(io.StringIO(read_text(path)))
+        values = {int(row["LAYER"]): float(row["F"]) for row in rows}
         if not 0 <= values[layer] < 1:
             raise ValueError(f"F is {values[layer]}")
         return values[layer]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except (Unreadable, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(
             f"{path}: no baseline of layer {layer} ({_one_line(error)}); expected the line LAYER,P,R,F and then one a "
             "layer from 0 on, F at least 0 and below 1"

@@ -20,6 +20,7 @@ from m2t_fast.evaluation.matching_networks import MAX_FRAMES, UNIT, MatchingNetw
 from m2t_fast.evaluation.word_vectors import NAME, TAGS, WordVectors
 from m2t_fast.motion.features import feature_size
 from m2t_fast.skeleton import Skeleton
+from m2t_fast.tensor_files import load_checkpoint
 
 POOL, REPEATS, SEED = 32, 20, 0
 """Motions that a caption is compared with; how often they are dealt into pools; the seed of that."""
@@ -93,7 +94,9 @@ class Evaluator:
             )
         checkpoint = self._find("text_mot_match/model/finest.tar")
         try:
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            content = load_checkpoint(checkpoint)
+        except UserError:
+            raise
         except Exception as error:  # foreign bytes make torch raise nearly anything
             raise UserError(f"{checkpoint}: no checkpoint of weights: {' '.join(str(error).split())[:200]}") from None
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.evaluation.scored_runs import Result
 from m2t_fast.evaluation.scores import score_captions
 from m2t_fast.evaluation.tables import Row
+from m2t_fast.reading import Malformed, parse_json, read_text
 
 _SHOWN = 5  # ids that a message names
 _TEXTS = ("prediction", "caption", "text")
@@ -39,12 +39,7 @@ def read_predictions(path: str | Path) -> list[Predictions]:
         UserError: the file is unreadable, empty, or a line of it malformed, or an id is there twice.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    lines = read_text(path, "utf-8-sig").split("\n")
     found: dict[tuple[str | None, int | None], dict[str, str]] = {}
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -63,9 +58,9 @@ def read_predictions(path: str | Path) -> list[Predictions]:
 
 def _parse(line: str, where: str) -> tuple[tuple[str | None, int | None], str, str]:
     try:
-        record: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON ({error})") from None
+        record = parse_json(line)
+    except Malformed as error:
+        raise UserError(f"{where}: {error}") from None
     if not isinstance(record, dict):
         raise UserError(f"{where}: got a JSON {type(record).__name__}, expected an object")
     motion_id = record.get("id")

@@ -11,6 +11,7 @@ import numpy as np
 
 from m2t_fast.data.arrays import load_array
 from m2t_fast.errors import UserError
+from m2t_fast.reading import open_regular
 
 MAX_WORDS = 20
 """Longer captions are cut."""
@@ -86,9 +87,9 @@ class _Plain(pickle.Unpickler):
 
 def _load_plain(path: Path) -> Any:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return _Plain(file).load()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    except UserError:
+        raise
     except Exception as error:  # foreign bytes make pickle raise nearly anything
         raise UserError(f"{path}: no plain words: {' '.join(str(error).split())}") from None

@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 
 from m2t_fast.errors import UserError
-from m2t_fast.motion.capture import Capture
+from m2t_fast.motion.capture import Capture, check_size
 from m2t_fast.motion.kinematics import axis_rotation, forward_kinematics
 from m2t_fast.motion.text import decode
 from m2t_fast.reading import read_bytes
@@ -70,6 +70,7 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
     if mend and (bone := _mend_trunk(nodes)) is not None:
         notes = (f"CMU's missing trunk bone put back ({bone:.3g} long)",)
     frame_time, values = _parse_motion(path, lines, start, sum(len(node.channels) for node in nodes))
+    check_size(path, len(values), len(nodes), sum(map(len, lines)))
     positions, added = _positions(nodes, values)
     if not (np.abs(positions) < _FARTHEST).all():
         raise UserError(f"{path}: joint positions of {np.abs(positions).max():.3g} are too large to be a motion")

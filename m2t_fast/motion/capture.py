@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from m2t_fast.errors import UserError
+
+_ALWAYS = 1 << 23
+"""Nodes in frames, of 100 to 200 bytes each while they are computed, that a file of any size may have."""
+
+
+def check_size(path: str | Path, frames: int, nodes: int, size: int) -> None:
+    """Refuses motions of far more positions than their files have bytes, as of nodes without channels.
+
+    Raises:
+        UserError: it is one.
+    """
+    if frames * nodes > max(_ALWAYS, size):
+        raise UserError(f"{path}: {frames:,} frames of {nodes:,} nodes are too many for a file of {size:,} bytes")
 
 
 @dataclass(frozen=True)

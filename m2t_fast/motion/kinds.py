@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2t_fast.errors import UserError
+from m2t_fast.reading import open_regular
 
 CAPTURES: tuple[str, ...] = (".bvh", ".glb", ".amc")
 """Kinds whose joints have names; .gltf, .vrm and .vrma are read as .glb."""
@@ -50,11 +51,8 @@ def kind_of(path: str | Path) -> str:
         UserError: it cannot be read, or is a pointer to a file that was not fetched.
     """
     ending = Path(path).suffix.lower()
-    try:
-        with open(path, "rb") as file:
-            begin = file.read(len(_POINTER))
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    with open_regular(path) as file:
+        begin = file.read(len(_POINTER))
     if begin == _POINTER:
         raise UserError(f"{path}: a Git LFS pointer, not the file itself: git lfs pull fetches it")
     if ending in SUFFIXES or ending == ".pickle":

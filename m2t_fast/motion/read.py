@@ -17,7 +17,7 @@ from m2t_fast.motion import arrays
 from m2t_fast.motion.bvh import read_bvh
 from m2t_fast.motion.capture import Capture
 from m2t_fast.motion.features import FEATURE_SIZES, feature_size
-from m2t_fast.motion.formats import c3d, generated, pickled, smpl
+from m2t_fast.motion.formats import c3d, generated, pickled, smpl, torch_files
 from m2t_fast.motion.formats.acclaim import read_amc
 from m2t_fast.motion.formats.gltf import read_gltf
 from m2t_fast.motion.from_capture import joints_of_capture, stand
@@ -182,7 +182,7 @@ def _read(path: str | Path, skeleton: Skeleton, options: MotionOptions, units_pe
     if kind == ".npz":
         content = smpl.load_npz(path)
     elif kind == ".pt":
-        content = pickled.plain_arrays(pickled.load_torch(path))
+        content = pickled.plain_arrays(torch_files.load_torch(path))
     elif kind == ".pkl":
         content = pickled.plain_arrays(pickled.load_pickle(path))
     else:

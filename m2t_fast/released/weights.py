@@ -6,7 +6,6 @@ of a frame with the part as the inner index, and on HumanML3D's skeleton takes t
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,9 @@ from torch import Tensor
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.errors import UserError
+from m2t_fast.reading import Missing
 from m2t_fast.skeleton import HUMANML3D, SKELETONS
+from m2t_fast.tensor_files import load_checkpoint
 
 UNUSED = ("feat_extract_henc.weight", "feat_extract_henc.bias", "temporal_att.bias")
 """Released tensors without effect: one layer is never called, one bias cancels in the softmax over frames."""
@@ -94,11 +95,13 @@ def load(source: str | Path | Mapping[str, Any]) -> Captioner:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        content = load_checkpoint(path)
+    except Missing:
+        raise UserError(f"{path}: no such checkpoint file") from None
+    except UserError:
+        raise
+    except Exception as error:  # foreign bytes make torch raise nearly anything
         raise UserError(f"{path}: truncated, or not a checkpoint of plain tensors") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, expected a state dict")

@@ -9,7 +9,7 @@ from pathlib import Path
 import fuzz
 import pytest
 
-TRIES = 12  # of the cheapest; `make fuzz SECONDS=600` goes on
+TRIES = 8  # of the cheapest; `make fuzz SECONDS=600` goes on
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,11 @@ def world() -> Iterator[Path]:
 @pytest.mark.parametrize("name", fuzz.TARGETS)
 def test_a_damaged_file_is_no_traceback(name: str, world: Path) -> None:
     target = fuzz.TARGETS[name]
+    if not (world / target.file).exists():
+        pytest.skip("ezc3d, which writes the file to damage, is not installed")
     failed = [
         (content, failure)
-        for content, failure in itertools.islice(fuzz.tries(target, world, seed=1), max(4, TRIES // target.cost))
+        for content, failure in itertools.islice(fuzz.tries(target, world, seed=1), max(2, TRIES // target.cost))
         if failure is not None
     ]
     assert not failed, f"{len(failed)} failed, the first: {failed[0][0][:300]!r}\n{failed[0][1]}"
@@ -32,6 +34,8 @@ def test_a_damaged_file_is_no_traceback(name: str, world: Path) -> None:
 def test_an_undamaged_file_is_read(world: Path) -> None:
     """Else all would be refused for another reason than the damage."""
     for target in {target.argv: target for target in fuzz.TARGETS.values()}.values():
+        if not (world / target.file).exists():
+            continue
         for name in target.output:
             assert not (world / name).exists()
         with fuzz.inside(world):

@@ -90,7 +90,7 @@ def _command(order: dict[str, Any], library: ctypes.CDLL, changes: int) -> int:
     library.faults_arm(order["world"].encode(), order["at"], order["kill"])
     try:
         if order["argv"][0] == "sweep":
-            _score_without_training()
+            score_without_training()
         code = main(order["argv"])
     except BaseException:
         traceback.print_exc()
@@ -111,7 +111,7 @@ def _jump(seconds: float) -> None:
     time.time = jumping
 
 
-def _score_without_training() -> None:
+def score_without_training() -> None:
     """The runs of a sweep are processes of their own, which are tried as the commands that they are."""
     from m2t_fast.training import sweep
 

@@ -60,6 +60,8 @@ def test_one_frame() -> None:
         (5, float("nan"), 20.0, "fps: got nan"),
         (5, float("inf"), 20.0, "fps: got inf"),
         (5, 20.0, 0.0, "target: got 0.0"),
+        (5, 5e-324, 20.0, "too long"),
+        (5, 0.01, 20.0, "5 frames at 0.01 per second last 500 s, too long"),
         (0, 20.0, 10.0, "joints: got no frames"),
         (200, 0.001, 20.0, "200 frames at 0.001 per second last 2e\\+05 s, too long"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from m2t_fast.errors import UserError
-from m2t_fast.motion.capture import Capture
+from m2t_fast.motion.capture import Capture, check_size
 from m2t_fast.motion.kinematics import axis_rotation, forward_kinematics
 from m2t_fast.motion.text import decode
 from m2t_fast.reading import read_bytes
@@ -59,6 +59,7 @@ def read_amc(path: str | Path, asf: str | Path | None = None) -> Capture:
     skeleton = _read_asf(skeleton_file)
     frames, degrees = _read_frames(path, skeleton)
     bones = list(skeleton.bones.values())
+    check_size(path, max((len(values) for values in frames.values()), default=1), len(bones), Path(path).stat().st_size)
     index = {bone.name: number for number, bone in enumerate(bones)}
     scale = 1.0 if degrees is False else np.pi / 180.0
     names, parents, places, turns = [], [], [], []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
 
 from m2t_fast.errors import UserError
+from m2t_fast.motion.formats.c3d_file import read_points
 from m2t_fast.motion.joint_names import COLLAR, JOINT_NAMES, SPINE
 from m2t_fast.motion.matching.joints import make_up_feet
 from m2t_fast.skeleton import Skeleton
@@ -35,9 +35,9 @@ def read_c3d(path: str | Path, skeleton: Skeleton) -> tuple[np.ndarray, float, l
     Markers that are lost for some frames are interpolated.
 
     Raises:
-        UserError: unreadable or truncated, ezc3d is missing, or the labels are of no set that is known.
+        UserError: unreadable or truncated, or the labels are of no set that is known.
     """
-    labels, points, rate = _points(path)
+    labels, points, rate = read_points(path)
     found: dict[str, np.ndarray] = {}
     missing = []
     by_label = {label.rsplit(":", 1)[-1].upper().replace("_", ""): n for n, label in reversed(list(enumerate(labels)))}
@@ -64,37 +64,6 @@ def read_c3d(path: str | Path, skeleton: Skeleton) -> tuple[np.ndarray, float, l
     if gaps:
         notes.append(f"{gaps} markers interpolated over gaps")
     return joints, rate, notes
-
-
-def _points(path: str | Path) -> tuple[list[str], np.ndarray, float]:
-    """Labels, positions (T, M, 3) with NaN for lost markers, frames per second."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    if len(content) < 512 or content[1] != 0x50:
-        raise UserError(f"{path}: not a .c3d file, or truncated")
-    points, analogue, first, last = struct.unpack_from("<HHHH", content, 2)
-    scale, start = struct.unpack_from("<f", content, 12)[0], struct.unpack_from("<H", content, 16)[0]
-    width = 4 if scale < 0 else 2
-    needed = (start - 1) * 512 + (last - first + 1) * (4 * points + analogue) * width
-    if len(content) < needed:
-        raise UserError(f"{path}: truncated: {len(content)} of at least {needed} bytes of a .c3d file")
-    try:
-        import ezc3d
-    except ImportError:
-        raise UserError(f"{path}: reading .c3d needs ezc3d: pip install 'm2t_fast[mocap]'") from None
-    try:
-        file = ezc3d.c3d(str(path))
-        labels = [str(label) for label in file["parameters"]["POINT"]["LABELS"]["value"]]
-        values = np.array(file["data"]["points"][:3], dtype=np.float64).transpose(2, 1, 0)
-        rate = float(file["parameters"]["POINT"]["RATE"]["value"][0])
-    except Exception as error:  # what the library raises on foreign bytes
-        raise UserError(f"{path}: a malformed .c3d file ({' '.join(str(error).split())[:120]})") from None
-    if not (len(values) and values.shape[1] and rate > 0):
-        raise UserError(f"{path}: a .c3d file without points")
-    values[(values == 0).all(axis=2)] = np.nan  # how many programs write a lost marker
-    return labels[: values.shape[1]], values, rate
 
 
 def _filled(track: np.ndarray) -> np.ndarray | None:

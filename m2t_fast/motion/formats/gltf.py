@@ -15,9 +15,12 @@ import numpy as np
 
 from m2t_fast.errors import UserError
 from m2t_fast.motion.capture import Capture
+from m2t_fast.reading import Unreadable, read_bytes
 
 _RATE = 60.0  # frames per second that curves are sampled at where their keys are denser or uneven
-_MOST_NODES, _MOST_FRAMES, _MOST_BYTES = 3000, 200_000, 1 << 30
+_MOST_NODES, _MOST_FRAMES = 3000, 200_000
+_MOST_MATRICES = 1 << 24  # of nodes in frames: 2 GiB
+_ALWAYS, _PER_BYTE = 1 << 26, 32  # bytes that accessors may take in any case, and for each byte of buffers
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _WIDTH = {"translation": 3, "rotation": 4, "scale": 3}
@@ -49,11 +52,7 @@ def _open(path: str | Path) -> Any:
         from pygltflib import GLTF2
     except ImportError:
         raise UserError(f"{path}: reading glTF needs pygltflib: pip install 'm2t_fast[mocap]'") from None
-    try:
-        with open(path, "rb") as opened:
-            content = opened.read(_MOST_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    content = read_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -94,6 +93,8 @@ class _Buffers:
     def __init__(self, path: Path, file: Any) -> None:
         self.path, self.file = path, file
         self._bytes: dict[int, bytes] = {}
+        self._arrays: dict[int, np.ndarray] = {}
+        self._taken = 0
 
     def _buffer(self, index: int) -> bytes:
         if index not in self._bytes:
@@ -112,15 +113,23 @@ class _Buffers:
                 if self.path.parent.resolve() not in beside.parents:
                     raise UserError(f"{self.path}: its buffer {uri!r} is outside of its folder")
                 try:
-                    content = beside.read_bytes()
-                except OSError as error:
-                    raise UserError(f"{self.path}: its buffer {uri}: {error.strerror or error}") from None
+                    content = read_bytes(beside)
+                except Unreadable as error:
+                    raise UserError(f"{self.path}: its buffer {uri}: {error.reason}") from None
             self._bytes[index] = content
         return self._bytes[index]
 
     def array(self, index: int) -> np.ndarray:
         """An accessor as (count, size) float64; integers that are normalised as -1 to 1."""
-        accessor = self.file.accessors[_index(index, self.file.accessors)]
+        if _index(index, self.file.accessors) not in self._arrays:
+            self._arrays[index] = self._read(index)
+            self._taken += self._arrays[index].nbytes
+            if self._taken > _ALWAYS + _PER_BYTE * sum(map(len, self._bytes.values())):
+                raise UserError(f"{self.path}: its accessors take far more memory than its buffers have bytes")
+        return self._arrays[index]
+
+    def _read(self, index: int) -> np.ndarray:
+        accessor = self.file.accessors[index]
         dtype, size = np.dtype(_TYPES[accessor.componentType]), _SIZES[accessor.type]
         count = int(accessor.count)
         if count < 0 or accessor.bufferView is None or accessor.sparse is not None:
@@ -154,6 +163,8 @@ def _capture(path: Path, file: Any) -> Capture:
     if not curves:
         raise UserError(f"{path}: no animation in it; expected a skeleton that moves")
     times, rate = _times(curves)
+    if len(nodes) * len(times) > _MOST_MATRICES:
+        raise UserError(f"{path}: {len(times)} frames of {len(nodes)} nodes are too many")
     world: dict[int, np.ndarray] = {}
     still: dict[int, np.ndarray] = {}
     for node in order:
@@ -173,8 +184,6 @@ def _capture(path: Path, file: Any) -> Capture:
         kept = {node for node in range(len(nodes)) if nodes[node].mesh is None and nodes[node].camera is None}
     chosen = [node for node in order if node in kept]
     place = {node: number for number, node in enumerate(chosen)}
-    if len(chosen) * len(times) > 200_000_000:
-        raise UserError(f"{path}: {len(times)} frames of {len(chosen)} nodes are too many")
     frames = len(times)
     positions = np.stack([np.broadcast_to(world[node], (frames, 4, 4))[:, :3, 3] for node in chosen], axis=1)
     if not (np.isfinite(positions).all() and (np.abs(positions) < 1e30).all()):

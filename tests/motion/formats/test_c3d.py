@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from m2t_fast.errors import UserError
 from m2t_fast.motion import JOINT_NAMES, place, read_motion
+from m2t_fast.motion.formats.c3d_file import read_points
 from m2t_fast.skeleton import HUMANML3D
 
-ezc3d = pytest.importorskip("ezc3d", reason="ezc3d reads .c3d (extra mocap)")
+ezc3d = pytest.importorskip("ezc3d", reason="ezc3d writes the .c3d files")
 NAMES = JOINT_NAMES["humanml3d"]
 
 
@@ -66,6 +68,70 @@ def test_other_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "m.c3d", {f"M{number:03}": np.ones((9, 3)) for number in range(5)})
     with pytest.raises(UserError, match="markers of no set that is known .* it has M000, M001"):
         read_motion(path, HUMANML3D)
+
+
+@pytest.mark.parametrize(("count", "analogue"), [(3, False), (255, True), (299, False)])
+def test_the_same_as_the_library(count: int, analogue: bool, tmp_path: Path) -> None:
+    draw = np.random.default_rng(count)
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [50.0]
+    file["parameters"]["POINT"]["LABELS"]["value"] = tuple(f"M{number}" for number in range(count))
+    points = np.concatenate([draw.normal(0, 1000, (3, count, 7)), np.ones((1, count, 7))])
+    points[:3, 0, 2] = np.nan
+    file["data"]["points"] = points
+    if analogue:
+        file["parameters"]["ANALOG"]["RATE"]["value"] = [200.0]
+        file["parameters"]["ANALOG"]["LABELS"]["value"] = ("a", "b", "c")
+        file["data"]["analogs"] = draw.normal(size=(1, 3, 28))
+    file.write(str(tmp_path / "m.c3d"))
+    theirs, ours = ezc3d.c3d(str(tmp_path / "m.c3d")), read_points(tmp_path / "m.c3d")
+    np.testing.assert_array_equal(ours.places, np.array(theirs["data"]["points"][:3]).transpose(2, 1, 0))
+    assert ours.labels == [f"M{number}" for number in range(count)] and ours.rate == 50.0
+
+
+@pytest.mark.parametrize("processor", [84, 85, 86])
+@pytest.mark.parametrize("scale", [-1.0, 0.5])
+def test_processors_and_integers(processor: int, scale: float, tmp_path: Path) -> None:
+    """A file made by hand: two markers, three frames, the second marker lost in the last."""
+    order = ">" if processor == 86 else "<"
+
+    def real(numbers: np.ndarray) -> bytes:
+        if processor != 85:
+            return numbers.astype(f"{order}f4").tobytes()
+        return (4 * numbers).astype("<f4").view("<u2").reshape(-1, 2)[:, ::-1].tobytes()
+
+    places = np.arange(18.0).reshape(3, 2, 3) + 1
+    rows = np.concatenate([places, np.zeros((3, 2, 1))], axis=2)
+    rows[2, 1, 3] = -1
+    header = struct.pack(f"{order}BBHHHHH", 2, 0x50, 2, 0, 1, 3, 0) + real(np.array([scale]))
+    header += struct.pack(f"{order}HH", 3, 0) + real(np.array([25.0]))
+
+    def record(name: bytes, group: int, body: bytes) -> bytes:
+        return struct.pack("bb", len(name), group) + name + struct.pack(f"{order}H", len(body) + 2) + body
+
+    labels = record(b"LABELS", 1, struct.pack("bBBB", -1, 2, 4, 2) + b"LASIRASI" + b"\0")
+    parameters = bytes([0, 0, 1, processor]) + record(b"POINT", -1, b"\0") + labels + bytes(2)
+    data = real(rows) if scale < 0 else rows.astype(f"{order}i2").tobytes()
+    (tmp_path / "m.c3d").write_bytes(header.ljust(512, b"\0") + parameters.ljust(512, b"\0") + data)
+    found = read_points(tmp_path / "m.c3d")
+    expected = places * (1.0 if scale < 0 else scale)
+    expected[2, 1] = np.nan
+    np.testing.assert_array_equal(found.places, expected)
+    assert found.labels == ["LASI", "RASI"] and found.rate == 25.0
+
+
+def test_a_damaged_file_that_ends_the_library(tmp_path: Path) -> None:
+    """Offsets and sizes of the parameters beyond the file: one line each."""
+    path = write(tmp_path / "m.c3d", {f"M{number}": np.ones((9, 3)) for number in range(5)})
+    whole, refused = path.read_bytes(), 0
+    for at in range(512, 1024, 3):
+        path.write_bytes(whole[:at] + b"\xff\x7f" + whole[at + 2 :])
+        try:
+            read_points(path)
+        except UserError as error:
+            assert str(error).startswith(f"{path}: ")
+            refused += 1
+    assert refused > 20
 
 
 @pytest.mark.parametrize("keep", [0, 100, 600])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 
 from m2t_fast.errors import UserError
 from m2t_fast.motion import read_motion, read_motions
-from m2t_fast.motion.formats.pickled import load_npy, load_pickle, load_torch, plain_arrays
+from m2t_fast.motion.formats.pickled import load_npy, load_pickle, plain_arrays
+from m2t_fast.motion.formats.torch_files import load_torch
 from m2t_fast.skeleton import HUMANML3D
 
 
@@ -137,3 +139,114 @@ def test_results_that_are_none(content: Any, message: str, tmp_path: Path) -> No
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match=message):
         read_motions(tmp_path / "m.pkl", HUMANML3D)
+
+
+class Reduced:
+    """Is pickled as a call."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+def _shared(depth: int) -> list[Any]:
+    """A list of two lists of two lists and so on, each once in memory."""
+    value: list[Any] = [1.0]
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+def _of_itself() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def _deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(250):
+        value = [value]
+    return value
+
+
+class _StateOf:
+    def __init__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), self.state  # type: ignore[attr-defined]
+
+
+HOSTILE: dict[str, Any] = {
+    "memory that nobody wrote": Reduced(np.ndarray, (9, 22, 3)),
+    "a shape larger than its bytes": _StateOf((1, (10**9, 22, 3), np.dtype("f4"), False, b"\0" * 64)),
+    "a negative shape": _StateOf((1, (-1, 22, 3), np.dtype("f4"), False, b"")),
+    "objects that are none": _StateOf((1, (9, 22, 3), np.dtype("O"), False, b"\0" * (9 * 22 * 3 * 8))),
+    "a structured type": _StateOf((1, (1,), np.dtype([("x", "f8")]), False, b"\0" * 8)),
+    "one list many times": {"poses": _shared(60)},
+    "a list of itself": {"poses": _of_itself()},
+    "nested deeply": {"poses": _deep()},
+    "strides of 0": {"motion": torch.zeros(1).expand(10**9, 22, 3)},
+}
+
+
+@pytest.mark.parametrize("kind", ["pkl", "npy", "pt"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_claims_are_compared_with_bytes(kind: str, name: str, tmp_path: Path) -> None:
+    path, content = tmp_path / f"m.{kind}", HOSTILE[name]
+    if kind == "pkl":
+        path.write_bytes(pickle.dumps(content))
+    elif kind == "npy":
+        with open(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+            pickle.dump(content, file, protocol=4)
+    else:
+        torch.save(content, path)
+    with pytest.raises(UserError) as error:
+        read_motions(path, HUMANML3D)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_states_of_classes_and_functions_are_not_set(tmp_path: Path) -> None:
+    path = tmp_path / "m.pkl"
+    for name in (b"c_codecs\nencode\n", b"cscipy.sparse\ncsc_matrix\n", b"ccollections\nOrderedDict\n"):
+        path.write_bytes(b"\x80\x02" + name + b"N}X\x05\0\0\0stateK\x01s\x86b.")
+        with pytest.raises(UserError, match="not opened: it changes a"):
+            load_pickle(path)
+
+
+def test_a_dtype_named_in_a_pickle_is_its_own(tmp_path: Path) -> None:
+    """Setting the state of NumPy's own float64 would turn its bytes round for everybody."""
+    path = tmp_path / "m.pkl"
+    path.write_bytes(pickle.dumps(np.arange(3.0, dtype=">f8")))
+    assert load_pickle(path).tolist() == [0.0, 1.0, 2.0]
+    assert np.dtype("f8").byteorder == "=" and np.arange(3.0).tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("kind", ["npz", "pt"])
+def test_archives_that_unpack_to_far_more(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m.{kind}"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("m/data.pkl" if kind == "pt" else "poses.npy", b"\0" * 100 * (1 << 20))
+    with pytest.raises(UserError, match=r"its [\d,]+ bytes unpack to 104,857,600"):
+        read_motions(path, HUMANML3D)
+
+
+def test_torch_files_of_other_contents(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    numbers = {"f": torch.arange(6.0).reshape(2, 3).T, "h": torch.ones(3, dtype=torch.bfloat16), "n": 3, "s": "x",
+               "i": torch.tensor([1, 2]), "e": torch.empty(0, 3), "b": torch.tensor([True]), "a": np.arange(3),
+               "z": torch.Size([2, 3]), "p": torch.nn.Parameter(torch.ones(2)), "d": torch.device("cpu"),
+               "t": torch.float16, "c": np.float32(2.5), "o": {"l": [torch.zeros(2), (1, 2)]}}  # fmt: skip
+    torch.save(numbers, path)
+    found = load_torch(path)
+    assert torch.equal(found["f"], numbers["f"]) and torch.equal(found["h"], numbers["h"])
+    assert found["i"].tolist() == [1, 2] and found["e"].shape == (0, 3) and found["b"].tolist() == [True]
+    assert found["a"].tolist() == [0, 1, 2] and found["c"] == 2.5 and found["n"] == 3 and found["s"] == "x"
+    assert tuple(found["z"]) == (2, 3) and found["p"].tolist() == [1.0, 1.0] and found["o"]["l"][1] == (1, 2)
+    shared = torch.arange(10.0)
+    torch.save({"a": shared[2:5], "b": shared[::3]}, path)
+    assert load_torch(path)["a"].tolist() == [2, 3, 4] and load_torch(path)["b"].tolist() == [0, 3, 6, 9]
