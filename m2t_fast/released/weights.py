@@ -17,7 +17,6 @@ from torch import Tensor
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.errors import UserError
-from m2t_fast.reading import Missing
 from m2t_fast.skeleton import HUMANML3D, SKELETONS
 from m2t_fast.tensor_files import load_checkpoint
 
@@ -95,10 +94,10 @@ def load(source: str | Path | Mapping[str, Any]) -> Captioner:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    if not path.exists() or path.is_dir():
+        raise UserError(f"{path}: no such checkpoint file")
     try:
         content = load_checkpoint(path)
-    except Missing:
-        raise UserError(f"{path}: no such checkpoint file") from None
     except UserError:
         raise
     except Exception as error:  # foreign bytes make torch raise nearly anything
