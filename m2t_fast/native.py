@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2t_fast.extension import kernel
+
 
 class _SymbolInfo(ctypes.Structure):
     """`Dl_info` of dladdr(3)."""
@@ -127,18 +129,18 @@ def pack_ragged(values: Tensor, offsets: Tensor, index: Tensor, width: int, fill
     if out.numel() == 0:
         return out
     offsets, index = offsets.contiguous(), index.contiguous()
-    _native.pack_ragged(
-        values=address(values),
-        offsets=address(offsets),
-        index=address(index),
+    task = dict(
+        values=values,
+        offsets=offsets,
+        index=index,
         count=index.numel(),
         width=width,
         row_bytes=math.prod(values.shape[1:]) * values.element_size(),
-        fill=address(pattern),
+        fill=pattern,
         item_bytes=values.element_size(),
-        out=address(out),
-        threads=torch.get_num_threads(),
+        out=out,
     )
+    kernel(_native, "pack_ragged", None, address)(task=task, threads=torch.get_num_threads())
     return out
 
 

@@ -4,38 +4,49 @@
 #include <cstdint>
 
 #include "common/isa.h"
-
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
+
+class Bindings;
 
 // Letters as in the glossary. Every tensor is contiguous, batch first, in the order of its indices here: query
 // [b][l][d], keys [b][t][d], weight [d], weights and d_scores [b][l][t].
 struct AdditiveSizes {
-    std::int64_t batch, frames, words, dim;
+    M2T_FIELDS(std::int64_t batch, frames, words, dim;)
 };
 
 template <typename T>
 struct AdditiveInputs {
-    const T *query, *keys, *weight;
-    const std::int64_t* lengths;  // outside 0..T they are taken as the nearest bound
+    M2T_FIELDS(
+        const T *query, *keys, *weight;
+        const std::int64_t* lengths;  // outside 0..T they are taken as the nearest bound
+    )
 };
 
 template <typename T>
 struct AdditiveGrads {
-    T *query, *keys, *weight;
+    M2T_FIELDS(T *query, *keys, *weight;)
+};
+
+template <typename T>
+struct AdditiveWeights {
+    M2T_FIELDS(T* weights;)
+};
+
+template <typename T>
+struct AdditiveScoreGrads {
+    M2T_FIELDS(const T* scores;)
 };
 
 // Fills weights: softmax over the valid keys of weight . tanh(key + query), 0 in the padding, which is not read.
 template <typename T>
-void additive_weights(const AdditiveSizes& sizes, const AdditiveInputs<T>& in, T* weights, int threads,
-                      InstructionSet isa);
+void additive_weights(const AdditiveSizes& sizes, const AdditiveInputs<T>& in, const AdditiveWeights<T>& out,
+                      int threads, InstructionSet isa);
 
 // Fills every gradient from that of the scores, making tanh again, in an order of sums that the sizes alone set.
 template <typename T>
-void additive_gradient(const AdditiveSizes& sizes, const AdditiveInputs<T>& in, const T* d_scores,
+void additive_gradient(const AdditiveSizes& sizes, const AdditiveInputs<T>& in, const AdditiveScoreGrads<T>& grads,
                        const AdditiveGrads<T>& out, int threads, InstructionSet isa);
 
 // One instruction set's copy of the work on one sequence. `workspace` is private to the calling thread.
@@ -52,7 +63,7 @@ struct AdditiveKernels {
 
 M2T_DECLARE_KERNELS(AdditiveKernels, additive_kernels)
 
-// Adds additive_weights and additive_gradient to the Python module.
-void bind_additive(pybind11::module_& module);
+// Adds additive_weights and additive_gradient to Python's functions.
+void bind_additive(Bindings& to);
 
 }  // namespace m2t

@@ -4,52 +4,63 @@
 #include <cstdint>
 
 #include "common/isa.h"
-
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
+
+class Bindings;
 
 // Letters as in the glossary. Every tensor is contiguous, batch first, in the order of its indices here:
 // parts [b][t][p][h], keys [b][t][s][d], queries [b][l][d], window [b][l][t], spatial [b][l][t][p].
 struct AttentionSizes {
-    std::int64_t batch, frames, words, parts, slots, part_dim, attention_dim;
+    M2T_FIELDS(
+        std::int64_t batch, frames, words, parts, slots, part_dim, attention_dim;
+    )
     // Rows of the spatial weight, R: every key slot is scored by R weight rows, and slots * R == parts.
     std::int64_t rows() const { return slots == parts ? 1 : parts; }
 };
 
 template <typename T>
 struct AttentionInputs {
-    const T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
-    const T *temporal_weight, *spatial_weight, *spatial_bias;
-    const std::int64_t* lengths;  // outside 0..T they are taken as the nearest bound
-    double scale;
-    double sigma_min;  // lower clamp of the window's standard deviation, in frames
+    M2T_FIELDS(
+        const T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
+        const T *temporal_weight, *spatial_weight, *spatial_bias;
+        const std::int64_t* lengths;  // outside 0..T they are taken as the nearest bound
+        double scale;
+        double sigma_min;  // lower clamp of the window's standard deviation, in frames
+    )
 };
 
 template <typename T>
 struct AttentionOutputs {
-    T *context, *window, *spatial, *mean, *std;
-    T* gamma;  // (B, L, T, S): what the gradient need not compute again; null where there will be none
+    M2T_FIELDS(
+        T *context, *window, *spatial, *mean, *std;
+        T* gamma;  // (B, L, T, S): what the gradient need not compute again; null where there will be none
+    )
 };
 
 // Results of the forward pass that the gradient may use; null to compute them again.
 template <typename T>
 struct AttentionKept {
-    const T *spatial, *gamma;
+    M2T_FIELDS(
+        const T *spatial, *gamma;
+    )
 };
 
 // Gradients of the outputs; null for an output that nobody used.
 template <typename T>
 struct AttentionOutputGrads {
-    const T *context, *window, *spatial, *mean, *std;
+    M2T_FIELDS(
+        const T *context, *window, *spatial, *mean, *std;
+    )
 };
 
 template <typename T>
 struct AttentionInputGrads {
-    T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
-    T *temporal_weight, *spatial_weight, *spatial_bias;
+    M2T_FIELDS(
+        T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
+        T *temporal_weight, *spatial_weight, *spatial_bias;
+    )
 };
 
 // Fills every output. No frame beyond a motion's length is read. Words and motions are independent of each other, so
@@ -82,7 +93,7 @@ struct AttentionKernels {
 
 M2T_DECLARE_KERNELS(AttentionKernels, attention_kernels)
 
-// Adds attention_forward and attention_backward to the Python module.
-void bind_attention(pybind11::module_& module);
+// Adds attention_forward and attention_backward to Python's functions.
+void bind_attention(Bindings& to);
 
 }  // namespace m2t

@@ -5,21 +5,22 @@
 
 #include "common/bfloat16.h"
 #include "common/isa.h"
-
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
 
+class Bindings;
+
 template <typename T>
 struct CrossEntropy {
-    T* logits;                    // (rows, columns); overwritten
-    const std::int64_t* targets;  // (rows), each within 0..columns - 1
-    std::int64_t columns;
-    double* losses;            // (rows)
-    T* gradient;               // (rows, columns), may be `logits`; or null
-    BFloat16* short_gradient;  // in its place, or null
+    M2T_FIELDS(
+        T* logits;                    // (rows, columns); overwritten
+        const std::int64_t* targets;  // (rows), each within 0..columns - 1
+        std::int64_t rows, columns;
+        double* losses;            // (rows)
+        T* gradient;               // (rows, columns), may be `logits`; or null
+        BFloat16* short_gradient;  // in its place, or null
+    )
 };
 
 template <typename T>
@@ -29,7 +30,7 @@ struct CrossEntropyKernels {
 
 M2T_DECLARE_KERNELS(CrossEntropyKernels, cross_entropy_kernels)
 
-// Adds cross_entropy to the Python module.
-void bind_cross_entropy(pybind11::module_& module);
+// Adds cross_entropy to Python's functions.
+void bind_cross_entropy(Bindings& to);
 
 }  // namespace m2t

@@ -8,18 +8,19 @@
 #include <cstdint>
 
 #include "common/isa.h"
+#include "common/record.h"
 #include "common/workspace.h"
 #include "cpu/gate.h"
 
-namespace pybind11 {
-class module_;
-}
-
 namespace m2t {
+
+class Bindings;
 
 // Letters as in the glossary; mixture is the width of the hidden layer of eq. 10.
 struct DecodeSizes {
-    std::int64_t batch, frames, parts, slots, part_dim, attention_dim, hidden, word, mixture, vocabulary;
+    M2T_FIELDS(
+        std::int64_t batch, frames, parts, slots, part_dim, attention_dim, hidden, word, mixture, vocabulary;
+    )
     // Rows of the spatial weight, R, each of which scores every key; slots * R == parts.
     std::int64_t rows() const { return slots == parts ? 1 : parts; }
     // Elements between rows of keys and queries in workspace: whole cache lines, the excess holds nothing that counts.
@@ -31,8 +32,10 @@ struct DecodeSizes {
 
 template <typename T>
 struct DecodeMemory {
-    const T *parts, *temporal_keys, *spatial_keys;  // (B, T, P, H), (B, T, S, D) twice
-    const std::int64_t* lengths;                    // (B); outside 0..T they are taken as the nearest bound
+    M2T_FIELDS(
+        const T *parts, *temporal_keys, *spatial_keys;  // (B, T, P, H), (B, T, S, D) twice
+        const std::int64_t* lengths;                    // (B); outside 0..T they are taken as the nearest bound
+    )
 };
 
 // A linear layer y = weight x + bias with a weight (columns, terms).
@@ -43,12 +46,34 @@ struct Layer {
     const T* packed;  // the weight as `pack` leaves it
 };
 
+// The weights, each LSTM's in one matrix and its biases summed, both queries' one below the other.
+template <typename T>
+struct DecodeWeights {
+    M2T_FIELDS(
+        const T* embedding;                                          // (V, E)
+        const T *bottom, *bottom_bias, *top, *top_bias;              // (4C, E+C), (4C, 2C): gates i, f, g, o
+        const T *query, *query_bias;                                 // (2D, C): temporal, then spatial
+        const T *temporal_weight, *spatial_weight, *spatial_bias;    // (D), (R, D), (R)
+        const T *gate_hidden, *gate_word, *gate_bias;                // (C), (E), (1)
+        const T *context, *context_bias, *language, *language_bias;  // (D, H), (D, C)
+        const T *mixture, *mixture_bias, *output, *output_bias;      // (M, E+D+C), (V, M)
+    )
+};
+
+// Constants of a model.
+struct DecodeNumbers {
+    M2T_FIELDS(
+        double scale, sigma_min;  // rho of eq. 8; lower clamp of sigma, in frames
+        double force_gate;        // replaces the gate, or NaN
+    )
+};
+
 template <typename T>
 struct DecodeModel {
     DecodeSizes n;
     DecodeMemory<T> memory;
     const T* embedding;                                          // (V, E)
-    Layer<T> bottom, top;                                        // (4C, E+C), (4C, 2C): gates i, f, g, o of [x; hidden]
+    Layer<T> bottom, top;                                        // (4C, E+C), (4C, 2C): gates i, f, g, o
     Layer<T> query;                                              // (2D, C): temporal, then spatial
     const T *temporal_weight, *spatial_weight, *spatial_bias;    // (D), (R, D), (R)
     const T *gate_hidden_weight, *gate_word_weight, *gate_bias;  // (C), (E), (1)
@@ -153,18 +178,22 @@ constexpr std::int64_t kScanned = 128;
 M2T_DECLARE_KERNELS(DecodeKernels, decode_kernels)
 
 struct SearchOptions {
-    std::int64_t beams, max_length;
-    double length_penalty;
-    std::int64_t pad, start, end;  // the words that stand for no word, before the first and after the last
+    M2T_FIELDS(
+        std::int64_t beams, max_length;
+        double length_penalty;
+        std::int64_t pad, start, end;  // the words that stand for no word, before the first and after the last
+    )
 };
 
 // tokens (B, K, W) and scores (B, K) best first; attention of the best caption: (B, W, T), (B, W, T, P) and (B, W)
 // thrice, 0 beyond its end. W is max_length.
 template <typename T>
 struct SearchOutputs {
-    std::int64_t* tokens;
-    T* scores;
-    RowAttention<T> attention;
+    M2T_FIELDS(
+        std::int64_t* tokens;
+        T* scores;
+        T *window, *spatial, *mean, *std, *gate;
+    )
 };
 
 template <typename T>
@@ -175,16 +204,18 @@ void search(const DecodeModel<T>& model, const SearchOptions& options, const Sea
 // word before wherever the coin is false. Dropout factors (B, L, E) or null.
 template <typename T>
 struct SampleInputs {
-    std::int64_t* words;
-    const bool* coins;  // (L)
-    std::int64_t length;
-    const T *input_dropout, *mixed_dropout;
+    M2T_FIELDS(
+        std::int64_t* words;
+        const bool* coins;  // (L)
+        std::int64_t length;
+        const T *input_dropout, *mixed_dropout;
+    )
 };
 
 template <typename T>
 void sample_words(const DecodeModel<T>& model, const SampleInputs<T>& in, int threads, InstructionSet isa);
 
-// Adds decode_search and decode_sample_words to the Python module.
-void bind_decode(pybind11::module_& module);
+// Adds decode_search and decode_sample_words to Python's functions.
+void bind_decode(Bindings& to);
 
 }  // namespace m2t

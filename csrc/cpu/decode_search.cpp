@@ -238,11 +238,11 @@ struct GroupSearch {
                 std::copy_n(record + from * size, used, to);
                 std::fill(to + used, to + size, T(0));
             };
-            copy(s.record.window, out.attention.window, frames, m.n.frames);
-            copy(s.record.alpha, out.attention.alpha, frames * parts, m.n.frames * parts);
-            copy(s.record.mean, out.attention.mean, 1, 1);
-            copy(s.record.std, out.attention.std, 1, 1);
-            copy(s.record.gate, out.attention.gate, 1, 1);
+            copy(s.record.window, out.window, frames, m.n.frames);
+            copy(s.record.alpha, out.spatial, frames * parts, m.n.frames * parts);
+            copy(s.record.mean, out.mean, 1, 1);
+            copy(s.record.std, out.std, 1, 1);
+            copy(s.record.gate, out.gate, 1, 1);
         }
     }
 };

@@ -7,16 +7,35 @@
 #include <cstdint>
 
 #include "common/isa.h"
-
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
+
+class Bindings;
 
 struct DrawsState {
     std::uint64_t seed;
     std::uint32_t step;
+};
+
+struct DrawsSizes {
+    M2T_FIELDS(std::int64_t batch, words, channels;)
+};
+
+struct DrawsInputs {
+    M2T_FIELDS(
+        const std::int64_t *state, *rows;  // seed and step; (batch), or null for 0, 1, ...
+        std::uint64_t coin_threshold, keep_threshold;
+        double factor;
+    )
+};
+
+template <typename T>
+struct DrawsOutputs {
+    M2T_FIELDS(
+        bool* coins;        // (words)
+        T *first, *second;  // (batch, words, channels): factors of the input's and the mixture's embeddings
+    )
 };
 
 // What a number is for, in the highest bits of the counter's first word.
@@ -33,7 +52,7 @@ struct DrawsKernels {
 
 M2T_DECLARE_KERNELS(DrawsKernels, draws_kernels)
 
-// Adds random_draws to the Python module.
-void bind_draws(pybind11::module_& module);
+// Adds random_draws to Python's functions.
+void bind_draws(Bindings& to);
 
 }  // namespace m2t

@@ -4,46 +4,57 @@
 #include <cstdint>
 
 #include "common/isa.h"
-
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
 
+class Bindings;
+
 // Letters as in the glossary. Stream 0 encodes positions, stream 1 velocities; the two halves of H are their outputs.
 struct EncoderSizes {
-    std::int64_t batch, frames, joints, parts, hidden, half;  // hidden: D; half: H/2
-    const std::int64_t *part_joints, *part_sizes;             // all parts' joints, one after the other; (P)
-    std::int64_t rows;                                        // 3 N: coordinates of all parts' joints
-    bool relative;                                            // the joints come relative to the root
+    M2T_FIELDS(
+        std::int64_t batch, frames, joints, parts, hidden, half;  // hidden: D; half: H/2
+        const std::int64_t *part_joints, *part_sizes;             // all parts' joints, one after the other; (P)
+        std::int64_t rows;                                        // 3 N: coordinates of all parts' joints
+        bool relative;                                            // the joints come relative to the root
+    )
 };
 
 template <typename T>
 struct EncoderInputs {
-    const T* motion;              // (B, T, J, 3)
-    const std::int64_t* lengths;  // (B); outside 0..T they are taken as the nearest bound
-    const T *weight1, *bias1;     // (2, 3N, D), (2, P, D)
-    const T *weight2, *bias2;     // (2, P, D, H/2), (2, P, H/2)
+    M2T_FIELDS(
+        const T* motion;              // (B, T, J, 3)
+        const std::int64_t* lengths;  // (B); outside 0..T they are taken as the nearest bound
+        const T *weight1, *bias1;     // (2, 3N, D), (2, P, D)
+        const T *weight2, *bias2;     // (2, P, D, H/2), (2, P, H/2)
+    )
 };
 
 template <typename T>
 struct EncoderGrads {
-    const T *grad, *parts;           // (B, T, P, H): gradient of the output, and the output
-    const T *weight1_t, *weight2_t;  // the weights of every part and stream transposed: (2, D, 3N), (2, P, H/2, D)
-    T *weight1, *bias1, *weight2, *bias2;
-    T* inputs;  // (2, B, T, 3N): gradients of the coordinates of both streams, or null
+    M2T_FIELDS(
+        const T *grad, *parts;           // (B, T, P, H): gradient of the output, and the output
+        const T *weight1_t, *weight2_t;  // the weights of every part and stream transposed: (2, D, 3N), (2, P, H/2, D)
+        T *weight1, *bias1, *weight2, *bias2;
+        T* motion;  // (B, T, J, 3), or null where it is not asked for
+    )
 };
 
-// Writes (B, T, P, H), zeros beyond a motion's length. The result does not depend on `threads`.
 template <typename T>
-void encoder_forward(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, int threads, InstructionSet isa);
+struct EncoderOutput {
+    M2T_FIELDS(T* parts;)  // (B, T, P, H)
+};
 
-// Writes every gradient in `out`, and (B, T, J, 3) motion gradients unless d_motion is null. Sums over motions and
+// Writes zeros beyond a motion's length. The result does not depend on `threads`.
+template <typename T>
+void encoder_forward(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderOutput<T>& out, int threads,
+                     InstructionSet isa);
+
+// Writes every gradient in `out` that is not null. Sums over motions and
 // frames are taken in an order that depends on the sizes alone, so the result does not depend on `threads`.
 template <typename T>
-void encoder_backward(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out, T* d_motion,
-                      int threads, InstructionSet isa);
+void encoder_backward(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out, int threads,
+                      InstructionSet isa);
 
 // Frames that a thread encodes at a time: their hidden layer stays in cache.
 constexpr std::int64_t kEncoderTile = 64;
@@ -54,14 +65,14 @@ struct EncoderKernels {
     // Frames [first, first + kEncoderTile) of motion b, or fewer where it ends.
     void (*forward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, std::int64_t b, std::int64_t first,
                     unsigned char* workspace);
-    // All frames of one part and stream.
-    void (*backward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out,
+    // All frames of one part and stream. `coordinates` (2, B, T, 3N), or null: their gradients in both streams.
+    void (*backward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out, T* coordinates,
                      std::int64_t stream, std::int64_t part, unsigned char* workspace);
 };
 
 M2T_DECLARE_KERNELS(EncoderKernels, encoder_kernels)
 
-// Adds encoder_forward and encoder_backward to the Python module.
-void bind_encoder(pybind11::module_& module);
+// Adds encoder_forward and encoder_backward to Python's functions.
+void bind_encoder(Bindings& to);
 
 }  // namespace m2t

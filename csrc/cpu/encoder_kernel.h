@@ -117,7 +117,7 @@ void add_columns(const T* x, std::int64_t count, std::int64_t columns, T* tile_s
 
 template <typename T>
 void encoder_backward_part(const EncoderSizes& n, const EncoderInputs<T>& in, const EncoderGrads<T>& out,
-                           std::int64_t stream, std::int64_t part, unsigned char* base) {
+                           T* coordinates, std::int64_t stream, std::int64_t part, unsigned char* base) {
     const EncoderWorkspace<T> w(n, base);
     const PartRows rows(n, part);
     const std::int64_t own = stream * n.parts + part;
@@ -155,8 +155,8 @@ void encoder_backward_part(const EncoderSizes& n, const EncoderInputs<T>& in, co
                     n.hidden, true);
             add_columns(w.d_hidden, count, n.hidden, w.sum1, d_bias1);
 
-            if (out.inputs != nullptr) {
-                T* d_inputs = out.inputs + ((stream * n.batch + b) * n.frames + first) * n.rows + rows.first;
+            if (coordinates != nullptr) {
+                T* d_inputs = coordinates + ((stream * n.batch + b) * n.frames + first) * n.rows + rows.first;
                 product(w.d_hidden, n.hidden, std::int64_t(1), count,
                         out.weight1_t + stream * n.hidden * n.rows + rows.first, n.rows, n.hidden, d_inputs, n.rows,
                         rows.count, false);

@@ -1,27 +1,14 @@
 // Spreads the gated step over threads, and Python's way to it.
 #include "cpu/gate.h"
 
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <array>
-
+#include "common/bindings.h"
 #include "common/parallel.h"
-
-namespace py = pybind11;
 
 namespace m2t {
 namespace {
 
-using Address = std::uintptr_t;
-
 // Words that a thread takes at a time.
 constexpr std::int64_t kRows = 16;
-
-template <typename T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
-}
 
 // body(first, last) over [0, count) in pieces of `step`.
 template <typename Body>
@@ -31,71 +18,60 @@ void in_pieces(std::int64_t count, std::int64_t step, int threads, const Body& b
 }
 
 template <typename T>
-GateInputs<T> inputs_at(const std::array<Address, 10>& a, double force_gate) {
-    return {at<const T>(a[0]), at<const T>(a[1]), at<const T>(a[2]), at<const T>(a[3]),
-            at<const T>(a[4]), at<const T>(a[5]), at<const T>(a[6]), at<const T>(a[7]),
-            at<const T>(a[8]), at<const T>(a[9]), force_gate};
-}
-
-template <typename T>
-void run_forward(const std::array<std::int64_t, 4>& n, const std::array<Address, 10>& inputs, double force_gate,
-                 const std::array<Address, 3>& o, int threads, int isa) {
-    const GateSizes sizes = {n[0], n[1], n[2], n[3]};
-    const GateInputs<T> in = inputs_at<T>(inputs, force_gate);
-    const GateForward<T> out = {at<T>(o[0]), at<T>(o[1]), at<T>(o[2])};
-    const GateKernels<T> kernel = gate_kernels<T>(static_cast<InstructionSet>(isa));
+void run_forward(const GateSizes& sizes, const GateInputs<T>& in, const GateForward<T>& out, int threads,
+                 InstructionSet isa) {
+    const GateKernels<T> kernel = gate_kernels<T>(isa);
     in_pieces(sizes.rows, kRows, threads,
               [&](std::int64_t first, std::int64_t last) { kernel.forward(sizes, in, out, first, last); });
 }
 
 template <typename T>
-void run_backward(const std::array<std::int64_t, 4>& n, const std::array<Address, 10>& inputs, double force_gate,
-                  const std::array<Address, 4>& g, const std::array<Address, 7>& o, int threads, int isa) {
-    const GateSizes sizes = {n[0], n[1], n[2], n[3]};
-    const GateInputs<T> in = inputs_at<T>(inputs, force_gate);
-    const GateBackward<T> out = {at<const T>(g[0]), at<const T>(g[1]), at<const T>(g[2]), at<const T>(g[3]),
-                                 at<T>(o[0]),       at<T>(o[1]),       at<T>(o[2]),       at<T>(o[3]),
-                                 at<T>(o[4]),       at<T>(o[5]),       at<T>(o[6])};
-    const GateKernels<T> kernel = gate_kernels<T>(static_cast<InstructionSet>(isa));
+void run_backward(const GateSizes& sizes, const GateInputs<T>& in, const GateBackward<T>& out, int threads,
+                  InstructionSet isa) {
+    const GateKernels<T> kernel = gate_kernels<T>(isa);
     in_pieces(sizes.rows, kRows, threads,
               [&](std::int64_t first, std::int64_t last) { kernel.backward(sizes, in, out, first, last); });
 }
 
+// x = tanh(x + bias), in place.
 template <typename T>
-void run_bias_tanh(Address x, Address bias, std::int64_t rows, std::int64_t columns, int threads, int isa) {
-    const GateKernels<T> kernel = gate_kernels<T>(static_cast<InstructionSet>(isa));
-    in_pieces(rows, kRows, threads, [&](std::int64_t first, std::int64_t last) {
-        kernel.bias_tanh(at<T>(x), at<const T>(bias), columns, first, last);
+struct BiasTanh {
+    M2T_FIELDS(
+        T* x;           // (rows, columns)
+        const T* bias;  // (columns)
+        std::int64_t rows, columns;
+    )
+};
+
+template <typename T>
+void run_bias_tanh(const BiasTanh<T>& task, int threads, InstructionSet isa) {
+    const GateKernels<T> kernel = gate_kernels<T>(isa);
+    in_pieces(task.rows, kRows, threads, [&](std::int64_t first, std::int64_t last) {
+        kernel.bias_tanh(task.x, task.bias, task.columns, first, last);
     });
 }
 
 template <typename T>
-void run_tanh_gradient(Address grad, Address y, Address out, std::int64_t count, int threads, int isa) {
-    const GateKernels<T> kernel = gate_kernels<T>(static_cast<InstructionSet>(isa));
-    in_pieces(count, 1 << 14, threads, [&](std::int64_t first, std::int64_t last) {
-        kernel.tanh_gradient(at<const T>(grad), at<const T>(y), at<T>(out), first, last);
+void run_tanh_gradient(const TanhGradient<T>& task, int threads, InstructionSet isa) {
+    const GateKernels<T> kernel = gate_kernels<T>(isa);
+    in_pieces(task.count, 1 << 14, threads, [&](std::int64_t first, std::int64_t last) {
+        kernel.tanh_gradient(task.grad, task.y, task.out, first, last);
     });
 }
 
 template <typename T>
-void define(py::module_& module, const std::string& suffix) {
-    const auto unlocked = py::call_guard<py::gil_scoped_release>();
-    module.def(("gate_forward_" + suffix).c_str(), &run_forward<T>, py::arg("sizes"), py::arg("inputs"),
-               py::arg("force_gate"), py::arg("outputs"), py::arg("threads"), py::arg("instruction_set"), unlocked);
-    module.def(("gate_backward_" + suffix).c_str(), &run_backward<T>, py::arg("sizes"), py::arg("inputs"),
-               py::arg("force_gate"), py::arg("grads"), py::arg("outputs"), py::arg("threads"),
-               py::arg("instruction_set"), unlocked);
-    module.def(("bias_tanh_" + suffix).c_str(), &run_bias_tanh<T>, py::arg("x"), py::arg("bias"), py::arg("rows"),
-               py::arg("columns"), py::arg("threads"), py::arg("instruction_set"), unlocked);
-    module.def(("tanh_gradient_" + suffix).c_str(), &run_tanh_gradient<T>, py::arg("grad"), py::arg("y"),
-               py::arg("out"), py::arg("count"), py::arg("threads"), py::arg("instruction_set"), unlocked);
+void define(Bindings& to) {
+    to.function<T>("gate_forward", run_forward<T>, {"sizes", "inputs", "outputs", "threads", "instruction_set"});
+    to.function<T>("gate_backward", run_backward<T>, {"sizes", "inputs", "outputs", "threads", "instruction_set"});
+    to.function<T>("bias_tanh", run_bias_tanh<T>, {"task", "threads", "instruction_set"});
+    to.function<T>("tanh_gradient", run_tanh_gradient<T>, {"task", "threads", "instruction_set"});
 }
 
 }  // namespace
 
-void bind_gate(py::module_& module) {
-    define<float>(module, "float32");
-    define<double>(module, "float64");
+void bind_gate(Bindings& to) {
+    define<float>(to);
+    define<double>(to);
 }
 
 }  // namespace m2t

@@ -7,39 +7,55 @@
 #include <cstdint>
 
 #include "common/isa.h"
-
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
 
+class Bindings;
+
 struct GateSizes {
-    std::int64_t rows, hidden, word, attention;  // N = B * L, C, E, D
+    M2T_FIELDS(
+        std::int64_t rows, hidden, word, attention;  // N = B * L, C, E, D
+    )
     std::int64_t mixture_input() const { return word + attention + hidden; }
 };
 
 template <typename T>
 struct GateInputs {
-    const T *hidden, *word, *mixed_word;          // (N, C), (N, E), (N, E)
-    const T *hidden_weight, *word_weight, *bias;  // (C), (E), (1): eq. 7
-    const T *context_product, *context_bias;      // (N, D), (D): W_c c, b_c
-    const T *language_product, *language_bias;    // (N, D), (D): W_r hbar, b_r
-    double force_gate;                            // replaces the gate, or NaN
+    M2T_FIELDS(
+        const T *hidden, *word, *mixed_word;                         // (N, C), (N, E), (N, E)
+        const T *gate_hidden_weight, *gate_word_weight, *gate_bias;  // (C), (E), (1): eq. 7
+        const T *context_product, *context_bias;                     // (N, D), (D): W_c c, b_c
+        const T *language_product, *language_bias;                   // (N, D), (D): W_r hbar, b_r
+        double force_gate;                                           // replaces the gate, or NaN
+    )
 };
 
 template <typename T>
 struct GateForward {
-    T *mixture_input, *gate, *logit;  // (N, E+D+C) [mixed word; adaptive context; hidden], (N), (N)
+    M2T_FIELDS(
+        T *mixture_input, *gate, *logit;  // (N, E+D+C) [mixed word; adaptive context; hidden], (N), (N)
+    )
 };
 
 template <typename T>
 struct GateBackward {
-    const T *gate, *d_mixture_input;                      // (N), (N, E+D+C)
-    const T *d_gate, *d_logit;                            // (N), null where the output was not used
-    T* mixture_input;                                     // (N, E+D+C), computed again
-    T *d_context, *d_language;                            // (N, D): gradients of the products
-    T *d_hidden, *d_word, *d_mixed_word, *d_total_logit;  // (N, C), (N, E), (N, E), (N)
+    M2T_FIELDS(
+        const T *gate, *d_mixture_input;                      // (N), (N, E+D+C)
+        const T *d_gate, *d_logit;                            // (N), null where the output was not used
+        T* mixture_input;                                     // (N, E+D+C), computed again
+        T *d_context, *d_language;                            // (N, D): gradients of the products
+        T *d_hidden, *d_word, *d_mixed_word, *d_total_logit;  // (N, C), (N, E), (N, E), (N)
+    )
+};
+
+template <typename T>
+struct TanhGradient {
+    M2T_FIELDS(
+        const T *grad, *y;  // (count)
+        T* out;
+        std::int64_t count;
+    )
 };
 
 // Words [first, last) of each.
@@ -57,7 +73,7 @@ struct GateKernels {
 
 M2T_DECLARE_KERNELS(GateKernels, gate_kernels)
 
-// Adds gate_forward, gate_backward, bias_tanh and tanh_gradient to the Python module.
-void bind_gate(pybind11::module_& module);
+// Adds gate_forward, gate_backward and tanh_gradient to Python's functions.
+void bind_gate(Bindings& to);
 
 }  // namespace m2t

@@ -39,8 +39,8 @@ void tanh_gradient(const T* grad, const T* y, T* out, std::int64_t first, std::i
 // Eq. 7.
 template <typename T>
 void gate_of_word(const GateSizes& n, const GateInputs<T>& in, std::int64_t row, const GateForward<T>& out) {
-    const double logit = dot(in.hidden + row * n.hidden, in.hidden_weight, n.hidden) +
-                         dot(in.word + row * n.word, in.word_weight, n.word) + in.bias[0];
+    const double logit = dot(in.hidden + row * n.hidden, in.gate_hidden_weight, n.hidden) +
+                         dot(in.word + row * n.word, in.gate_word_weight, n.word) + in.gate_bias[0];
     out.logit[row] = static_cast<T>(logit);
     const double gate = std::isnan(in.force_gate) ? 1 / (1 + std::exp(-logit)) : in.force_gate;
     out.gate[row] = static_cast<T>(gate);
@@ -100,9 +100,9 @@ void gate_backward(const GateSizes& n, const GateInputs<T>& in, const GateBackwa
         out.d_total_logit[row] = d;
         const T* d_hidden = d_input + n.word + n.attention;
         for (std::int64_t i = 0; i < n.hidden; ++i) {
-            out.d_hidden[row * n.hidden + i] = d_hidden[i] + d * in.hidden_weight[i];
+            out.d_hidden[row * n.hidden + i] = d_hidden[i] + d * in.gate_hidden_weight[i];
         }
-        for (std::int64_t i = 0; i < n.word; ++i) out.d_word[row * n.word + i] = d * in.word_weight[i];
+        for (std::int64_t i = 0; i < n.word; ++i) out.d_word[row * n.word + i] = d * in.gate_word_weight[i];
         std::copy_n(d_input, n.word, out.d_mixed_word + row * n.word);
     }
 }

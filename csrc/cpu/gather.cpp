@@ -1,16 +1,12 @@
 // Gathers motions of a ragged store into a padded batch, one motion per thread at a time, and Python's way to it.
 #include "cpu/gather.h"
 
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include <algorithm>
 #include <array>
 #include <string>
 
+#include "common/bindings.h"
 #include "common/parallel.h"
-
-namespace py = pybind11;
 
 namespace m2t {
 namespace {
@@ -43,12 +39,12 @@ void copy_frame(const T* pose, std::int64_t joints, const T* mean, const T* std,
 }  // namespace
 
 template <typename T>
-void gather_motions(const GatherSizes& n, const GatherInputs<T>& in, T* out, int threads) {
+void gather_motions(const GatherSizes& n, const GatherInputs<T>& in, const GatherOutput<T>& out, int threads) {
     const std::int64_t width = 3 * n.joints;
     const auto copy = in.mean == nullptr ? &copy_frame<T, false> : &copy_frame<T, true>;
     parallel_for_uneven(n.batch, threads, [&](std::int64_t b, int) {
         const Rows rows = rows_of(n, in.offsets, in.index[b]);
-        T* motion = out + b * n.frames * width;
+        T* motion = out.motion + b * n.frames * width;
         for (std::int64_t t = 0; t < rows.count; ++t) {
             copy(in.frames + (rows.begin + t) * width, n.joints, in.mean, in.std, motion + t * width);
         }
@@ -58,33 +54,16 @@ void gather_motions(const GatherSizes& n, const GatherInputs<T>& in, T* out, int
 
 namespace {
 
-using Address = std::uintptr_t;
-
 template <typename T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
-}
-
-template <typename T>
-void run(const std::array<std::int64_t, 5>& n, Address frames, Address offsets, Address index, Address mean,
-         Address std, Address out, int threads) {
-    const GatherInputs<T> in = {at<const T>(frames), at<const std::int64_t>(offsets), at<const std::int64_t>(index),
-                                at<const T>(mean), at<const T>(std)};
-    gather_motions<T>({n[0], n[1], n[2], n[3], n[4]}, in, at<T>(out), threads);
-}
-
-template <typename T>
-void define(py::module_& module, const std::string& suffix) {
-    module.def(("gather_motions_" + suffix).c_str(), &run<T>, py::arg("sizes"), py::arg("frames"), py::arg("offsets"),
-               py::arg("index"), py::arg("mean"), py::arg("std"), py::arg("out"), py::arg("threads"),
-               py::call_guard<py::gil_scoped_release>());
+void define(Bindings& to) {
+    to.function<T>("gather_motions", gather_motions<T>, {"sizes", "inputs", "outputs", "threads"});
 }
 
 }  // namespace
 
-void bind_gather(py::module_& module) {
-    define<float>(module, "float32");
-    define<double>(module, "float64");
+void bind_gather(Bindings& to) {
+    define<float>(to);
+    define<double>(to);
 }
 
 }  // namespace m2t

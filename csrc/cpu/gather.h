@@ -3,31 +3,40 @@
 
 #include <cstdint>
 
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
 
+class Bindings;
+
 struct GatherSizes {
-    std::int64_t rows, motions;  // frames of all motions together, and their number
-    std::int64_t batch, frames;  // motions wanted, and frames of the result
-    std::int64_t joints;
+    M2T_FIELDS(
+        std::int64_t rows, motions;  // frames of all motions together, and their number
+        std::int64_t batch, frames;  // motions wanted, and frames of the result
+        std::int64_t joints;
+    )
 };
 
 template <typename T>
 struct GatherInputs {
-    const T* frames;                      // (rows, J, 3), joint 0 the root
-    const std::int64_t *offsets, *index;  // (motions + 1), (B)
-    const T *mean, *std;                  // (3) each, or both null: the frames are standardised
+    M2T_FIELDS(
+        const T* frames;                      // (rows, J, 3), joint 0 the root
+        const std::int64_t *offsets, *index;  // (motions + 1), (B)
+        const T *mean, *std;                  // (3) each, or both null: the frames are standardised
+    )
 };
 
-// Writes (B, T, J, 3): every joint but the root relative to the root of its frame, 0 behind the end of a motion. Reads
+template <typename T>
+struct GatherOutput {
+    M2T_FIELDS(T* motion;)  // (B, T, J, 3)
+};
+
+// Writes every joint but the root relative to the root of its frame, 0 behind the end of a motion. Reads
 // nothing outside `frames`: a motion that is not there is empty, a longer one than T is cut.
 template <typename T>
-void gather_motions(const GatherSizes& sizes, const GatherInputs<T>& in, T* out, int threads);
+void gather_motions(const GatherSizes& sizes, const GatherInputs<T>& in, const GatherOutput<T>& out, int threads);
 
-// Adds gather_motions to the Python module.
-void bind_gather(pybind11::module_& module);
+// Adds gather_motions to Python's functions.
+void bind_gather(Bindings& to);
 
 }  // namespace m2t

@@ -1,29 +1,15 @@
 // Spreads linear layers and their gradients over threads, and Python's way to them.
 #include "cpu/linear.h"
 
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include <algorithm>
-#include <string>
 
+#include "common/bindings.h"
 #include "common/huge_pages.h"
 #include "common/parallel.h"
 #include "common/workspace.h"
 
-namespace py = pybind11;
-
 namespace m2t {
 namespace {
-
-using Address = std::uintptr_t;
-using Addresses = std::vector<Address>;
-using Numbers = std::vector<std::int64_t>;
-
-template <typename T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
-}
 
 template <typename S>
 LinearKernels<S> kernels_for(InstructionSet isa) {
@@ -173,80 +159,47 @@ void gradients(const LinearRows& rows, const std::vector<LinearGradient<S>>& all
     });
 }
 
-LinearRows rows_of(const std::array<std::int64_t, 3>& n, Address lengths) {
-    return {n[0], n[1], n[2], at<const std::int64_t>(lengths)};
-}
-
-// Layer by layer [x, weight, bias or 0, y] and [inputs, outputs].
 template <typename S>
-void run_forward(const std::array<std::int64_t, 3>& n, Address lengths,
-                 const std::vector<std::array<Address, 4>>& layers,
-                 const std::vector<std::array<std::int64_t, 2>>& sizes, bool tanh, bool wide, int threads, int isa) {
+void run_forward(const LinearRows& rows, const std::vector<LinearLayer<S>>& layers, bool tanh, int threads,
+                 InstructionSet isa) {
     std::vector<LinearOutput<S>> outputs;
     std::vector<const S*> weights;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-        const std::array<Address, 4>& a = layers[i];
-        outputs.push_back({{{{at<const S>(a[0]), nullptr, sizes[i][0]}, {}}},
-                           1,
-                           at<const S>(a[2]),
-                           tanh,
-                           wide ? nullptr : at<S>(a[3]),
-                           sizes[i][1],
-                           wide ? at<typename SumOf<S>::Type>(a[3]) : nullptr});
-        weights.push_back(at<const S>(a[1]));
+    for (const LinearLayer<S>& a : layers) {
+        outputs.push_back({{{{a.x, nullptr, a.inputs}, {}}}, 1, a.bias, tanh, a.y, a.outputs, a.wide});
+        weights.push_back(a.weight);
     }
-    forward<S>(rows_of(n, lengths), outputs, weights, false, threads, static_cast<InstructionSet>(isa));
+    forward<S>(rows, outputs, weights, false, threads, isa);
 }
 
-// d_x (rows, inputs) from one or two [grad, weight] of [outputs].
+// One or two terms.
 template <typename S>
-void run_input_gradient(const std::array<std::int64_t, 3>& n, Address lengths,
-                        const std::vector<std::array<Address, 2>>& layers, const Numbers& outputs, std::int64_t inputs,
-                        Address d_x, int threads, int isa) {
+void run_input_gradient(const LinearRows& rows, const std::vector<LinearTerm<S>>& terms,
+                        const LinearInputGradient<S>& result, int threads, InstructionSet isa) {
     std::vector<LinearOutput<S>> out = {
-        {{}, static_cast<int>(layers.size()), nullptr, false, at<S>(d_x), inputs, nullptr}};
+        {{}, static_cast<int>(terms.size()), nullptr, false, result.d_x, result.inputs, nullptr}};
     std::vector<const S*> weights;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-        out[0].sources.at(i) = {at<const S>(layers[i][0]), nullptr, outputs[i]};
-        weights.push_back(at<const S>(layers[i][1]));
+    for (std::size_t i = 0; i < terms.size(); ++i) {
+        out[0].sources.at(i) = {terms[i].grad, nullptr, terms[i].outputs};
+        weights.push_back(terms[i].weight);
     }
-    forward<S>(rows_of(n, lengths), out, weights, true, threads, static_cast<InstructionSet>(isa));
-}
-
-// Layer by layer [grad, x, d_weight, d_bias] and [inputs, outputs].
-template <typename S>
-void run_weight_gradient(const std::array<std::int64_t, 3>& n, Address lengths,
-                         const std::vector<std::array<Address, 4>>& layers,
-                         const std::vector<std::array<std::int64_t, 2>>& sizes, int threads, int isa) {
-    std::vector<LinearGradient<S>> all;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-        const std::array<Address, 4>& a = layers[i];
-        all.push_back({at<const S>(a[0]), at<const S>(a[1]), sizes[i][1], sizes[i][0], at<S>(a[2]), at<S>(a[3])});
-    }
-    gradients<S>(rows_of(n, lengths), all, threads, static_cast<InstructionSet>(isa));
+    forward<S>(rows, out, weights, true, threads, isa);
 }
 
 template <typename S>
-void define(py::module_& module, const std::string& suffix) {
-    const auto unlocked = py::call_guard<py::gil_scoped_release>();
-    module.def(("linear_forward_" + suffix).c_str(), &run_forward<S>, py::arg("rows"), py::arg("lengths"),
-               py::arg("layers"), py::arg("sizes"), py::arg("tanh"), py::arg("wide"), py::arg("threads"),
-               py::arg("instruction_set"), unlocked);
-    module.def(("linear_input_gradient_" + suffix).c_str(), &run_input_gradient<S>, py::arg("rows"), py::arg("lengths"),
-               py::arg("layers"), py::arg("outputs"), py::arg("inputs"), py::arg("d_x"), py::arg("threads"),
-               py::arg("instruction_set"), unlocked);
-    module.def(("linear_weight_gradient_" + suffix).c_str(), &run_weight_gradient<S>, py::arg("rows"),
-               py::arg("lengths"), py::arg("layers"), py::arg("sizes"), py::arg("threads"), py::arg("instruction_set"),
-               unlocked);
+void define(Bindings& to) {
+    to.function<S>("linear_forward", run_forward<S>, {"rows", "layers", "tanh", "threads", "instruction_set"});
+    to.function<S>("linear_input_gradient", run_input_gradient<S>,
+                   {"rows", "terms", "result", "threads", "instruction_set"});
+    to.function<S>("linear_weight_gradient", gradients<S>, {"rows", "layers", "threads", "instruction_set"});
 }
 
 }  // namespace
 
-void bind_linear(py::module_& module) {
-    define<float>(module, "float32");
-    define<double>(module, "float64");
-    define<BFloat16>(module, "bfloat16");
-    module.def("has_bfloat16_products", &has_bfloat16_products);
+void bind_linear(Bindings& to) {
+    define<float>(to);
+    define<double>(to);
+    define<BFloat16>(to);
+    to.module().def("has_bfloat16_products", &has_bfloat16_products);
 }
 
 }  // namespace m2t

@@ -11,17 +11,57 @@
 
 #include "common/bfloat16.h"
 #include "common/isa.h"
-
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
 
+class Bindings;
+
 // The rows of x and y: `batch` blocks of `frames * per_frame`, of which the first lengths[b] * per_frame are valid.
 struct LinearRows {
-    std::int64_t batch, frames, per_frame;
-    const std::int64_t* lengths;  // (batch), or null: all rows are valid
+    M2T_FIELDS(
+        std::int64_t batch, frames, per_frame;
+        const std::int64_t* lengths;  // (batch), or null: all rows are valid
+    )
+};
+
+// What products of S are summed in.
+template <typename S>
+struct SumOf {
+    using Type = S;
+};
+template <>
+struct SumOf<BFloat16> {
+    using Type = float;
+};
+
+// A layer of linear_forward: y = x W^T + bias, or in `wide` its sums as they are.
+template <typename T>
+struct LinearLayer {
+    using Wide = typename SumOf<T>::Type;
+    M2T_FIELDS(
+        const T *x, *weight, *bias;  // (rows, inputs), (outputs, inputs), (outputs) or null
+        T* y;                        // (rows, outputs), or null
+        Wide* wide;                  // in its place, or null
+        std::int64_t inputs, outputs;
+    )
+};
+
+// A term of linear_input_gradient, which is grad times weight.
+template <typename T>
+struct LinearTerm {
+    M2T_FIELDS(
+        const T *grad, *weight;  // (rows, outputs), (outputs, inputs)
+        std::int64_t outputs;
+    )
+};
+
+template <typename T>
+struct LinearInputGradient {
+    M2T_FIELDS(
+        T* d_x;  // (rows, inputs)
+        std::int64_t inputs;
+    )
 };
 
 // Neighbouring rows that are computed together.
@@ -37,16 +77,6 @@ struct LinearSource {
     std::int64_t terms;
 };
 
-// What products of S are summed in.
-template <typename S>
-struct SumOf {
-    using Type = S;
-};
-template <>
-struct SumOf<BFloat16> {
-    using Type = float;
-};
-
 // y (rows, columns): the sum of one or two sources, and what follows it.
 template <typename S>
 struct LinearOutput {
@@ -60,12 +90,13 @@ struct LinearOutput {
 };
 
 // The gradient of one weight: d_weight (outputs, inputs) = grad^T x and d_bias (outputs), the sum of grad's rows.
-template <typename S>
+template <typename T>
 struct LinearGradient {
-    const S* grad;  // (rows, outputs)
-    const S* x;     // (rows, inputs)
-    std::int64_t outputs, inputs;
-    S *d_weight, *d_bias;
+    M2T_FIELDS(
+        const T *grad, *x;     // (rows, outputs), (rows, inputs)
+        T *d_weight, *d_bias;  // (outputs, inputs), (outputs)
+        std::int64_t outputs, inputs;
+    )
 };
 
 // A task of a gradient: some rows of d_weight, from some of the rows of the batch. `share` (padded inputs, rows of
@@ -109,7 +140,7 @@ M2T_DECLARE_KERNELS(LinearKernels, linear_kernels)
 bool has_bfloat16_products();
 LinearKernels<BFloat16> bfloat16_linear_kernels();
 
-// Adds linear_forward, linear_input_gradient and linear_weight_gradient to the Python module.
-void bind_linear(pybind11::module_& module);
+// Adds linear_forward, linear_input_gradient and linear_weight_gradient to Python's functions.
+void bind_linear(Bindings& to);
 
 }  // namespace m2t

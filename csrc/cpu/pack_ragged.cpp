@@ -11,7 +11,7 @@ namespace {
 
 // Repeats the item over `bytes` bytes. What is already written is copied behind itself, so that the number of memcpy
 // calls grows with the logarithm of the size and an item of any size runs at memcpy's speed.
-void fill_with(unsigned char* out, std::int64_t bytes, const unsigned char* item, std::int64_t item_bytes) {
+void fill_with(std::uint8_t* out, std::int64_t bytes, const std::uint8_t* item, std::int64_t item_bytes) {
     if (bytes <= 0) return;
     std::memcpy(out, item, static_cast<std::size_t>(item_bytes));
     for (std::int64_t done = item_bytes; done < bytes;) {
@@ -23,15 +23,13 @@ void fill_with(unsigned char* out, std::int64_t bytes, const unsigned char* item
 
 }  // namespace
 
-void pack_ragged(const unsigned char* values, const std::int64_t* offsets, const std::int64_t* index,
-                 std::int64_t count, std::int64_t width, std::int64_t row_bytes, const unsigned char* fill,
-                 std::int64_t item_bytes, unsigned char* out, int threads) {
-    parallel_for(count, threads, [=](std::int64_t i) {
-        const std::int64_t begin = offsets[index[i]];
-        const std::int64_t used = (offsets[index[i] + 1] - begin) * row_bytes;
-        unsigned char* sample = out + i * width * row_bytes;
-        if (used > 0) std::memcpy(sample, values + begin * row_bytes, static_cast<std::size_t>(used));
-        fill_with(sample + used, width * row_bytes - used, fill, item_bytes);
+void pack_ragged(const RaggedRows& task, int threads) {
+    parallel_for(task.count, threads, [=](std::int64_t i) {
+        const std::int64_t begin = task.offsets[task.index[i]], bytes = task.width * task.row_bytes;
+        const std::int64_t used = (task.offsets[task.index[i] + 1] - begin) * task.row_bytes;
+        std::uint8_t* sample = task.out + i * bytes;
+        if (used > 0) std::memcpy(sample, task.values + begin * task.row_bytes, static_cast<std::size_t>(used));
+        fill_with(sample + used, bytes - used, task.fill, task.item_bytes);
     });
 }
 

@@ -3,16 +3,26 @@
 
 #include <cstdint>
 
+#include "common/record.h"
+
 namespace m2t {
 
-// Ragged storage: sample m is rows [offsets[m], offsets[m + 1]) of `values`, each row `row_bytes` long.
-// Writes samples index[0..count) to `out`, laid out (count, width, row_bytes), and repeats the element at `fill`
-// (`item_bytes` long, a divisor of `row_bytes`) over the rows that a sample does not reach.
+struct RaggedRows {
+    M2T_FIELDS(
+        const std::uint8_t* values;  // sample m is rows [offsets[m], offsets[m + 1]), each row_bytes long
+        const std::int64_t *offsets, *index;
+        std::int64_t count, width, row_bytes;
+        const std::uint8_t* fill;  // an element
+        std::int64_t item_bytes;   // of an element, a divisor of row_bytes
+        std::uint8_t* out;         // (count, width, row_bytes)
+    )
+};
+
+// Writes samples index[0..count) to `out`, and repeats the element at `fill` over the rows that a sample does not
+// reach.
 //
 // The caller has checked that every index is in range, that 0 <= length <= width for every sample named by `index`,
 // that its rows lie inside `values`, and that `out` does not overlap any input.
-void pack_ragged(const unsigned char* values, const std::int64_t* offsets, const std::int64_t* index,
-                 std::int64_t count, std::int64_t width, std::int64_t row_bytes, const unsigned char* fill,
-                 std::int64_t item_bytes, unsigned char* out, int threads);
+void pack_ragged(const RaggedRows& task, int threads);
 
 }  // namespace m2t

@@ -5,11 +5,9 @@
 
 #include "common/isa.h"
 
-namespace pybind11 {
-class module_;
-}
-
 namespace m2t {
+
+class Bindings;
 
 template <typename T>
 struct RateKernels {
@@ -22,7 +20,7 @@ struct RateKernels {
 
 M2T_DECLARE_KERNELS(RateKernels, rate_kernels)
 
-// Adds multiply_adds and tanh_sums to the Python module.
-void bind_rates(pybind11::module_& module);
+// Adds multiply_adds and tanh_sums to Python's functions.
+void bind_rates(Bindings& to);
 
 }  // namespace m2t

@@ -1,18 +1,14 @@
 // Supervised words are few and the rest costs nothing, so one plain copy serves every instruction set.
 #include "cpu/spatial_loss.h"
 
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "common/bindings.h"
 #include "common/parallel.h"
-
-namespace py = pybind11;
 
 namespace m2t {
 namespace {
@@ -92,60 +88,44 @@ void gradient_of_motion(const SpatialLossSizes& n, const T* spatial, const T* ta
     });
 }
 
-using Address = std::uintptr_t;
+}  // namespace
 
 template <typename T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
+void spatial_loss_forward(const SpatialLossSizes& sizes, const SpatialLossInputs<T>& in,
+                          const SpatialLossOutput<T>& out, int threads) {
+    std::vector<double> totals(static_cast<std::size_t>(sizes.batch));
+    parallel_for(sizes.batch, threads, [&](std::int64_t b) {
+        totals[static_cast<std::size_t>(b)] =
+            loss_of_motion(sizes, in.spatial, in.target, valid_frames(sizes, in.lengths, b), b);
+    });
+    double total = 0;
+    for (const double x : totals) total += x;
+    *out.out = static_cast<T>(total / static_cast<double>(counted(sizes, in.target, in.lengths)));
 }
 
 template <typename T>
-void define(py::module_& module, const std::string& suffix) {
-    const auto forward = [](const std::array<std::int64_t, 4>& n, Address spatial, Address target, Address lengths,
-                            double, Address out, int threads) {
-        *at<T>(out) = spatial_loss<T>({n[0], n[1], n[2], n[3]}, at<const T>(spatial), at<const T>(target),
-                                      at<const std::int64_t>(lengths), threads);
-    };
-    const auto backward = [](const std::array<std::int64_t, 4>& n, Address spatial, Address target, Address lengths,
-                             double grad, Address out, int threads) {
-        spatial_loss_backward<T>({n[0], n[1], n[2], n[3]}, at<const T>(spatial), at<const T>(target),
-                                 at<const std::int64_t>(lengths), grad, at<T>(out), threads);
-    };
-    module.def(("spatial_loss_forward_" + suffix).c_str(), forward, py::arg("sizes"), py::arg("spatial"),
-               py::arg("target"), py::arg("lengths"), py::arg("grad"), py::arg("out"), py::arg("threads"),
-               py::call_guard<py::gil_scoped_release>());
-    module.def(("spatial_loss_backward_" + suffix).c_str(), backward, py::arg("sizes"), py::arg("spatial"),
-               py::arg("target"), py::arg("lengths"), py::arg("grad"), py::arg("out"), py::arg("threads"),
-               py::call_guard<py::gil_scoped_release>());
+void spatial_loss_backward(const SpatialLossSizes& sizes, const SpatialLossInputs<T>& in, double grad,
+                           const SpatialLossOutput<T>& out, int threads) {
+    const double each = grad / static_cast<double>(counted(sizes, in.target, in.lengths));
+    parallel_for(sizes.batch, threads, [&](std::int64_t b) {
+        gradient_of_motion(sizes, in.spatial, in.target, valid_frames(sizes, in.lengths, b), b, each, out.out);
+    });
+}
+
+namespace {
+
+template <typename T>
+void define(Bindings& to) {
+    to.function<T>("spatial_loss_forward", spatial_loss_forward<T>, {"sizes", "inputs", "outputs", "threads"});
+    to.function<T>("spatial_loss_backward", spatial_loss_backward<T>,
+                   {"sizes", "inputs", "grad", "outputs", "threads"});
 }
 
 }  // namespace
 
-template <typename T>
-T spatial_loss(const SpatialLossSizes& sizes, const T* spatial, const T* target, const std::int64_t* lengths,
-               int threads) {
-    std::vector<double> totals(static_cast<std::size_t>(sizes.batch));
-    parallel_for(sizes.batch, threads, [&](std::int64_t b) {
-        totals[static_cast<std::size_t>(b)] =
-            loss_of_motion(sizes, spatial, target, valid_frames(sizes, lengths, b), b);
-    });
-    double total = 0;
-    for (const double x : totals) total += x;
-    return static_cast<T>(total / static_cast<double>(counted(sizes, target, lengths)));
-}
-
-template <typename T>
-void spatial_loss_backward(const SpatialLossSizes& sizes, const T* spatial, const T* target,
-                           const std::int64_t* lengths, double grad, T* out, int threads) {
-    const double each = grad / static_cast<double>(counted(sizes, target, lengths));
-    parallel_for(sizes.batch, threads, [&](std::int64_t b) {
-        gradient_of_motion(sizes, spatial, target, valid_frames(sizes, lengths, b), b, each, out);
-    });
-}
-
-void bind_spatial_loss(py::module_& module) {
-    define<float>(module, "float32");
-    define<double>(module, "float64");
+void bind_spatial_loss(Bindings& to) {
+    define<float>(to);
+    define<double>(to);
 }
 
 }  // namespace m2t

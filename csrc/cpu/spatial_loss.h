@@ -3,28 +3,40 @@
 
 #include <cstdint>
 
-namespace pybind11 {
-class module_;
-}
+#include "common/record.h"
 
 namespace m2t {
 
+class Bindings;
+
 // spatial is (batch, words, frames, parts), target (batch, words, parts): 1, 0 or negative (not counted).
 struct SpatialLossSizes {
-    std::int64_t batch, words, frames, parts;
+    M2T_FIELDS(
+        std::int64_t batch, words, frames, parts;
+    )
 };
 
-// Mean of the binary cross entropy over what is counted; 0 if nothing is.
 template <typename T>
-T spatial_loss(const SpatialLossSizes& sizes, const T* spatial, const T* target, const std::int64_t* lengths,
-               int threads);
+struct SpatialLossInputs {
+    M2T_FIELDS(const T *spatial, *target; const std::int64_t* lengths;)
+};
 
-// Fills out (batch, words, frames, parts) with the gradient of `grad` times the loss.
 template <typename T>
-void spatial_loss_backward(const SpatialLossSizes& sizes, const T* spatial, const T* target,
-                           const std::int64_t* lengths, double grad, T* out, int threads);
+struct SpatialLossOutput {
+    M2T_FIELDS(T* out;)
+};
 
-// Adds both to the Python module.
-void bind_spatial_loss(pybind11::module_& module);
+// Mean of the binary cross entropy over what is counted, a scalar; 0 if nothing is.
+template <typename T>
+void spatial_loss_forward(const SpatialLossSizes& sizes, const SpatialLossInputs<T>& in,
+                          const SpatialLossOutput<T>& out, int threads);
+
+// (batch, words, frames, parts): the gradient of `grad` times the loss.
+template <typename T>
+void spatial_loss_backward(const SpatialLossSizes& sizes, const SpatialLossInputs<T>& in, double grad,
+                           const SpatialLossOutput<T>& out, int threads);
+
+// Adds both to Python's functions.
+void bind_spatial_loss(Bindings& to);
 
 }  // namespace m2t

@@ -8,36 +8,40 @@
 
 #include <cstdint>
 
+#include "common/record.h"
 #include "cuda/place.h"
 
 namespace m2t::cuda {
 
 struct AttentionSizes {
-    std::int64_t batch, frames, words, parts, slots, part_dim, attention_dim;
+    M2T_FIELDS(
+        std::int64_t batch, frames, words, parts, slots, part_dim, attention_dim;
+    )
 };
 
 // What the softmax over the frames of one word left: eq. 3 and 4. Its mean is anchor + delta, the anchor a whole
 // number: so float32 holds a narrow attention's mean to the last bit, however far into the motion. Frames outside
 // begin..end have a window that does not count.
 struct WordStats {
-    float top, total, anchor, delta, variance, sigma;
-    std::int32_t begin, end;
+    M2T_FIELDS(
+        float top, total, anchor, delta, variance, sigma;
+        std::int32_t begin, end;
+    )
 };
-
-constexpr int kStats = 8;  // STATS in m2t_fast/ops/cuda/attention_call.py
-static_assert(sizeof(WordStats) == kStats * sizeof(float), "the workspace of a word's stats");
 
 // scores = weight . tanh(key + query), `rows` of them a key (eq. 2 and 5). With `rest` (one row) they are sums without
 // rounding, and rest is what is to be added to them. With `stats` tiles of frames outside every word's begin..end are
 // left out.
 template <typename T>
 struct ScoreParameters {
-    AttentionSizes sizes;
-    std::int64_t rows;
-    const T *keys, *query, *weight;
-    const std::int64_t* lengths;
-    const WordStats* stats;
-    float *scores, *rest;
+    M2T_FIELDS(
+        AttentionSizes sizes;
+        std::int64_t rows;
+        const T *keys, *query, *weight;
+        const std::int64_t* lengths;
+        const WordStats* stats;
+        float *scores, *rest;
+    )
 };
 
 template <typename T>
@@ -47,12 +51,14 @@ void attention_scores(const ScoreParameters<T>& in, const Place& place);
 // sigma of the mean, all frames with reach 0.
 template <typename T>
 struct MomentParameters {
-    AttentionSizes sizes;
-    const float *temporal, *rest;  // rest may be null
-    const std::int64_t* lengths;
-    float smallest_variance, reach;
-    WordStats* stats;
-    T *mean, *std;
+    M2T_FIELDS(
+        AttentionSizes sizes;
+        const float *temporal, *rest;  // rest may be null
+        const std::int64_t* lengths;
+        float smallest_variance, reach;
+        WordStats* stats;
+        T *mean, *std;
+    )
 };
 
 template <typename T>
@@ -62,13 +68,15 @@ void attention_moments(const MomentParameters<T>& in, const Place& place);
 // out_window and out_spatial are both given or both null, and 0 behind a motion's length.
 template <typename T>
 struct WindowParameters {
-    AttentionSizes sizes;
-    const WordStats* stats;
-    const T* bias;
-    const std::int64_t* lengths;
-    float scale;
-    float* spatial;
-    T *out_window, *out_spatial;
+    M2T_FIELDS(
+        AttentionSizes sizes;
+        const WordStats* stats;
+        const T* bias;
+        const std::int64_t* lengths;
+        float scale;
+        float* spatial;
+        T *out_window, *out_spatial;
+    )
 };
 
 template <typename T>
@@ -77,11 +85,13 @@ void attention_window(const WindowParameters<T>& in, const Place& place);
 // Eq. 8: context (B, L, H), the sum of the parts with the weights that attention_window made.
 template <typename T>
 struct ContextParameters {
-    AttentionSizes sizes;
-    const T* parts;
-    const float* weights;
-    const WordStats* stats;
-    T* context;
+    M2T_FIELDS(
+        AttentionSizes sizes;
+        const T* parts;
+        const float* weights;
+        const WordStats* stats;
+        T* context;
+    )
 };
 
 template <typename T>
@@ -91,13 +101,15 @@ void attention_context(const ContextParameters<T>& in, const Place& place);
 // its frames and supervised parts. A logarithm counts from `least_log` on.
 template <typename T>
 struct LossParameters {
-    AttentionSizes sizes;
-    const float* spatial;
-    const T* bias;
-    const std::int64_t* lengths;
-    const float* target;  // (B, L, P): 1, 0 or -1 (not supervised)
-    float least_log;
-    float* loss;  // (B, L)
+    M2T_FIELDS(
+        AttentionSizes sizes;
+        const float* spatial;
+        const T* bias;
+        const std::int64_t* lengths;
+        const float* target;  // (B, L, P): 1, 0 or -1 (not supervised)
+        float least_log;
+        float* loss;  // (B, L)
+    )
 };
 
 template <typename T>
@@ -108,18 +120,20 @@ void attention_loss(const LossParameters<T>& in, const Place& place);
 // null where the context was not used. d_bias (B * L, P), a share for each word, is written where R > 1.
 template <typename T>
 struct WordGradientParameters {
-    AttentionSizes sizes;
-    const WordStats* stats;
-    const T* bias;
-    const std::int64_t* lengths;
-    float scale, smallest_variance;
-    const T *d_weights, *d_window, *d_spatial, *d_mean, *d_std;
-    const float *target, *d_loss;  // of attention_loss, or null
-    float least_log;
-    const float* rest;  // may be null
-    float *temporal, *spatial;
-    T* weights;
-    float* d_bias;
+    M2T_FIELDS(
+        AttentionSizes sizes;
+        const WordStats* stats;
+        const T* bias;
+        const std::int64_t* lengths;
+        float scale, smallest_variance;
+        const T *d_weights, *d_window, *d_spatial, *d_mean, *d_std;
+        const float *target, *d_loss;  // of attention_loss, or null
+        float least_log;
+        const float* rest;  // may be null
+        float *temporal, *spatial;
+        T* weights;
+        float* d_bias;
+    )
 };
 
 template <typename T>
@@ -129,13 +143,15 @@ void attention_word_gradient(const WordGradientParameters<T>& in, const Place& p
 // keys_per_tile keys of a motion: d_query (B, tiles, L, D) and d_weight (B, tiles, R, D).
 template <typename T>
 struct ScoreGradientParameters {
-    AttentionSizes sizes;
-    std::int64_t rows, keys_per_tile;
-    const T *keys, *query, *weight;
-    const std::int64_t* lengths;
-    const float* d_scores;
-    T* d_keys;
-    float *d_query, *d_weight;
+    M2T_FIELDS(
+        AttentionSizes sizes;
+        std::int64_t rows, keys_per_tile;
+        const T *keys, *query, *weight;
+        const std::int64_t* lengths;
+        const float* d_scores;
+        T* d_keys;
+        float *d_query, *d_weight;
+    )
 };
 
 template <typename T>

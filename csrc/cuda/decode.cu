@@ -216,29 +216,30 @@ DecodePlan plan_decode(const DecodeSizes& n, int beams, int max_length, bool sam
 
 template <typename T>
 void search(const DecodeSizes& sizes, const DecodeMemory<T>& memory, const DecoderWeights<T>& weights,
-            const DecodeOptions& options, const SearchOutputs<T>& outputs, const DecodePlan& plan, void* scratch,
-            const Place& place) {
+            const DecodeOptions& options, const SearchOutputs<T>& outputs, const DecodePlan& plan,
+            const ScratchMemory& scratch, const Place& place) {
     Decode<T> d = {};
     d.n = sizes, d.memory = memory, d.w = weights, d.o = options, d.out = outputs;
-    run(d, plan, scratch, place);
+    run(d, plan, scratch.data, place);
 }
 
 template <typename T>
 void sample_words(const DecodeSizes& sizes, const DecodeMemory<T>& memory, const DecoderWeights<T>& weights,
-                  const DecodeOptions& options, const SampleInputs<T>& inputs, const DecodePlan& plan, void* scratch,
-                  const Place& place) {
+                  const DecodeOptions& options, const SampleInputs<T>& inputs, const DecodePlan& plan,
+                  const ScratchMemory& scratch, const Place& place) {
     if (options.max_length == 0) return;
     Decode<T> d = {};
     d.n = sizes, d.memory = memory, d.w = weights, d.o = options, d.sample = inputs;
-    run(d, plan, scratch, place);
+    run(d, plan, scratch.data, place);
 }
 
-#define M2T_DECODE(T)                                                                                                \
-    template DecodePlan plan_decode<T>(const DecodeSizes&, int, int, bool, int);                                     \
-    template void search(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&, const DecodeOptions&, \
-                         const SearchOutputs<T>&, const DecodePlan&, void*, const Place&);                           \
-    template void sample_words(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&,                 \
-                               const DecodeOptions&, const SampleInputs<T>&, const DecodePlan&, void*, const Place&);
+#define M2T_DECODE(T)                                                                                                 \
+    template DecodePlan plan_decode<T>(const DecodeSizes&, int, int, bool, int);                                      \
+    template void search(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&, const DecodeOptions&,  \
+                         const SearchOutputs<T>&, const DecodePlan&, const ScratchMemory&, const Place&);             \
+    template void sample_words(const DecodeSizes&, const DecodeMemory<T>&, const DecoderWeights<T>&,                  \
+                               const DecodeOptions&, const SampleInputs<T>&, const DecodePlan&, const ScratchMemory&, \
+                               const Place&);
 M2T_DECODE(float)
 M2T_DECODE(bfloat16)
 

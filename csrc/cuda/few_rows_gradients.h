@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/record.h"
 #include "cuda/place.h"
 
 namespace m2t::cuda {
@@ -13,17 +14,21 @@ constexpr int kLargestBatch = 6;  // products of one launch
 // that of x: d * (1 - tanh^2). Where d is null it is 0.
 template <typename T>
 struct GradientRows {
-    const T *d, *tanh;
-    std::int64_t columns;  // J
+    M2T_FIELDS(
+        const T *d, *tanh;
+        std::int64_t columns;  // J
+    )
 };
 
 // out (N, K) = add + rows @ weight, for weight (J, K); add may be null.
 template <typename T>
 struct RowsProduct {
-    GradientRows<T> rows;
-    const T *weight, *add;
-    T* out;
-    std::int64_t columns;  // K
+    M2T_FIELDS(
+        GradientRows<T> rows;
+        const T *weight, *add;
+        T* out;
+        std::int64_t columns;  // K
+    )
 };
 
 template <typename T>
@@ -36,10 +41,12 @@ struct RowsProducts {
 // d_weight (J, K) = rows^T @ x for x (N, K), and d_bias (J) the sum of the rows, or null.
 template <typename T>
 struct OuterProduct {
-    GradientRows<T> rows;
-    const T* x;
-    T *d_weight, *d_bias;
-    std::int64_t columns;  // K
+    M2T_FIELDS(
+        GradientRows<T> rows;
+        const T* x;
+        T *d_weight, *d_bias;
+        std::int64_t columns;  // K
+    )
 };
 
 template <typename T>

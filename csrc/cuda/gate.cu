@@ -55,8 +55,8 @@ template <typename T>
 M2T_KERNEL void M2T_BOUNDS(kThreads, 1) gate_forward_kernel(GateSizes n, GateInputs<T> in, GateForward<T> out) {
     const Turn turn = rows_of_warp();
     for (std::int64_t row = turn.first; row < n.rows; row += turn.step) {
-        const float logit = dot(in.hidden + row * n.hidden, in.hidden_weight, n.hidden) +
-                            dot(in.word + row * n.word, in.word_weight, n.word) + to_float(in.bias[0]);
+        const float logit = dot(in.hidden + row * n.hidden, in.gate_hidden_weight, n.hidden) +
+                            dot(in.word + row * n.word, in.gate_word_weight, n.word) + to_float(in.gate_bias[0]);
         const float gate = in.force_gate == in.force_gate ? in.force_gate : sigmoid(logit);
         if (threadIdx.x % kWarp == 0) {
             out.logit[row] = from_float<T>(logit);
@@ -91,11 +91,11 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) gate_backward_kernel(GateSizes n, GateIn
         if (lane == 0) out.d_total_logit[row] = from_float<T>(d_logit);
         const T* d_hidden = d_adaptive + n.attention;
         for (std::int64_t i = lane; i < n.hidden; i += kWarp) {
-            const float d = fmaf(d_logit, to_float(in.hidden_weight[i]), to_float(d_hidden[i]));
+            const float d = fmaf(d_logit, to_float(in.gate_hidden_weight[i]), to_float(d_hidden[i]));
             out.d_hidden[row * n.hidden + i] = from_float<T>(d);
         }
         for (std::int64_t i = lane; i < n.word; i += kWarp) {
-            out.d_word[row * n.word + i] = from_float<T>(d_logit * to_float(in.word_weight[i]));
+            out.d_word[row * n.word + i] = from_float<T>(d_logit * to_float(in.gate_word_weight[i]));
         }
         copy(d_input, out.d_mixed_word + row * n.word, n.word);
     }
@@ -144,20 +144,22 @@ void gate_backward(const GateSizes& n, const GateInputs<T>& in, const GateBackwa
 }
 
 template <typename T>
-void bias_tanh(T* x, const T* bias, std::int64_t rows, std::int64_t columns, const Place& place) {
-    if (rows * columns > 0) launch(bias_tanh_kernel<T>, shape_of_rows(rows), place, x, bias, rows, columns);
+void bias_tanh(const BiasTanh<T>& t, const Place& place) {
+    if (t.rows * t.columns == 0) return;
+    launch(bias_tanh_kernel<T>, shape_of_rows(t.rows), place, t.x, t.bias, t.rows, t.columns);
 }
 
 template <typename T>
-void tanh_gradient(const T* grad, const T* y, T* out, std::int64_t count, const Place& place) {
-    if (count > 0) launch(tanh_gradient_kernel<T>, shape_of(count, kThreads), place, grad, y, out, count);
+void tanh_gradient(const TanhGradient<T>& t, const Place& place) {
+    if (t.count == 0) return;
+    launch(tanh_gradient_kernel<T>, shape_of(t.count, kThreads), place, t.grad, t.y, t.out, t.count);
 }
 
 #define M2T_INSTANTIATE(T)                                                                                     \
     template void gate_forward(const GateSizes&, const GateInputs<T>&, const GateForward<T>&, const Place&);   \
     template void gate_backward(const GateSizes&, const GateInputs<T>&, const GateBackward<T>&, const Place&); \
-    template void bias_tanh(T*, const T*, std::int64_t, std::int64_t, const Place&);                           \
-    template void tanh_gradient(const T*, const T*, T*, std::int64_t, const Place&);
+    template void bias_tanh(const BiasTanh<T>&, const Place&);                                                 \
+    template void tanh_gradient(const TanhGradient<T>&, const Place&);
 
 M2T_INSTANTIATE(float)
 M2T_INSTANTIATE(bfloat16)

@@ -6,27 +6,32 @@
 
 #include <cstdint>
 
+#include "common/record.h"
 #include "cuda/place.h"
 
 namespace m2t::cuda {
 
 struct GateSizes {
-    std::int64_t rows, features, hidden, word, attention, mixture;  // N = B * L, H, C, E, D, M
-    std::int64_t mixture_input;                                     // E + D + C
+    M2T_FIELDS(
+        std::int64_t rows, features, hidden, word, attention, mixture;  // N = B * L, H, C, E, D, M
+        std::int64_t mixture_input;                                     // E + D + C
+    )
 };
 
 // The whole step. motion and language (N, D) are the two tanh of eq. 9; where features and gate are null, they are all
 // that is made.
 template <typename T>
 struct GateStep {
-    const T *context, *hidden, *top, *word, *mixed_word;  // (N, H), (N, C), (N, C), (N, E), (N, E)
-    const T *hidden_weight, *word_weight, *bias;          // (C), (E), (1): eq. 7
-    const T *context_weight, *context_bias;               // (D, H), (D)
-    const T *language_weight, *language_bias;             // (D, C), (D)
-    const T *mixture_weight, *mixture_bias;               // (M, E+D+C), (M)
-    T *motion, *language;
-    T *features, *gate, *logit;  // (N, M), (N), (N)
-    float force_gate;            // replaces the gate, or NaN
+    M2T_FIELDS(
+        const T *context, *hidden, *top, *word, *mixed_word;         // (N, H), (N, C), (N, C), (N, E), (N, E)
+        const T *gate_hidden_weight, *gate_word_weight, *gate_bias;  // (C), (E), (1): eq. 7
+        const T *context_weight, *context_bias;                      // (D, H), (D)
+        const T *language_weight, *language_bias;                    // (D, C), (D)
+        const T *mixture_weight, *mixture_bias;                      // (M, E+D+C), (M)
+        T *motion, *language;
+        T *features, *gate, *logit;  // (N, M), (N), (N)
+        float force_gate;            // replaces the gate, or NaN
+    )
 };
 
 template <typename T>
@@ -36,25 +41,31 @@ void gate_step(const GateSizes& n, const GateStep<T>& step, const Place& place);
 // tanh already made of both.
 template <typename T>
 struct GateInputs {
-    const T *hidden, *word, *mixed_word;          // (N, C), (N, E), (N, E)
-    const T *hidden_weight, *word_weight, *bias;  // (C), (E), (1): eq. 7
-    const T *context_product, *context_bias;      // (N, D), (D): W_c c, b_c
-    const T *language_product, *language_bias;    // (N, D), (D): W_r hbar, b_r
-    float force_gate;                             // replaces the gate, or NaN
+    M2T_FIELDS(
+        const T *hidden, *word, *mixed_word;                         // (N, C), (N, E), (N, E)
+        const T *gate_hidden_weight, *gate_word_weight, *gate_bias;  // (C), (E), (1): eq. 7
+        const T *context_product, *context_bias;                     // (N, D), (D): W_c c, b_c
+        const T *language_product, *language_bias;                   // (N, D), (D): W_r hbar, b_r
+        float force_gate;                                            // replaces the gate, or NaN
+    )
 };
 
 template <typename T>
 struct GateForward {
-    T *mixture_input, *gate, *logit;  // (N, E+D+C) [mixed word; adaptive context; hidden], (N), (N)
+    M2T_FIELDS(
+        T *mixture_input, *gate, *logit;  // (N, E+D+C) [mixed word; adaptive context; hidden], (N), (N)
+    )
 };
 
 template <typename T>
 struct GateBackward {
-    const T *gate, *d_mixture_input;                      // (N), (N, E+D+C)
-    const T *d_gate, *d_logit;                            // (N), null where the output was not used
-    T* mixture_input;                                     // (N, E+D+C), computed again
-    T *d_context, *d_language;                            // (N, D): gradients of the products
-    T *d_hidden, *d_word, *d_mixed_word, *d_total_logit;  // (N, C), (N, E), (N, E), (N)
+    M2T_FIELDS(
+        const T *gate, *d_mixture_input;                      // (N), (N, E+D+C)
+        const T *d_gate, *d_logit;                            // (N), null where the output was not used
+        T* mixture_input;                                     // (N, E+D+C), computed again
+        T *d_context, *d_language;                            // (N, D): gradients of the products
+        T *d_hidden, *d_word, *d_mixed_word, *d_total_logit;  // (N, C), (N, E), (N, E), (N)
+    )
 };
 
 template <typename T>
@@ -63,12 +74,30 @@ void gate_forward(const GateSizes& n, const GateInputs<T>& in, const GateForward
 template <typename T>
 void gate_backward(const GateSizes& n, const GateInputs<T>& in, const GateBackward<T>& out, const Place& place);
 
-// x = tanh(x + bias) over (rows, columns); bias (columns).
+// x = tanh(x + bias), in place.
 template <typename T>
-void bias_tanh(T* x, const T* bias, std::int64_t rows, std::int64_t columns, const Place& place);
+struct BiasTanh {
+    M2T_FIELDS(
+        T* x;           // (rows, columns)
+        const T* bias;  // (columns)
+        std::int64_t rows, columns;
+    )
+};
+
+template <typename T>
+void bias_tanh(const BiasTanh<T>& task, const Place& place);
 
 // out = grad * (1 - y^2): the gradient of y = tanh(x).
 template <typename T>
-void tanh_gradient(const T* grad, const T* y, T* out, std::int64_t count, const Place& place);
+struct TanhGradient {
+    M2T_FIELDS(
+        const T *grad, *y;  // (count)
+        T* out;
+        std::int64_t count;
+    )
+};
+
+template <typename T>
+void tanh_gradient(const TanhGradient<T>& task, const Place& place);
 
 }  // namespace m2t::cuda

@@ -55,9 +55,9 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) gate_blend_kernel(GateSizes n, GateStep<
         }
     } else if (d == n.attention && p.gate != nullptr) {
         const Rows<T> word = {p.word, n.word, first, last};
-        add_products<1, kRows>(p.hidden_weight, 0, hidden, n.hidden, sums);
-        add_products<1, kRows>(p.word_weight, 0, word, n.word, sums);
-        const float logit = warp_sums(sums) + to_float(p.bias[0]);
+        add_products<1, kRows>(p.gate_hidden_weight, 0, hidden, n.hidden, sums);
+        add_products<1, kRows>(p.gate_word_weight, 0, word, n.word, sums);
+        const float logit = warp_sums(sums) + to_float(p.gate_bias[0]);
         if (mine) {
             p.logit[row] = from_float<T>(logit);
             p.gate[row] = from_float<T>(p.force_gate == p.force_gate ? p.force_gate : sigmoid(logit));

@@ -125,10 +125,10 @@ void lstm_cells(std::int64_t rows, std::int64_t units, const LstmCell<T>& bottom
 }
 
 template <typename T>
-void lstm_forward(std::int64_t rows, std::int64_t units, const T* input_product, const T* hidden_product,
-                  const LstmCell<T>& cell, const Place& place) {
+void lstm_forward(std::int64_t rows, std::int64_t units, const LstmProducts<T>& products, const LstmCell<T>& cell,
+                  const Place& place) {
     if (rows * units == 0) return;
-    launch(lstm_forward_kernel<T>, shape_of(rows * units), place, input_product, hidden_product, cell, rows, units);
+    launch(lstm_forward_kernel<T>, shape_of(rows * units), place, products.input, products.hidden, cell, rows, units);
 }
 
 template <typename T>
@@ -136,9 +136,9 @@ void lstm_backward(std::int64_t rows, std::int64_t units, const LstmBackward<T>&
     if (rows * units > 0) launch(lstm_backward_kernel<T>, shape_of(rows * units), place, p, rows, units);
 }
 
-#define M2T_INSTANTIATE(T)                                                                                        \
-    template void lstm_cells(std::int64_t, std::int64_t, const LstmCell<T>&, const LstmCell<T>&, const Place&);   \
-    template void lstm_forward(std::int64_t, std::int64_t, const T*, const T*, const LstmCell<T>&, const Place&); \
+#define M2T_INSTANTIATE(T)                                                                                            \
+    template void lstm_cells(std::int64_t, std::int64_t, const LstmCell<T>&, const LstmCell<T>&, const Place&);       \
+    template void lstm_forward(std::int64_t, std::int64_t, const LstmProducts<T>&, const LstmCell<T>&, const Place&); \
     template void lstm_backward(std::int64_t, std::int64_t, const LstmBackward<T>&, const Place&);
 
 M2T_INSTANTIATE(float)

@@ -4,12 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/record.h"
+
 namespace m2t::cuda {
 
 // A device's number and a stream, cudaStream_t as an integer: torch's current one.
 struct Place {
-    int device;
-    std::uintptr_t stream;
+    M2T_FIELDS(
+        int device;
+        std::uintptr_t stream;
+    )
 };
 
 struct Shape {

@@ -52,7 +52,7 @@ def measure(device: torch.device) -> Rates | None:
     """The rates of this processor now; None where there is no native extension, and on other devices."""
     if device.type != "cpu" or launch.why_unavailable() is not None:
         return None
-    which = launch.how()["instruction_set"]
+    which = launch.instruction_set_number()
     source = torch.ones(_COPIED // 4)
     target = torch.empty_like(source)
     return Rates(

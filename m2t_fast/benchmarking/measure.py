@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from m2t_fast import native
 from m2t_fast.ops.cpu import launch
 
 _FLUSH_BYTES = 256 << 20
@@ -87,11 +88,11 @@ def tanh_loop(count: int, device: torch.device) -> Callable[[], float] | None:
         return None
     # Python's threads start once a run, where OpenMP's would start at every call.
     threads, piece = torch.get_num_threads(), 128 * 256
-    loop, repeats = launch.kernel("tanh_sums", torch.float32), -(-count // (threads * piece))
+    loop, repeats = native._native.tanh_sums_float32, -(-count // (threads * piece))
 
     def run() -> float:
         with ThreadPoolExecutor(threads) as pool:
-            which = launch.how()["instruction_set"]
+            which = launch.instruction_set_number()
             return float(sum(pool.map(lambda _: loop(repeats * piece, which), range(threads))))
 
     return run

@@ -6,7 +6,7 @@ A backend implements them as one call each, so that no word costs a return to Py
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,6 +86,25 @@ class SearchInputs(NamedTuple):
     def derive(letter: str, n: Sizes) -> int:
         """R from S and P."""
         return AttentionInputs.derive(letter, n)
+
+
+def decode_sizes(x: Any) -> dict[str, int]:
+    """The sizes of a search or a sampling as the kernels name them."""
+    batch, frames, parts, part_dim = x.parts.shape
+    slots, attention_dim = x.temporal_keys.shape[2:]
+    vocabulary, word = x.weights.embedding.shape
+    return dict(
+        batch=batch,
+        frames=frames,
+        parts=parts,
+        slots=slots,
+        part_dim=part_dim,
+        attention_dim=attention_dim,
+        hidden=x.weights.gate_hidden.shape[0],
+        word=word,
+        mixture=x.weights.mixture.shape[0],
+        vocabulary=vocabulary,
+    )
 
 
 class SearchOutput(NamedTuple):

@@ -16,6 +16,7 @@ from m2t_fast import numerics, ops, reference, use_backend
 from m2t_fast.ops.cases import AttentionCase
 from m2t_fast.ops.cuda import attention as kernels
 from m2t_fast.ops.cuda import launch
+from m2t_fast.ops.cuda.attention_call import SIZES
 from m2t_fast.ops.registry import has_kernel
 
 NAME = "spatio_temporal_attention"
@@ -278,11 +279,18 @@ def test_error_of_both_tanh(device: ModuleType, largest: float, weight: float, b
     query = ((torch.rand(1, 200, 1, generator=g) * 2 - 1) * largest).contiguous()
     query[:, ::2] = -keys[:, ::4, 0] * (1 + torch.rand(1, 100, 1, generator=g) / 100)  # near 0, from large numbers
     weights, out = torch.full((1, 1), weight), torch.empty(1, 200, 400)
-    launch.run(
-        NAME, "attention_scores", keys, {}, shape=[1, 400, 200, 1, 1, 1, 1], rows=1, keys=keys.data_ptr(),
-        query=query.data_ptr(), weight=weights.data_ptr(), lengths=torch.tensor([400]).data_ptr(), stats=0,
-        scores=out.data_ptr(), rest=0,
-    )  # fmt: skip
+    task = dict(
+        sizes=dict(zip(SIZES, (1, 400, 200, 1, 1, 1, 1), strict=True)),
+        rows=1,
+        keys=keys,
+        query=query,
+        weight=weights,
+        lengths=torch.tensor([400]),
+        stats=None,
+        scores=out,
+        rest=None,
+    )
+    launch.run(NAME, "attention_scores", keys, {}, task=task)
     true = torch.tanh(keys[:, :, 0, 0].double()[:, None] + query.double())
     error = (out.double() / weight - true).abs().max()
     assert 1e-9 < float(error) <= bound

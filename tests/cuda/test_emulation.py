@@ -18,16 +18,15 @@ def test_bias_tanh(device: ModuleType, order: str, dtype: torch.dtype) -> None:
     x, bias = torch.randn(37, 11, generator=g).to(dtype), torch.randn(11, generator=g).to(dtype)
     exact = torch.tanh(x.double() + bias.double())
     made = x.clone()
-    launch.run(
-        "gated_decoder_step", "bias_tanh", x, {"rows": 37}, x=made.data_ptr(), bias=bias.data_ptr(), rows=37, columns=11
-    )
+    task = dict(x=made, bias=bias, rows=37, columns=11)
+    launch.run("gated_decoder_step", "bias_tanh", x, {"rows": 37}, task=task)
     torch.testing.assert_close(made.double(), exact, rtol=0, atol=1e-6 if dtype == torch.float32 else 4e-3)
 
 
 def trial(name: str, blocks: int = 2, threads: int = 64, cluster: int = 1) -> list[float]:
     out = torch.zeros(blocks * threads)
-    arguments = dict(name=name, out=out.data_ptr(), blocks=blocks, threads=threads, cluster=cluster)
-    launch.run("an op", "trial", out, {"B": 3, "T": 5}, **arguments)
+    size = dict(out=out, blocks=blocks, threads=threads, cluster=cluster)
+    launch.run("an op", "trial", out, {"B": 3, "T": 5}, name=name, trial=size)
     return out.tolist()
 
 

@@ -28,9 +28,7 @@ def tanh(x: Tensor) -> Tensor:
     """The kernels' tanh of a contiguous tensor."""
     y, bias = x.clone(), torch.full(x.shape[-1:], -0.0, dtype=x.dtype)  # x + -0.0 is x, also for x = -0.0
     rows = x.numel() // x.shape[-1]
-    launch.kernel("bias_tanh", x.dtype)(
-        x=y.data_ptr(), bias=bias.data_ptr(), rows=rows, columns=x.shape[-1], **launch.how()
-    )
+    launch.run("bias_tanh", x.dtype, task=dict(x=y, bias=bias, rows=rows, columns=x.shape[-1]))
     return y
 
 

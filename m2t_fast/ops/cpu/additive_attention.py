@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from m2t_fast.ops.attend import mixed, scores_gradient
-from m2t_fast.ops.cpu.launch import address, addresses, empty, how, kernel, ready
+from m2t_fast.ops.cpu.launch import empty, ready, run
 from m2t_fast.records import converted
 from m2t_fast.reference.additive_attention import AdditiveInputs, AdditiveOutput
 
@@ -16,7 +16,7 @@ def additive_attention(x: AdditiveInputs) -> AdditiveOutput:
     """Context and weights of ``ops.additive_attention``."""
     dtype, x = x.keys.dtype, converted(x, ready)
     weights = empty((*x.query.shape[:2], x.keys.shape[1]), x.keys)
-    kernel("additive_weights", dtype)(weights=address(weights), **_arguments(x))
+    run("additive_weights", weights.dtype, outputs=dict(weights=weights), **_arguments(x))
     return AdditiveOutput(*(v.to(dtype) for v in mixed(x, weights)))
 
 
@@ -27,18 +27,11 @@ def additive_attention_backward(grads: AdditiveOutput, x: AdditiveInputs, kept: 
     d_scores, d_values = scores_gradient(grads, x, ready(kept.weights))
     d_scores = d_scores.contiguous()
     found = {name: empty(getattr(x, name).shape, x.keys) for name in ("query", "keys", "weight")}
-    kernel("additive_gradient", dtype)(
-        d_scores=address(d_scores), outputs=addresses(list(found.values())), **_arguments(x)
-    )
+    run("additive_gradient", x.keys.dtype, grads=dict(scores=d_scores), outputs=found, **_arguments(x))
     return {name: value.to(dtype) for name, value in dict(found, values=d_values).items()}
 
 
 def _arguments(x: AdditiveInputs) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
     batch, frames, dim = x.keys.shape
-    return dict(
-        sizes=[batch, frames, x.query.shape[1], dim],
-        inputs=addresses([x.query, x.keys, x.weight]),
-        lengths=address(x.lengths),
-        **how(),
-    )
+    return dict(sizes=dict(batch=batch, frames=frames, words=x.query.shape[1], dim=dim), inputs=x)

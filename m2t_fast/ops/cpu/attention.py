@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
-from m2t_fast.ops.cpu.launch import address, addresses, empty, how, kernel, ready
+from m2t_fast.ops.cpu.launch import empty, ready, run
 from m2t_fast.records import converted, float_fields, new
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
@@ -24,7 +24,7 @@ def spatio_temporal_attention(x: AttentionInputs, keep: bool = False) -> Any:
     outputs: AttentionOutput = new(AttentionOutput, x, lambda shape: empty(shape, x.parts))
     shape = (*outputs.window.shape, x.temporal_keys.shape[2])
     gamma = empty(shape, x.parts) if keep else None
-    kernel("attention_forward", dtype)(outputs=addresses((*outputs, gamma)), **_arguments(x))
+    run("attention_forward", x.parts.dtype, outputs={**outputs._asdict(), "gamma": gamma}, **_arguments(x))
     outputs = AttentionOutput(*(value.to(dtype) for value in outputs))
     return (outputs, (gamma,)) if keep else outputs
 
@@ -35,14 +35,9 @@ def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInput
     What was ``kept``, ``spatial`` and ``gamma``, saves computing the scores again.
     """
     dtype, x = x.parts.dtype, _ready(x)
-    ready_grads = [grad if grad is None else ready(grad) for grad in grads]
+    grads = AttentionOutput(*(grad if grad is None else ready(grad) for grad in grads))
     outputs = {name: empty(value.shape, value) for name, value in x._asdict().items() if name in _FLOATS}
-    kernel("attention_backward", dtype)(
-        kept=addresses((kept.spatial, kept.gamma)),
-        grads=addresses(ready_grads),
-        outputs=addresses(list(outputs.values())),
-        **_arguments(x),
-    )
+    run("attention_backward", x.parts.dtype, kept=kept, grads=grads, outputs=outputs, **_arguments(x))
     return {name: value.to(dtype) for name, value in outputs.items()}
 
 
@@ -56,13 +51,18 @@ def _ready(x: AttentionInputs) -> AttentionInputs:
 
 def _arguments(x: AttentionInputs) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
-    batch, frames, part_count, part_dim = x.parts.shape
+    batch, frames, parts, part_dim = x.parts.shape
     slots, attention_dim = x.temporal_keys.shape[2:]
+    words = x.temporal_query.shape[1]
     return dict(
-        sizes=[batch, frames, x.temporal_query.shape[1], part_count, slots, part_dim, attention_dim],
-        inputs=addresses([getattr(x, name) for name in _FLOATS]),
-        lengths=address(x.lengths),
-        scale=x.scale,
-        sigma_min=SIGMA_MIN,
-        **how(),
+        sizes=dict(
+            batch=batch,
+            frames=frames,
+            words=words,
+            parts=parts,
+            slots=slots,
+            part_dim=part_dim,
+            attention_dim=attention_dim,
+        ),
+        inputs={**x._asdict(), "sigma_min": SIGMA_MIN},
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import address, addresses, empty, how, kernel, ready
+from m2t_fast.ops.cpu.launch import empty, ready, run
 from m2t_fast.records import converted
 from m2t_fast.reference.encoder import EncoderInputs
 
@@ -16,37 +17,49 @@ def part_encoder(x: EncoderInputs) -> Tensor:
     """Body-part features of ``ops.part_encoder``."""
     dtype, x = x.motion.dtype, converted(x, ready)
     parts = empty((*x.motion.shape[:2], len(x.parts), 2 * x.bias2.shape[2]), x.motion)
-    kernel("encoder_forward", dtype)(parts=address(parts), **_arguments(x))
+    run("encoder_forward", parts.dtype, outputs=dict(parts=parts), **_arguments(x))
     return parts.to(dtype)
 
 
 def part_encoder_backward(grad: Tensor, x: EncoderInputs, saved: Any, need_motion: bool) -> dict[str, Tensor]:
     """Gradients of the motion, if it is asked for, and of the four weight tensors."""
     dtype, x = x.motion.dtype, converted(x, ready)
-    given = [ready(v) for v in (grad, saved.parts, x.weight1.transpose(1, 2), x.weight2.transpose(2, 3))]
-    names = ("weight1", "bias1", "weight2", "bias2")
-    found = {name: torch.empty_like(getattr(x, name)) for name in names}
-    d_motion = torch.empty_like(x.motion) if need_motion else None
-    kernel("encoder_backward", dtype)(
-        saved=addresses(given),
-        outputs=addresses(list(found.values())),
-        d_motion=addresses([d_motion])[0],
-        **_arguments(x),
+    found = {name: torch.empty_like(getattr(x, name)) for name in ("weight1", "bias1", "weight2", "bias2")}
+    if need_motion:
+        found["motion"] = torch.empty_like(x.motion)
+    grads = dict(
+        grad=ready(grad),
+        parts=ready(saved.parts),
+        weight1_t=ready(x.weight1.transpose(1, 2)),
+        weight2_t=ready(x.weight2.transpose(2, 3)),
     )
-    if d_motion is not None:
-        found["motion"] = d_motion
+    run("encoder_backward", x.motion.dtype, grads={"motion": None, **found, **grads}, **_arguments(x))
     return {name: value.to(dtype) for name, value in found.items()}
 
 
 def _arguments(x: EncoderInputs) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
     batch, frames, joints = x.motion.shape[:3]
-    _, part_count, hidden, half = x.weight2.shape
-    return dict(
-        sizes=[batch, frames, joints, part_count, hidden, half, int(x.relative)],
-        part_joints=[joint for part in x.parts for joint in part],
-        part_sizes=[len(part) for part in x.parts],
-        inputs=addresses([x.motion, x.weight1, x.bias1, x.weight2, x.bias2]),
-        lengths=address(x.lengths),
-        **how(),
+    _, parts, hidden, half = x.weight2.shape
+    part_joints, part_sizes = _joints(x.parts)
+    sizes = dict(
+        batch=batch,
+        frames=frames,
+        joints=joints,
+        parts=parts,
+        hidden=hidden,
+        half=half,
+        part_joints=part_joints,
+        part_sizes=part_sizes,
+        rows=3 * len(part_joints),
+        relative=x.relative,
     )
+    return dict(sizes=sizes, inputs=x)
+
+
+@functools.lru_cache(maxsize=64)
+def _joints(parts: tuple[tuple[int, ...], ...]) -> tuple[Tensor, Tensor]:
+    """All parts' joints, one part after the other, and how many each has."""
+    lists = [joint for part in parts for joint in part], [len(part) for part in parts]
+    joints, sizes = (torch.tensor(numbers, dtype=torch.int64, device="cpu") for numbers in lists)
+    return joints, sizes

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import address, addresses, how, kernel, ready
+from m2t_fast.ops.cpu.launch import ready, run
 from m2t_fast.ops.cpu.linear import input_gradient, linear, weight_gradients
 from m2t_fast.records import converted
 from m2t_fast.reference.gate import GateInputs, GateOutput
@@ -20,10 +20,8 @@ def gated_decoder_step(x: GateInputs) -> GateOutput:
     products = _products(x)
     mixture_input = x.context.new_empty(len(products[0]), x.mixture_weight.shape[1])
     gate, logit = x.context.new_empty(lead), x.context.new_empty(lead)
-    kernel("gate_forward", dtype)(
-        outputs=addresses((mixture_input, gate, logit)),
-        **_arguments(x, products),
-    )
+    outputs = dict(mixture_input=mixture_input, gate=gate, logit=logit)
+    run("gate_forward", gate.dtype, outputs=outputs, **_arguments(x, products))
     (features,) = linear(mixture_input, [(x.mixture_weight, x.mixture_bias)], tanh=True)
     return GateOutput(features.view(*lead, features.shape[1]).to(dtype), gate.to(dtype), logit.to(dtype))
 
@@ -38,18 +36,27 @@ def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) ->
 
     d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
     if d_features is not None:
-        pointers = dict(grad=address(d_features), y=address(features), out=address(d_mixture))
-        kernel("tanh_gradient", dtype)(**pointers, count=features.numel(), **how())
+        task = dict(grad=d_features, y=features, out=d_mixture, count=features.numel())
+        run("tanh_gradient", features.dtype, task=task)
     d_mixture_input = input_gradient([d_mixture], [x.mixture_weight])
     mixture_input = torch.empty_like(d_mixture_input)
     d_motion, d_language = map(torch.empty_like, products)
     d_hidden, d_word, d_mixed_word = map(torch.empty_like, (x.hidden, x.word, x.mixed_word))
     d_logit = torch.empty_like(gate)
-    kernel("gate_backward", dtype)(
-        grads=addresses((gate, d_mixture_input, d_gate, d_gate_logit)),
-        outputs=addresses((mixture_input, d_motion, d_language, d_hidden, d_word, d_mixed_word, d_logit)),
-        **_arguments(x, products),
+    outputs = dict(
+        gate=gate,
+        d_mixture_input=d_mixture_input,
+        d_gate=d_gate,
+        d_logit=d_gate_logit,
+        mixture_input=mixture_input,
+        d_context=d_motion,
+        d_language=d_language,
+        d_hidden=d_hidden,
+        d_word=d_word,
+        d_mixed_word=d_mixed_word,
+        d_total_logit=d_logit,
     )
+    run("gate_backward", gate.dtype, outputs=outputs, **_arguments(x, products))
     rows = d_logit.flatten()
     pairs = [(d_motion, context), (d_language, top), (d_mixture, mixture_input)]
     d_context_layer, d_language_layer, d_mixture_layer = weight_gradients(pairs)
@@ -79,11 +86,9 @@ def _products(x: GateInputs) -> tuple[Tensor, Tensor]:
 def _arguments(x: GateInputs, products: tuple[Tensor, Tensor]) -> dict[str, Any]:
     """What both kernels take. The caller holds the tensors for as long as the kernel runs."""
     motion, language = products
-    weights = x.gate_hidden_weight, x.gate_word_weight, x.gate_bias
-    between = x.hidden, x.word, x.mixed_word, *weights, motion, x.context_bias, language, x.language_bias
+    force_gate = math.nan if x.force_gate is None else x.force_gate
+    rows, attention = motion.shape
     return dict(
-        sizes=[motion.shape[0], x.hidden.shape[-1], x.word.shape[-1], motion.shape[1]],
-        inputs=addresses(between),
-        force_gate=math.nan if x.force_gate is None else x.force_gate,
-        **how(),
+        sizes=dict(rows=rows, hidden=x.hidden.shape[-1], word=x.word.shape[-1], attention=attention),
+        inputs={**x._asdict(), "context_product": motion, "language_product": language, "force_gate": force_gate},
     )

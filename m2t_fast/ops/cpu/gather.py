@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cpu.launch import addresses, empty, kernel
+from m2t_fast.ops.cpu.launch import empty, run
 from m2t_fast.records import converted
 from m2t_fast.reference.gather import GatherInputs
 
@@ -22,7 +22,6 @@ def gather_motions(x: GatherInputs) -> Tensor:
     x = converted(x, torch.Tensor.contiguous)
     rows, joints = x.frames.shape[:2]
     out = empty((len(x.index), x.width, joints, 3), x.frames)
-    where = addresses([x.frames, x.offsets, x.index, x.mean, x.std, out])
-    sizes = [rows, len(x.offsets) - 1, len(x.index), x.width, joints]
-    kernel("gather_motions", x.frames.dtype)(sizes, *where, torch.get_num_threads())
+    sizes = dict(rows=rows, motions=len(x.offsets) - 1, batch=len(x.index), frames=x.width, joints=joints)
+    run("gather_motions", x.frames.dtype, sizes=sizes, inputs=x, outputs=dict(motion=out))
     return out

@@ -1,6 +1,6 @@
 """How every C++ kernel is called: dtype, addresses, threads and instruction set.
 
-The kernels take contiguous tensors as addresses and sizes, in float32 or float64; a shorter format is stored as it is
+The kernels take records of contiguous tensors and of sizes, in float32 or float64; a shorter format is stored as it is
 and computed in float32. Shapes were checked by the ops, and lengths are clamped by the kernels themselves.
 """
 
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from m2t_fast import native
 from m2t_fast.errors import UserError
-
-INTERFACE = 10
-"""The extension's own number for the functions it offers; ``csrc/bindings.cpp`` must agree."""
+from m2t_fast.extension import kernel, why_stale
 
 
 def _pool_bytes() -> int:
@@ -43,14 +42,7 @@ if native.available() and hasattr(native._native, "set_pool_limit"):
 
 def why_unavailable() -> str | None:
     """Why the kernels cannot run here, or None if they can."""
-    if native.available() and getattr(native._native, "INTERFACE", 0) != INTERFACE:
-        return "m2t_fast._native was built from an older version: install m2t_fast again"
-    return native.why_unavailable()
-
-
-def kernel(name: str, dtype: torch.dtype) -> Callable:
-    """The kernel ``name`` for tensors of ``dtype``."""
-    return getattr(native._native, f"{name}_float64" if dtype == torch.float64 else f"{name}_float32")
+    return why_stale(native._native, "cpu") if native.available() else native.why_unavailable()
 
 
 def ready(tensor: Tensor) -> Tensor:
@@ -75,13 +67,8 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     return like.new_empty(0).set_(memory.untyped_storage(), 0, memory.shape, memory.stride())
 
 
-def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
-    """Where the tensors lie, 0 for None. The caller holds them for as long as the kernel runs."""
-    return [0 if x is None else address(x) for x in tensors]
-
-
 def address(x: Tensor) -> int:
-    """Where a tensor lies.
+    """Where a tensor lies. The caller holds it for as long as the kernel runs.
 
     Raises:
         ValueError: not on the processor, or not contiguous: no kernel could read it.
@@ -92,6 +79,13 @@ def address(x: Tensor) -> int:
     return x.data_ptr()
 
 
-def how() -> dict[str, int]:
-    """The arguments that say how to run: threads and instruction set."""
-    return dict(threads=torch.get_num_threads(), instruction_set=INSTRUCTION_SETS[instruction_set])
+def instruction_set_number() -> int:
+    """The chosen instruction set as the extension numbers it."""
+    return INSTRUCTION_SETS[instruction_set]
+
+
+def run(name: str, dtype: torch.dtype, **given: Any) -> Any:
+    """Runs the kernel ``name`` for tensors of ``dtype``, with its records by name: :mod:`m2t_fast.extension`."""
+    return kernel(native._native, name, dtype, address)(
+        threads=torch.get_num_threads(), instruction_set=instruction_set_number(), **given
+    )

@@ -15,15 +15,15 @@ Which product runs is a property of the processor and the dtype alone, so that t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from m2t_fast import native
 from m2t_fast.ops.cpu import launch
-from m2t_fast.ops.cpu.launch import address, addresses, empty, how
+from m2t_fast.ops.cpu.launch import empty, run
 
 
 class Rows(NamedTuple):
@@ -98,15 +98,19 @@ def linear(
                 y[valid] = torch.nn.functional.linear(x.view(count, inputs)[valid], weight, bias)
                 y[padding] = 0
         return [y.tanh_() for y in outputs] if tanh else outputs
-    _call("linear_forward", x.dtype)(
-        rows=_sizes(rows),
-        lengths=_lengths(rows),
-        layers=[addresses((x, weight, bias, y)) for (weight, bias), y in zip(layers, outputs, strict=True)],
-        sizes=[(inputs, weight.shape[0]) for weight, _ in layers],
-        tanh=tanh,
-        wide=wide,
-        **how(),
-    )
+    made = [
+        dict(
+            x=x,
+            weight=weight,
+            bias=bias,
+            y=None if wide else y,
+            wide=y if wide else None,
+            inputs=inputs,
+            outputs=weight.shape[0],
+        )
+        for (weight, bias), y in zip(layers, outputs, strict=True)
+    ]
+    run("linear_forward", x.dtype, rows=rows, layers=made, tanh=tanh)
     return outputs
 
 
@@ -120,15 +124,10 @@ def input_gradient(grads: Sequence[Tensor], weights: Sequence[Tensor], rows: Row
             d_x[valid] = sum(grad[valid] @ weight for grad, weight in zip(grads, weights, strict=True))
             d_x[padding] = 0
         return d_x
-    _call("linear_input_gradient", d_x.dtype)(
-        rows=_sizes(rows),
-        lengths=_lengths(rows),
-        layers=[addresses(pair) for pair in zip(grads, weights, strict=True)],
-        outputs=[weight.shape[0] for weight in weights],
-        inputs=inputs,
-        d_x=address(d_x),
-        **how(),
-    )
+    terms = [
+        dict(grad=grad, weight=weight, outputs=weight.shape[0]) for grad, weight in zip(grads, weights, strict=True)
+    ]
+    run("linear_input_gradient", d_x.dtype, rows=rows, terms=terms, result=dict(d_x=d_x, inputs=inputs))
     return d_x
 
 
@@ -141,13 +140,11 @@ def weight_gradients(pairs: Sequence[tuple[Tensor, Tensor]], rows: Rows | None =
     if product_of(pairs[0][0].dtype) == "torch":
         return [_weight_gradient(grad, x, rows) for grad, x in pairs]
     results = [(x.new_empty(grad.shape[-1], x.shape[-1]), x.new_empty(grad.shape[-1])) for grad, x in pairs]
-    _call("linear_weight_gradient", pairs[0][0].dtype)(
-        rows=_sizes(rows),
-        lengths=_lengths(rows),
-        layers=[addresses((*pair, *result)) for pair, result in zip(pairs, results, strict=True)],
-        sizes=[(x.shape[-1], grad.shape[-1]) for grad, x in pairs],
-        **how(),
-    )
+    layers = [
+        dict(grad=grad, x=x, d_weight=d_weight, d_bias=d_bias, inputs=x.shape[-1], outputs=grad.shape[-1])
+        for (grad, x), (d_weight, d_bias) in zip(pairs, results, strict=True)
+    ]
+    run("linear_weight_gradient", pairs[0][0].dtype, rows=rows, layers=layers)
     return results
 
 
@@ -168,16 +165,3 @@ def _ranges(rows: Rows) -> Iterator[tuple[slice, slice]]:
     for b, length in enumerate(lengths):
         end = b * each + min(max(length, 0), rows.frames) * rows.per_frame
         yield slice(b * each, end), slice(end, (b + 1) * each)
-
-
-def _call(name: str, dtype: torch.dtype) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(native._native, f"{name}_{str(dtype).removeprefix('torch.')}")
-    return function
-
-
-def _sizes(rows: Rows) -> list[int]:
-    return [rows.batch, rows.frames, rows.per_frame]
-
-
-def _lengths(rows: Rows) -> int:
-    return 0 if rows.lengths is None else address(rows.lengths)

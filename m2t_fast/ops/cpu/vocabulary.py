@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import PAD
-from m2t_fast.ops.cpu.launch import address, empty, how, kernel
+from m2t_fast.ops.cpu.launch import empty, run
 from m2t_fast.ops.cpu.linear import arithmetic, as_computed, input_gradient, linear, weight_gradients
 
 
@@ -25,16 +25,16 @@ def vocabulary_loss(
     losses = torch.empty(len(words), dtype=torch.float64, device="cpu")
     short = computed == torch.bfloat16
     gradient = empty(logits.shape, x) if keep and short else logits
-    kernel("cross_entropy", logits.dtype)(
-        logits=address(logits),
-        targets=address(targets),
+    task = dict(
+        logits=logits,
+        targets=targets,
         rows=len(words),
         columns=logits.shape[1],
-        losses=address(losses),
-        gradient=address(gradient) if keep else 0,
-        short_gradient=short,
-        **how(),
+        losses=losses,
+        gradient=gradient if keep and not short else None,
+        short_gradient=gradient if keep and short else None,
     )
+    run("cross_entropy", logits.dtype, task=task)
     loss = losses.sum().to(torch.promote_types(dtype, torch.float32))
     if not keep:
         none = features.new_empty(0)

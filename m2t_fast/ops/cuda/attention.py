@@ -10,7 +10,7 @@ from torch import Tensor
 
 from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.ops.cuda.attention_call import Call
-from m2t_fast.ops.cuda.launch import address, addresses, ready, stored
+from m2t_fast.ops.cuda.launch import ready, stored
 from m2t_fast.records import converted, float_fields, new, partial
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
@@ -56,23 +56,26 @@ def launch_backward(
     d_weights = None if d_context is None else torch.bmm(d_context, parts.flatten(1, 2).transpose(1, 2))
     weights = None if d_weights is None else torch.empty_like(d_weights)
     d_bias = temporal.new_zeros(batch * words, rows)
-    goals, d_losses = None if d_loss is None else _float(target), _float(d_loss)
     call.run(
         "attention_word_gradient",
-        lengths=address(call.lengths),
-        stats=address(stats),
-        bias=address(x.spatial_bias),
+        lengths=call.lengths,
+        stats=stats,
+        bias=x.spatial_bias,
         scale=x.scale,
         smallest_variance=SIGMA_MIN**2,
-        grads=addresses((d_weights, d_window, d_spatial, d_mean, d_std)),
-        target=addresses([goals])[0],
-        d_loss=addresses([d_losses])[0],
+        d_weights=d_weights,
+        d_window=d_window,
+        d_spatial=d_spatial,
+        d_mean=d_mean,
+        d_std=d_std,
+        target=_float(target),
+        d_loss=_float(d_loss),
         least_log=LOG_MIN,
-        rest=addresses([rest])[0],
-        temporal=address(temporal),
-        spatial=address(spatial),
-        weights=addresses([weights])[0],
-        d_bias=address(d_bias),
+        rest=rest,
+        temporal=temporal,
+        spatial=spatial,
+        weights=weights,
+        d_bias=d_bias,
     )
     if weights is None or d_context is None:
         d_parts = torch.zeros_like(parts)
@@ -100,43 +103,36 @@ def launch_backward(
 def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None) -> None:
     """Fills the outputs, None where one is not wanted, and the spatial loss against the targets."""
     x = converted(x, ready)
-    context, window, alpha, mean, std = addresses(outputs)
     call = Call.of(x)
     if call.sizes[0] * call.sizes[2] == 0:
         return
     temporal, rest = call.scores(x.temporal_keys, x.temporal_query, x.temporal_weight[None], exact=True)
     # Outside this many sigma a window is below a sixteenth of the dtype's resolution: nothing of it is computed.
-    reach = 0.0 if window or loss is not None else math.sqrt(-2 * math.log(torch.finfo(x.parts.dtype).eps / 16))
-    stats = call.moments(temporal, rest, reach=reach, mean=mean, std=std)
+    every_frame = outputs.window is not None or loss is not None
+    reach = 0.0 if every_frame else math.sqrt(-2 * math.log(torch.finfo(x.parts.dtype).eps / 16))
+    stats = call.moments(temporal, rest, reach=reach, mean=outputs.mean, std=outputs.std)
     weights, _ = call.scores(x.spatial_keys, x.spatial_query, x.spatial_weight, stats=stats if reach else None)
     if loss is not None:
-        goals = _float(target)
         call.run(
             "attention_loss",
-            spatial=address(weights),
-            bias=address(x.spatial_bias),
-            lengths=address(call.lengths),
-            target=addresses([goals])[0],
+            spatial=weights,
+            bias=x.spatial_bias,
+            lengths=call.lengths,
+            target=_float(target),
             least_log=LOG_MIN,
-            loss=address(loss),
+            loss=loss,
         )
     call.run(
         "attention_window",
-        lengths=address(call.lengths),
-        stats=address(stats),
-        bias=address(x.spatial_bias),
+        lengths=call.lengths,
+        stats=stats,
+        bias=x.spatial_bias,
         scale=x.scale,
-        spatial=address(weights),
-        out_window=window,
-        out_spatial=alpha,
+        spatial=weights,
+        out_window=outputs.window,
+        out_spatial=outputs.spatial,
     )
-    call.run(
-        "attention_context",
-        parts=address(x.parts),
-        weights=address(weights),
-        stats=address(stats),
-        context=context,
-    )
+    call.run("attention_context", parts=x.parts, weights=weights, stats=stats, context=outputs.context)
 
 
 def _float(x: Tensor | None) -> Tensor | None:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
-from m2t_fast.ops.cuda.launch import address, addresses, run
+from m2t_fast.extension import record
+from m2t_fast.ops.cuda.launch import extension, run
 from m2t_fast.reference.attention import AttentionInputs
 
 NAME = "spatio_temporal_attention"
 LETTERS = ("B", "T", "L", "P", "S", "H", "D")
-STATS = 8
-"""32-bit numbers that the kernels keep of a word: csrc/cuda/attention.h, WordStats."""
+SIZES = ("batch", "frames", "words", "parts", "slots", "part_dim", "attention_dim")
+"""The same as the kernels name them."""
 BLOCKS_WANTED = 2048
 """Blocks in which a gradient's tiles of keys should run: several waves of a large device's."""
 THREADS = 128
@@ -36,9 +37,10 @@ class Call(NamedTuple):
         words = x.temporal_query.shape[1]
         return cls(x.parts, x.lengths, (batch, frames, words, part_count, slots, part_dim, dim))
 
-    def run(self, kernel: str, **arguments: Any) -> None:
-        """Launches a kernel."""
-        run(NAME, kernel, self.like, dict(zip(LETTERS, self.sizes, strict=True)), shape=self.sizes, **arguments)
+    def run(self, kernel: str, **task: Any) -> None:
+        """Launches a kernel, with the fields of its task but for the sizes."""
+        sizes = dict(zip(SIZES, self.sizes, strict=True))
+        run(NAME, kernel, self.like, dict(zip(LETTERS, self.sizes, strict=True)), task={**task, "sizes": sizes})
 
     def scores(
         self, keys: Tensor, query: Tensor, weight: Tensor, stats: Tensor | None = None, exact: bool = False
@@ -54,27 +56,34 @@ class Call(NamedTuple):
         self.run(
             "attention_scores",
             rows=weight.shape[0],
-            keys=address(keys),
-            query=address(query),
-            weight=address(weight),
-            lengths=address(self.lengths),
-            stats=addresses([stats])[0],
-            scores=address(out),
-            rest=addresses([rest])[0],
+            keys=keys,
+            query=query,
+            weight=weight,
+            lengths=self.lengths,
+            stats=stats,
+            scores=out,
+            rest=rest,
         )
         return out, rest
 
-    def moments(self, temporal: Tensor, rest: Tensor | None, reach: float = 0.0, mean: int = 0, std: int = 0) -> Tensor:
-        """What the kernels keep of every word, (B, L, STATS); means and deviations go to the addresses, if any."""
-        stats = temporal.new_empty(self.sizes[0], self.sizes[2], STATS)
+    def moments(
+        self,
+        temporal: Tensor,
+        rest: Tensor | None,
+        reach: float = 0.0,
+        mean: Tensor | None = None,
+        std: Tensor | None = None,
+    ) -> Tensor:
+        """What the kernels keep of every word, (B, L, WordStats); means and deviations go where they are wanted."""
+        stats = temporal.new_empty(self.sizes[0], self.sizes[2], record(extension(), "WordStats").size // 4)
         self.run(
             "attention_moments",
-            temporal=address(temporal),
-            rest=addresses([rest])[0],
-            lengths=address(self.lengths),
+            temporal=temporal,
+            rest=rest,
+            lengths=self.lengths,
             smallest_variance=SIGMA_MIN**2,
             reach=reach,
-            stats=address(stats),
+            stats=stats,
             mean=mean,
             std=std,
         )
@@ -97,13 +106,13 @@ class Call(NamedTuple):
             "attention_score_gradient",
             rows=rows,
             keys_per_tile=per_tile,
-            keys=address(keys),
-            query=address(query),
-            weight=address(weight),
-            lengths=address(self.lengths),
-            d_scores=address(d_scores),
-            d_keys=address(d_keys),
-            d_query=address(d_query),
-            d_weight=address(d_weight),
+            keys=keys,
+            query=query,
+            weight=weight,
+            lengths=self.lengths,
+            d_scores=d_scores,
+            d_keys=d_keys,
+            d_query=d_query,
+            d_weight=d_weight,
         )
         return d_keys, d_query.sum(1), d_weight.sum(0)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SIGMA_MIN, SOS
+from m2t_fast.extension import record
 from m2t_fast.ops.capability import capability
-from m2t_fast.ops.cuda.launch import address, addresses, ready, run
-from m2t_fast.ops.decode import SampleInputs, SearchInputs, SearchOutput
+from m2t_fast.ops.cuda.launch import extension, ready, run
+from m2t_fast.ops.decode import SampleInputs, SearchInputs, SearchOutput, decode_sizes
 from m2t_fast.records import converted
 
 LARGEST_BEAM, MOST_PARTS = 1024, 2048
@@ -45,9 +46,8 @@ def search(x: SearchInputs) -> SearchOutput:
     _launch(
         "search",
         x,
-        counts=[x.beam_size, x.max_length, PAD, SOS, EOS],
-        numbers=[x.length_penalty, x.scale, SIGMA_MIN, math.nan if x.force_gate is None else x.force_gate],
-        outputs=addresses([tokens, scores, window, spatial, mean, std, gate]),
+        _options(x, x.beam_size, x.max_length, length_penalty=x.length_penalty, force_gate=x.force_gate),
+        outputs=SearchOutput(tokens, scores, gate, window, spatial, mean, std),
     )
     return SearchOutput(tokens, scores, *(v.to(dtype) for v in (gate, window, spatial, mean, std)))
 
@@ -56,41 +56,48 @@ def sample_words(x: SampleInputs) -> Tensor:
     """The words of ``ops.sample_words``. Nothing waits for the device: it may be captured in a CUDA graph."""
     x = converted(x, ready)
     words, coins = x.words.clone(), x.coins.to(x.parts.device)
-    _launch(
-        "sample_words",
-        x,
-        counts=[1, words.shape[1], PAD, SOS, EOS],
-        numbers=[0.0, x.scale, SIGMA_MIN, math.nan],
-        inputs=addresses([words, coins, *((None, None) if x.dropout is None else x.dropout)]),
-    )
+    input_dropout, mixed_dropout = (None, None) if x.dropout is None else x.dropout
+    inputs = dict(words=words, coins=coins, input_dropout=input_dropout, mixed_dropout=mixed_dropout)
+    _launch("sample_words", x, _options(x, 1, words.shape[1]), inputs=inputs)
     return words
 
 
-def _launch(op: str, x: SearchInputs | SampleInputs, counts: list[int], **arguments: Any) -> None:
-    """Plans, takes scratch from torch and launches; the caller holds the tensors."""
-    batch, frames, part_count, part_dim = x.parts.shape
-    slots, attention_dim = x.temporal_keys.shape[2:]
-    vocabulary, word = x.weights.embedding.shape
-    hidden, mixture = x.weights.gate_hidden.shape[0], x.weights.mixture.shape[0]
-    beams, words, *_ = counts
-    if batch == 0 or words == 0:
-        return
-    sizes = [batch, frames, part_count, slots, part_dim, attention_dim, hidden, word, mixture, vocabulary]
-    named = dict(zip("BTPSHDCEMV", sizes, strict=True), K=beams, W=words)
-    plan = run(
-        op, "plan_decode", x.parts, named, sizes=sizes, beams=beams, max_length=words, sampling=op == "sample_words"
+def _options(
+    x: Any, beams: int, max_length: int, length_penalty: float = 0.0, force_gate: float | None = None
+) -> dict[str, Any]:
+    return dict(
+        beams=beams,
+        max_length=max_length,
+        pad=PAD,
+        start=SOS,
+        end=EOS,
+        length_penalty=length_penalty,
+        scale=x.scale,
+        sigma_min=SIGMA_MIN,
+        force_gate=math.nan if force_gate is None else force_gate,
     )
-    scratch = torch.empty(plan[-1], dtype=torch.uint8, device=x.parts.device)
+
+
+def _launch(op: str, x: SearchInputs | SampleInputs, options: dict[str, Any], **arguments: Any) -> None:
+    """Plans, takes scratch from torch and launches; the caller holds the tensors."""
+    beams, words = options["beams"], options["max_length"]
+    sizes = decode_sizes(x)
+    if sizes["batch"] == 0 or words == 0:
+        return
+    named = dict(zip("BTPSHDCEMV", sizes.values(), strict=True), K=beams, W=words)
+    planned = dict(sizes=sizes, beams=beams, max_length=words, sampling=op == "sample_words")
+    plan = record(extension(), "DecodePlan").unpacked(run(op, "plan_decode", x.parts, named, **planned))
+    scratch = torch.empty(plan["bytes"], dtype=torch.uint8, device=x.parts.device)
     run(
         op,
         f"decode_{op}",
         x.parts,
         named,
         sizes=sizes,
-        memory=addresses([x.parts, x.temporal_keys, x.spatial_keys, x.lengths]),
-        weights=addresses(x.weights),
-        counts=counts,
+        memory=x,
+        weights=x.weights,
+        options=options,
         plan=plan,
-        scratch=address(scratch),
+        scratch=dict(data=scratch),
         **arguments,
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from m2t_fast.ops.cuda.launch import addresses, run
+from m2t_fast.ops.cuda.launch import run
 
 FEW_ROWS = 64
 """Up to so many rows an op's products run in its own launches, which read a weight once for eight rows; for more,
@@ -27,11 +27,11 @@ def rows_products(
     """rows @ weight (J, K) + add (N, K) of every job (rows, weight, add), each (N, K)."""
     count = len(like)
     made = [weight.new_empty(count, weight.shape[1]) for _, weight, _ in jobs]
-    numbers = [
-        [*addresses((*rows, weight, add, out)), *weight.shape]
+    records = [
+        dict(rows=_rows(rows, weight.shape[0]), weight=weight, add=add, out=out, columns=weight.shape[1])
         for (rows, weight, add), out in zip(jobs, made, strict=True)
     ]
-    run(op, "rows_products", like, sizes, rows=count, jobs=numbers)
+    run(op, "rows_products", like, sizes, rows=count, jobs=records)
     return made
 
 
@@ -40,8 +40,13 @@ def outer_products(
 ) -> list[tuple[Tensor, Tensor]]:
     """rows^T @ x (J, K), and the sums (J,) of the rows, of every job (rows, J, x (N, K))."""
     made = [(x.new_empty(columns, x.shape[1]), x.new_empty(columns)) for _, columns, x in jobs]
-    numbers = [
-        [*addresses((*rows, x, *out)), columns, x.shape[1]] for (rows, columns, x), out in zip(jobs, made, strict=True)
+    records = [
+        dict(rows=_rows(rows, columns), x=x, d_weight=d_weight, d_bias=d_bias, columns=x.shape[1])
+        for (rows, columns, x), (d_weight, d_bias) in zip(jobs, made, strict=True)
     ]
-    run(op, "outer_products", like, sizes, rows=len(like), jobs=numbers)
+    run(op, "outer_products", like, sizes, rows=len(like), jobs=records)
     return made
+
+
+def _rows(rows: Rows, columns: int) -> dict[str, Any]:
+    return dict(d=rows.grad, tanh=rows.tanh, columns=columns)

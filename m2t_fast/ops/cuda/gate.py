@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.cuda.few_rows import FEW_ROWS, Rows, outer_products, rows_products
-from m2t_fast.ops.cuda.launch import address, addresses, ready, run
-from m2t_fast.records import converted, float_fields
+from m2t_fast.ops.cuda.launch import ready, run
+from m2t_fast.records import converted
 from m2t_fast.reference.gate import GateInputs, GateOutput
 
 OP = "gated_decoder_step"
@@ -31,19 +31,12 @@ def gated_decoder_step(x: GateInputs) -> GateOutput:
 
     eq_9 = call.products()
     mixture_input = x.context.new_empty(call.rows, x.mixture_weight.shape[1])
-    call.run("gate_forward", **call.between(eq_9), outputs=addresses((mixture_input, gate, logit)))
+    outputs = dict(mixture_input=mixture_input, gate=gate, logit=logit)
+    call.run("gate_forward", inputs=call.between(eq_9), outputs=outputs)
     features = mixture_input @ x.mixture_weight.T
     rows, columns = features.shape
-    run(
-        OP,
-        "bias_tanh",
-        x.context,
-        call.sizes,
-        x=address(features),
-        bias=address(x.mixture_bias),
-        rows=rows,
-        columns=columns,
-    )
+    task = dict(x=features, bias=x.mixture_bias, rows=rows, columns=columns)
+    run(OP, "bias_tanh", x.context, call.sizes, task=task)
     return GateOutput(features.view(*lead, columns).to(dtype), gate.to(dtype), logit.to(dtype))
 
 
@@ -64,20 +57,28 @@ def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) ->
         eq_9 = call.products()
         d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
         if d_features is not None:
-            pointers = dict(grad=address(d_features), y=address(features), out=address(d_mixture))
-            run(OP, "tanh_gradient", context, call.sizes, **pointers, count=features.numel())
+            task = dict(grad=d_features, y=features, out=d_mixture, count=features.numel())
+            run(OP, "tanh_gradient", context, call.sizes, task=task)
         d_mixture_input = d_mixture @ x.mixture_weight
 
     mixture_input = torch.empty_like(d_mixture_input)
     d_motion, d_language = torch.empty_like(eq_9.motion), torch.empty_like(eq_9.language)
     d_hidden, d_word, d_mixed_word = map(torch.empty_like, (x.hidden, x.word, x.mixed_word))
     d_logit = torch.empty_like(gate).flatten()
-    call.run(
-        "gate_backward",
-        **call.between(eq_9),
-        grads=addresses((gate, d_mixture_input, d_gate, d_gate_logit)),
-        outputs=addresses((mixture_input, d_motion, d_language, d_hidden, d_word, d_mixed_word, d_logit)),
+    outputs = dict(
+        gate=gate,
+        d_mixture_input=d_mixture_input,
+        d_gate=d_gate,
+        d_logit=d_gate_logit,
+        mixture_input=mixture_input,
+        d_context=d_motion,
+        d_language=d_language,
+        d_hidden=d_hidden,
+        d_word=d_word,
+        d_mixed_word=d_mixed_word,
+        d_total_logit=d_logit,
     )
+    call.run("gate_backward", inputs=call.between(eq_9), outputs=outputs)
     if few:
         eq_9_jobs = [(Rows(d_motion), x.context_weight, None), (Rows(d_language), x.language_weight, None)]
         d_context, d_top = rows_products(OP, call.sizes, context, eq_9_jobs)
@@ -144,16 +145,30 @@ class _Call(NamedTuple):
 
     def run(self, kernel: str, **arguments: Any) -> None:
         """Launches a kernel."""
-        force = math.nan if self.x.force_gate is None else self.x.force_gate
-        numbers = list(self.sizes.values())
-        run(OP, kernel, self.x.context, self.sizes, sizes=numbers, force_gate=force, **arguments)
+        n = self.sizes
+        sizes = dict(
+            rows=n["N"],
+            features=n["H"],
+            hidden=n["C"],
+            word=n["E"],
+            attention=n["D"],
+            mixture=n["M"],
+            mixture_input=n["E"] + n["D"] + n["C"],
+        )
+        run(OP, kernel, self.x.context, n, sizes=sizes, **arguments)
+
+    @property
+    def force_gate(self) -> float:
+        """As the kernels take it."""
+        return math.nan if self.x.force_gate is None else self.x.force_gate
 
     def step(self, features: Tensor | None, gate: Tensor | None, logit: Tensor | None) -> Tensor:
         """The whole step; without outputs only both tanh of eq. 9, (2, N, D), which it gives."""
         x = self.x
         both = x.context.new_empty(2, self.rows, len(x.context_weight))
-        inputs = addresses([getattr(x, name) for name in FLOATS])
-        self.run("gate_step", inputs=inputs, outputs=addresses((*both, features, gate, logit)))
+        motion, language = both
+        outputs = dict(motion=motion, language=language, features=features, gate=gate, logit=logit)
+        self.run("gate_step", step={**x._asdict(), **outputs, "force_gate": self.force_gate})
         return both
 
     def products(self) -> _Between:
@@ -167,11 +182,13 @@ class _Call(NamedTuple):
         motion, language = self.step(None, None, None)
         return _Between(motion, None, language, None)
 
-    def between(self, eq_9: _Between) -> dict[str, list[int]]:
+    def between(self, eq_9: _Between) -> dict[str, Any]:
         """The inputs of the kernels between the products."""
-        x = self.x
-        gate = x.gate_hidden_weight, x.gate_word_weight, x.gate_bias
-        return dict(inputs=addresses((x.hidden, x.word, x.mixed_word, *gate, *eq_9)))
-
-
-FLOATS = float_fields(GateInputs)
+        made = dict(
+            context_product=eq_9.motion,
+            context_bias=eq_9.motion_bias,
+            language_product=eq_9.language,
+            language_bias=eq_9.language_bias,
+            force_gate=self.force_gate,
+        )
+        return {**self.x._asdict(), **made}

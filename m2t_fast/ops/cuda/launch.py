@@ -1,13 +1,13 @@
 """How every CUDA kernel is called: dtype, addresses, the tensor's device and torch's current stream.
 
-The kernels take contiguous tensors as addresses and sizes, in float32 or bfloat16, and compute in float32; float16 is
+The kernels take records of contiguous tensors and of sizes, in float32 or bfloat16, and compute in float32; float16 is
 widened, and float64 runs on ``reference``. Shapes were checked by the ops, and lengths are clamped by the kernels.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast import native
+from m2t_fast.extension import kernel, why_stale
 from m2t_fast.ops.capability import check_dtype
 
 emulated: ModuleType | None = None
@@ -29,6 +30,8 @@ def why_unavailable() -> str | None:
         return native.why_unavailable()
     if not hasattr(native._native, "cuda"):
         return "m2t_fast._native was built without CUDA: install m2t_fast again with nvcc on the PATH, or CUDA_HOME set"
+    if (reason := why_stale(native._native.cuda, "cuda")) is not None:
+        return reason
     if not torch.cuda.is_available() or torch.version.cuda is None:
         return "torch finds no CUDA device"
     best = max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count()))
@@ -47,17 +50,11 @@ def stored(dtype: torch.dtype) -> torch.dtype:
     return torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
 
 
-def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
-    """Where the tensors lie, 0 for None.
-
-    The caller holds them until it has launched; after that torch's allocator gives their memory only to later work of
-    the same stream.
-    """
-    return [0 if x is None else address(x) for x in tensors]
-
-
 def address(x: Tensor) -> int:
     """Where a tensor lies.
+
+    The caller holds it until it has launched; after that torch's allocator gives its memory only to later work of the
+    same stream.
 
     Raises:
         ValueError: not on a CUDA device, or not contiguous: no kernel could read it.
@@ -68,20 +65,25 @@ def address(x: Tensor) -> int:
     return x.data_ptr()
 
 
-def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], /, **arguments: Any) -> Any:
-    """Launches ``kernel`` for tensors of the dtype and on the device of ``like``, in torch's current stream there.
+def extension() -> ModuleType:
+    """The module that has the kernels."""
+    made: ModuleType = emulated if emulated is not None else native._native.cuda
+    return made
+
+
+def run(op: str, name: str, like: Tensor, sizes: Mapping[str, int], /, **given: Any) -> Any:
+    """Launches the kernel ``name`` for tensors of the dtype and on the device of ``like``, in torch's current stream.
 
     Args:
         op, sizes: what an error names: the op and its sizes by letter.
-        arguments: of the function of the extension, without device and stream.
+        given: the kernel's records by name, but for its place: :mod:`m2t_fast.extension`.
 
     Raises:
         RuntimeError: CUDA refused the launch, or an earlier kernel has failed; the message names op and sizes. Or the
             device has no bfloat16.
     """
     check_dtype(like)
-    module = emulated if emulated is not None else native._native.cuda
-    suffix = "bfloat16" if like.dtype == torch.bfloat16 else "float32"
+    dtype = stored(like.dtype)
     device, stream = 0, 0
     guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if like.is_cuda:
@@ -90,7 +92,8 @@ def run(op: str, kernel: str, like: Tensor, sizes: Mapping[str, int], /, **argum
         guard = torch.cuda.device(device)  # the extension makes it current; the caller's device shall be so again
     try:
         with guard:
-            return getattr(module, f"{kernel}_{suffix}")(**arguments, device=device, stream=stream)
+            return kernel(extension(), name, dtype, address)(place=dict(device=device, stream=stream), **given)
     except RuntimeError as error:
-        given = ", ".join(f"{letter}={size}" for letter, size in sizes.items())
-        raise RuntimeError(f"{op} on {like.device} in {suffix} ({given}): {error}") from None
+        letters = ", ".join(f"{letter}={size}" for letter, size in sizes.items())
+        kind = str(dtype).removeprefix("torch.")
+        raise RuntimeError(f"{op} on {like.device} in {kind} ({letters}): {error}") from None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.cuda.few_rows import FEW_ROWS, Rows, outer_products, rows_products
-from m2t_fast.ops.cuda.launch import address, addresses, ready, run
+from m2t_fast.ops.cuda.launch import ready, run
 from m2t_fast.records import converted
 from m2t_fast.reference.lstm import LstmInputs, LstmState
 
@@ -16,7 +16,7 @@ OP = "lstm_cells"
 
 
 class _Cell(NamedTuple):
-    """What one LSTM reads, in the order of csrc/cuda/lstm.h."""
+    """What one LSTM reads, as csrc/cuda/lstm.h names it."""
 
     x: Tensor
     hidden: Tensor
@@ -44,38 +44,20 @@ def lstm_cells(x: LstmInputs, keep: bool = False) -> Any:
     bottom_gates, top_gates = (None, None) if gates is None else gates
     after = LstmState(*(x.word.new_empty(batch, units) for _ in LstmState._fields))
     bottom, top = _cells(x, after.bottom_hidden)
-    bottom_outputs = addresses((after.bottom_hidden, after.bottom_cell, bottom_gates))
-    top_outputs = addresses((after.top_hidden, after.top_cell, top_gates))
+    made = [
+        dict(**cell._asdict(), next_hidden=hidden, next_cell=state, gates=own, inputs=cell.x.shape[1])
+        for cell, hidden, state, own in (
+            (bottom, after.bottom_hidden, after.bottom_cell, bottom_gates),
+            (top, after.top_hidden, after.top_cell, top_gates),
+        )
+    ]
     sizes = _sizes(x)
     if batch <= FEW_ROWS:
-        run(
-            OP,
-            "lstm_cells",
-            x.word,
-            sizes,
-            rows=batch,
-            word=x.word.shape[1],
-            units=units,
-            bottom=addresses(bottom),
-            top=addresses(top),
-            bottom_outputs=bottom_outputs,
-            top_outputs=top_outputs,
-        )
+        run(OP, "lstm_cells", x.word, sizes, rows=batch, units=units, bottom=made[0], top=made[1])
     else:
-        for cell, outputs in ((bottom, bottom_outputs), (top, top_outputs)):
-            products = cell.x @ cell.input_weight.T, cell.hidden @ cell.hidden_weight.T
-            run(
-                OP,
-                "lstm_forward",
-                x.word,
-                sizes,
-                rows=batch,
-                units=units,
-                input_product=address(products[0]),
-                hidden_product=address(products[1]),
-                inputs=addresses(cell),
-                outputs=outputs,
-            )
+        for cell, task in zip((bottom, top), made, strict=True):
+            products = dict(input=cell.x @ cell.input_weight.T, hidden=cell.hidden @ cell.hidden_weight.T)
+            run(OP, "lstm_forward", x.word, sizes, rows=batch, units=units, products=products, cell=task)
     state = LstmState(*(value.to(dtype) for value in after))
     return state if gates is None else (state, (gates.to(dtype),))
 
@@ -91,10 +73,18 @@ def lstm_cells_backward(grads: LstmState, x: LstmInputs, after: Any) -> dict[str
 
     def through_cell(d_hidden: Tensor | None, d_cell: Tensor | None, *kept: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the sums under the gates and of the cell before, from gates, cell and next cell."""
-        gates, cell, _ = kept
+        gates, cell, next_cell = kept
         d_sums, d_before = torch.empty_like(gates), torch.empty_like(cell)
-        given, made = addresses((d_hidden, d_cell, *kept)), addresses((d_sums, d_before))
-        run(OP, "lstm_backward", x.word, sizes, rows=batch, units=units, inputs=given, outputs=made)
+        task = dict(
+            d_next_hidden=d_hidden,
+            d_next_cell=d_cell,
+            gates=gates,
+            cell=cell,
+            next_cell=next_cell,
+            d_sums=d_sums,
+            d_cell=d_before,
+        )
+        run(OP, "lstm_backward", x.word, sizes, rows=batch, units=units, task=task)
         return d_sums, d_before
 
     def through_products(d_sums: Tensor, cell: _Cell, add: Tensor | None) -> list[Tensor]:

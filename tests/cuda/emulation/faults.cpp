@@ -45,7 +45,7 @@ void around(float* out) {
 
 }  // namespace
 
-void run_trial(const std::string& name, float* out, unsigned blocks, unsigned threads, unsigned cluster) {
+void run_trial(const std::string& name, const Trial& trial) {
     const auto kernel = name == "reverse"       ? reverse<true>
                         : name == "race"        ? reverse<false>
                         : name == "half-a-warp" ? half_a_warp
@@ -54,7 +54,9 @@ void run_trial(const std::string& name, float* out, unsigned blocks, unsigned th
                         : name == "odd-address" ? odd_address
                         : name == "early"       ? early
                                                 : around;
-    launch(kernel, {blocks, 1, 1, threads, threads * sizeof(float), cluster, name == "early"}, {0, 0}, out);
+    const Shape shape = {trial.blocks,   1, 1, trial.threads, trial.threads * sizeof(float), trial.cluster,
+                         name == "early"};
+    launch(kernel, shape, {0, 0}, trial.out);
 }
 
 }  // namespace m2t::cuda

@@ -3,9 +3,18 @@
 
 #include <string>
 
+#include "common/record.h"
+
 namespace m2t::cuda {
 
-// Launches the trial kernel of this name; out (blocks * threads).
-void run_trial(const std::string& name, float* out, unsigned blocks, unsigned threads, unsigned cluster);
+struct Trial {
+    M2T_FIELDS(
+        float* out;  // (blocks * threads)
+        unsigned blocks, threads, cluster;
+    )
+};
+
+// Launches the trial kernel of this name.
+void run_trial(const std::string& name, const Trial& trial);
 
 }  // namespace m2t::cuda
