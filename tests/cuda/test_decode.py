@@ -13,8 +13,9 @@ from torch import Tensor
 
 from m2t_fast import ops, use_backend
 from m2t_fast.config import PAD
+from m2t_fast.extension import record
 from m2t_fast.ops.cases import DECODE_CASES, DecodeCase
-from m2t_fast.ops.cuda import decode
+from m2t_fast.ops.cuda import decode, launch
 from m2t_fast.ops.decode import DecoderWeights, SearchOutput
 
 FLOAT32, BFLOAT16 = torch.float32, torch.bfloat16
@@ -300,12 +301,13 @@ def test_float64_runs_on_the_reference(device: ModuleType) -> None:
 def test_memory_is_bounded_by_decoding_fewer_motions_at_a_time(device: ModuleType) -> None:
     """The plan alone: nothing of these sizes is made."""
     device.set_device(132, 232448, 90)
-    sizes = [4160, 2000, 6, 6, 256, 256, 256, 128, 640, 50000]
+    sizes = dict(batch=4160, frames=2000, parts=6, slots=6, part_dim=256, attention_dim=256, hidden=256, word=128)
     for beams, most in ((2, 3 << 30), (100, 3 << 30)):
-        teams, cluster, slots, size = device.plan_decode_float32(
-            sizes=sizes, beams=beams, max_length=40, sampling=False, device=0, stream=0
-        )
-        assert teams >= 1 and slots >= 1 and cluster in (1, 2, 4, 8, 16) and size < most
+        given = dict(sizes=dict(sizes, mixture=640, vocabulary=50000), beams=beams, max_length=40, sampling=False)
+        made = launch.run("search", "plan_decode", torch.empty(0), {}, **given)
+        plan = record(device, "DecodePlan").unpacked(made)
+        assert plan["teams"] >= 1 and plan["slots"] >= 1 and plan["cluster"] in (1, 2, 4, 8, 16)
+        assert plan["bytes"] < most
 
 
 def test_opcheck() -> None:
