@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -23,37 +21,8 @@ from m2t_fast.ops.decoding.sampling import sampled_words
 from m2t_fast.ops.decoding.words import search_with
 from m2t_fast.ops.draws import random_draws
 from m2t_fast.ops.registry import has_kernel
+from m2t_fast.outputs import CaptionerOutput, Draws
 from m2t_fast.random import Counter
-
-
-class CaptionerOutput(NamedTuple):
-    """What the model gives for L words of B captions; T frames, P parts, V vocabulary."""
-
-    logits: Tensor
-    """(B, L, V): scores of the next word before the softmax (eq. 10)."""
-    gate: Tensor
-    """(B, L): beta (eq. 7)."""
-    window: Tensor
-    """(B, L, T): Gaussian window over the frames (eq. 4)."""
-    spatial: Tensor
-    """(B, L, T, P): weights of the body parts (eq. 6)."""
-    mean: Tensor
-    """(B, L): centre of the window in frames."""
-    std: Tensor
-    """(B, L): width of the window in frames."""
-    gate_logit: Tensor
-    """(B, L): beta before the sigmoid."""
-    words: Tensor
-    """(B, L) int64: the words that were read, reference words or the model's own."""
-
-
-class Draws(NamedTuple):
-    """Everything random of one training step, drawn before it, so that every way to run the step can share it."""
-
-    coins: Tensor | None
-    """(L,) bool: True reads the reference word at this step, False the model's own; None: always the reference."""
-    dropout: tuple[Tensor, Tensor] | None
-    """Two factors (B, L, E), 0 or 1 / (1 - p), on the embeddings that the bottom LSTM and the mixture read."""
 
 
 class Captioner(nn.Module):

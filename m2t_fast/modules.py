@@ -94,7 +94,8 @@ class SpatioTemporalAttention(nn.Module):
 
     def bias(self) -> Tensor:
         """What is added to the spatial scores: a parameter, or (1,) zeros where it cancels in the softmax."""
-        return self.spatial_weight.new_zeros(1) if self.spatial_bias is None else self.spatial_bias
+        # Not of spatial_weight: a loop that torch.export records must not read a tensor and its transpose.
+        return self.temporal_weight.new_zeros(1) if self.spatial_bias is None else self.spatial_bias
 
     def forward(
         self, parts: Tensor, temporal_keys: Tensor, spatial_keys: Tensor, lengths: Tensor, hidden: Tensor

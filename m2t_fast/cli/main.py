@@ -34,6 +34,7 @@ COMMANDS = (
     "score",
     "fit-segments",
     "calibrate",
+    "export",
 )
 """Each is a module of this package whose ``add_parser(subparsers)`` declares it and its ``run(args) -> exit code``."""
 

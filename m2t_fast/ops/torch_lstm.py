@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._higher_order_ops.scan import scan
 
 from m2t_fast.ops import cudnn_lstm
+from m2t_fast.reference.lstm import activated, next_state
 
 
 def lstm_step(
@@ -33,6 +35,8 @@ def lstm(
     if state is None:
         zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
         state = zeros, zeros
+    if torch.compiler.is_exporting():
+        return _exported(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
     if x.shape[1] == 1 and x.device.type != "cpu":
         return lstm_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
     hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
@@ -46,3 +50,22 @@ def lstm(
         x.contiguous(), (hidden, cell), weights, True, 1, 0.0, training, False, True
     )
     return output, (hidden[0], cell[0])
+
+
+def _exported(
+    x: Tensor, state: tuple[Tensor, Tensor], weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """:func:`lstm` for torch.export, which unrolls torch's own to the number of words of its example."""
+    batch, words, size = x.shape[0], x.shape[1], weight_hh.shape[1]
+    inputs = torch.nn.functional.linear(x, weight_ih, bias_ih + bias_hh).transpose(0, 1)
+
+    def step(carried: tuple[Tensor, Tensor], word: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        hidden, cell = next_state(activated(word + carried[0] @ weight_hh.T), carried[1])
+        # With the batch named here, inductor knows it when it lowers the loop.
+        return (hidden, cell), hidden.reshape(batch, size).clone()
+
+    if isinstance(words, int) and words == 1:
+        after, output = step(state, inputs[0])
+        return output[:, None], after
+    (hidden, cell), outputs = scan(step, (state[0].clone(), state[1].clone()), inputs)
+    return outputs.transpose(0, 1).clone(memory_format=torch.contiguous_format), (hidden, cell)

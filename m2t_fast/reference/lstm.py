@@ -31,7 +31,12 @@ def lstm_gates(
     x: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
 ) -> Tensor:
     """The gates i, f, g and o (B, 4C) of one step."""
-    i, f, g, o = (x @ weight_ih.T + bias_ih + hidden @ weight_hh.T + bias_hh).chunk(4, dim=-1)
+    return activated(x @ weight_ih.T + bias_ih + hidden @ weight_hh.T + bias_hh)
+
+
+def activated(sums: Tensor) -> Tensor:
+    """The gates i, f, g and o (B, 4C) from what they are made of (B, 4C)."""
+    i, f, g, o = sums.chunk(4, dim=-1)
     return torch.cat([torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)], dim=-1)
 
 
