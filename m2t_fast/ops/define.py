@@ -19,6 +19,7 @@ from torch.autograd import forward_ad
 from m2t_fast import records
 from m2t_fast import reference as equations
 from m2t_fast.ops import registry
+from m2t_fast.ops.casts import cast as cast_to
 from m2t_fast.ops.checks import autocast_dtype, checked_indices
 from m2t_fast.ops.documentation import documentation
 from m2t_fast.ops.outputs import kind_dtype, outputs_of, returns
@@ -179,7 +180,9 @@ class Op(Generic[P, R]):
         return x
 
     def _cast(self, x: Any, dtype: torch.dtype) -> Any:
-        return records.converted(x, lambda v: v.to(dtype) if v.is_floating_point() and v.dtype != torch.float64 else v)
+        return records.converted(
+            x, lambda v: cast_to(v, dtype) if v.is_floating_point() and v.dtype != torch.float64 else v
+        )
 
     def _refuse_tangents(self, x: Any) -> None:
         for tensor in records.tensors(x):

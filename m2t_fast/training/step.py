@@ -10,6 +10,7 @@ from torch import Tensor
 from m2t_fast.captioner import Captioner, Draws
 from m2t_fast.data.batches import Batch
 from m2t_fast.losses import GuidedLoss, Losses
+from m2t_fast.ops.casts import cast_once
 from m2t_fast.random import Counter
 from m2t_fast.training.compiled import CompiledLosses
 from m2t_fast.training.settings import TrainingSettings
@@ -26,7 +27,10 @@ def full_losses(model: Captioner, batch: Batch, draws: Draws) -> Losses:
 def mixed_losses(model: Captioner, batch: Batch, draws: Draws) -> Losses:
     """:func:`full_losses` in mixed precision: products and ops in bfloat16, float32 weights, sums and losses."""
     # Without autocast's cache: a weight's copy made while decoding, without a gradient, would serve the forward pass.
-    with torch.autocast(batch.motion.device.type, torch.bfloat16, cache_enabled=False):
+    with (
+        torch.autocast(batch.motion.device.type, torch.bfloat16, cache_enabled=False),
+        cast_once(model.parameters(), torch.bfloat16),
+    ):
         return model.losses(batch, draws)
 
 
