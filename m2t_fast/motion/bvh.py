@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
 from m2t_fast.errors import UserError
+from m2t_fast.motion.bvh_mending import Node, mend_trunk, mended_rows, one_body
 from m2t_fast.motion.capture import Capture, check_size
 from m2t_fast.motion.kinematics import axis_rotation, forward_kinematics
 from m2t_fast.motion.text import decode
@@ -23,7 +23,6 @@ _FRAMES = re.compile(r"\s*frames\s*:?\s*(\d+)(?=\s|$)", re.IGNORECASE)
 _FRAME_TIME = re.compile(r"\s*frame\s+time\s*:?\s*(\S+)\s*", re.IGNORECASE)
 _MOST_NODES = 3000
 _ROWS = 512  # lines of values that are read at once
-_CMU_CHEST = ("chest2", "spine1")
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
 _AXES = "xyz"
 _FARTHEST = 1e30  # within float32, in whatever unit
@@ -31,14 +30,6 @@ _FARTHEST = 1e30  # within float32, in whatever unit
 
 Bvh = Capture
 """What :func:`read_bvh` gives."""
-
-
-@dataclass
-class _Node:
-    name: str
-    parent: int
-    offset: np.ndarray | None = None
-    channels: list[tuple[str, int]] = field(default_factory=list)  # ("position" or "rotation", axis 0 to 2)
 
 
 def read_bvh(path: str | Path, mend: bool = False) -> Capture:
@@ -53,23 +44,30 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
 
     Args:
         path: the file.
-        mend: put the trunk bone back that the CMU database's conversions lack, see :func:`_mend_trunk`.
+        mend: read as meant what else many files have wrong, with a note: CMU's missing trunk bone, another number of
+            frames than the file says, a prop beside the body (``bvh_mending``).
 
     Raises:
         UserError: the file is unreadable or truncated, no .bvh, or a number of it is missing, no number or not finite;
             the message names the line.
     """
-    lines = _read_lines(Path(path))
+    text = decode(path, read_bytes(path), ".bvh")
+    lines = text.rstrip("\x1a\n\r \t\0").splitlines()
     start = next((i for i, line in enumerate(lines) if _MOTION.match(line)), None)
     if start is None:
         if not lines or not any(line.strip().upper().startswith("HIERARCHY") for line in lines[:20]):
             raise UserError(f"{path}: not a .bvh file (it does not begin with HIERARCHY)")
         raise UserError(f"{path}: truncated: no MOTION after line {len(lines)}")
-    nodes = _parse_hierarchy(path, lines[:start])
-    notes: tuple[str, ...] = ()
-    if mend and (bone := _mend_trunk(nodes)) is not None:
-        notes = (f"CMU's missing trunk bone put back ({bone:.3g} long)",)
-    frame_time, values = _parse_motion(path, lines, start, sum(len(node.channels) for node in nodes))
+    nodes = _parse_hierarchy(path, lines[:start], several=mend)
+    channels = sum(len(node.channels) for node in nodes)
+    ended = text.rstrip("\x1a \t\0").endswith(("\n", "\r"))
+    frame_time, values, said = _parse_motion(path, lines, start, channels, mend, ended)
+    notes = [said] if said else []
+    if mend:
+        nodes, values, beside = one_body(path, nodes, values)
+        bone = mend_trunk(nodes)
+        notes += [f"CMU's missing trunk bone put back ({bone:.3g} long)"] if bone is not None else []
+        notes += [f"left out beside the body: {', '.join(beside)}"] if beside else []
     check_size(path, len(values), len(nodes), sum(map(len, lines)))
     positions, added = _positions(nodes, values)
     if not (np.abs(positions) < _FARTHEST).all():
@@ -80,15 +78,11 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
         if node.parent >= 0:
             rest[index] += rest[node.parent]
     names, parents = tuple(node.name for node in nodes), tuple(node.parent for node in nodes)
-    return Capture(names, parents, positions, rest, frame_time, added, notes)
+    return Capture(names, parents, positions, rest, frame_time, added, tuple(notes))
 
 
-def _read_lines(path: Path) -> list[str]:
-    return decode(path, read_bytes(path), ".bvh").rstrip("\x1a\n\r \t\0").splitlines()
-
-
-def _parse_hierarchy(path: str | Path, lines: list[str]) -> list[_Node]:
-    nodes: list[_Node] = []
+def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[Node]:
+    nodes: list[Node] = []
     opened: list[int] = []
     declared: int | None = None  # a node whose brace has not come yet
     for number, whole in enumerate(lines, start=1):
@@ -105,13 +99,13 @@ def _parse_hierarchy(path: str | Path, lines: list[str]) -> list[_Node]:
                 name = line[len(word) :].strip()
                 if not name:
                     refuse(f"{word} without a name")
-                if word == "ROOT" and nodes:
+                if word == "ROOT" and nodes and (opened or not several):
                     refuse(f"a second skeleton, {name!r}; expected one in a file")
                 if word != "ROOT" and not opened:
                     refuse(f"{line!r} outside of a ROOT")
                 parent = opened[-1] if opened else -1
                 declared = len(nodes)
-                nodes.append(_Node(f"{nodes[parent].name}.end" if word == "END" else name, parent))
+                nodes.append(Node(f"{nodes[parent].name}.end" if word == "END" else name, parent))
             elif word == "{":
                 if declared is None:
                     refuse("a brace that opens no ROOT, JOINT or End Site")
@@ -160,8 +154,11 @@ def _three_numbers(words: list[str]) -> np.ndarray | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _parse_motion(path: str | Path, lines: list[str], start: int, channels: int) -> tuple[float, np.ndarray]:
-    """The frame time in seconds and the values (frames, channels) from the line of MOTION, index ``start``, on."""
+def _parse_motion(
+    path: str | Path, lines: list[str], start: int, channels: int, mend: bool, ended: bool
+) -> tuple[float, np.ndarray, str]:
+    """The frame time in seconds and the values (frames, channels) from the line of MOTION, index ``start``, on; and a
+    note on what was mended. ``ended``: the last line is whole."""
     head = [(start, _MOTION.sub("", lines[start]))]
     head += [(number, lines[number]) for number in range(start + 1, min(start + 20, len(lines)))]
     told = [(number, line.strip()) for number, line in head if line.strip()]
@@ -183,6 +180,10 @@ def _parse_motion(path: str | Path, lines: list[str], start: int, channels: int)
     rows = [(number, line) for number, line in enumerate(lines[told[0][0] + 1 :], told[0][0] + 2) if line.strip()]
     if rows and _decimal_commas(rows[0][1]):
         rows = [(number, line.replace(",", ".")) for number, line in rows]
+    note = ""
+    if mend and len(rows) != frames:
+        rows, note = mended_rows(rows, frames, channels, ended)
+        frames = len(rows) if note else frames
     if len(rows) != frames:
         state = "truncated: " if len(rows) < frames else ""
         raise UserError(f"{path}: {state}{len(rows)} lines of values, but 'Frames: {frames}'")
@@ -196,7 +197,7 @@ def _parse_motion(path: str | Path, lines: list[str], start: int, channels: int)
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise UserError(f"{path}: line {rows[int((~finite).argmax())][0]}: NaN or infinite values")
-    return frame_time, values
+    return frame_time, values, note
 
 
 def _row(path: str | Path, number: int, line: str, channels: int) -> np.ndarray:
@@ -226,7 +227,7 @@ def _decimal_commas(line: str) -> bool:
     return "." not in line and 2 * sum("," in word for word in words) > len(words)
 
 
-def _positions(nodes: list[_Node], values: np.ndarray) -> tuple[np.ndarray, bool]:
+def _positions(nodes: list[Node], values: np.ndarray) -> tuple[np.ndarray, bool]:
     """Positions (T, N, 3), and whether position channels are added to OFFSETs."""
     added = _positions_are_added(nodes, values)
     places: list[np.ndarray] = []
@@ -251,7 +252,7 @@ def _positions(nodes: list[_Node], values: np.ndarray) -> tuple[np.ndarray, bool
     return forward_kinematics([node.parent for node in nodes], places, turns), added
 
 
-def _positions_are_added(nodes: list[_Node], values: np.ndarray) -> bool:
+def _positions_are_added(nodes: list[Node], values: np.ndarray) -> bool:
     shares = []
     column = 0
     for node in nodes:
@@ -261,29 +262,3 @@ def _positions_are_added(nodes: list[_Node], values: np.ndarray) -> bool:
         if node.parent >= 0 and moved and length > 0:
             shares.append(np.median(np.linalg.norm(values[:, [place for place, _ in moved]], axis=1)) / length)
     return bool(shares) and float(np.median(shares)) < 0.5
-
-
-def _mend_trunk(nodes: list[_Node]) -> float | None:
-    """Puts the bone of the thorax back into a hierarchy of the CMU database; its length, None where none is missing.
-
-    In the database's own .asf files the chest bone begins at the joint that conversions to .bvh call Spine1, and neck
-    and collar bones begin at its end. The conversions leave it out: neck and collars have no OFFSET from Spine1, and
-    everything above is one bone too low. Its length is written nowhere; in the .asf files it is the bone below's, to a
-    few percent, and goes on in that bone's direction.
-    """
-    below: dict[int, list[int]] = {}
-    for index, node in enumerate(nodes):
-        below.setdefault(node.parent, []).append(index)
-    names = {re.sub("[^a-z0-9]", "", node.name.rsplit(":", 1)[-1].lower()) for node in nodes}
-    if not (names >= {"lhipjoint", "rhipjoint", "lowerback"} and 0 in below):
-        return None
-    for chest, node in enumerate(nodes):
-        if re.sub("[^a-z0-9]", "", node.name.rsplit(":", 1)[-1].lower()) not in _CMU_CHEST:
-            continue
-        hung = [nodes[child] for child in below.get(chest, []) if not nodes[child].name.endswith(".end")]
-        bone = np.asarray(node.offset)
-        if len(hung) == 3 and all(not np.any(child.offset) for child in hung) and np.any(bone):
-            for child in hung:
-                child.offset = bone.copy()
-            return float(np.linalg.norm(bone))
-    return None

@@ -22,6 +22,7 @@ from m2t_fast.motion.placement import (
 from m2t_fast.skeleton import Skeleton
 
 _SLOWEST, _FASTEST = 5.0, 1000.0  # frames per second of captures
+_IN_MILLISECONDS = (24, 30, 48, 60, 72, 90, 120, 144)  # usual rates whose milliseconds are no usual rate
 _POSE_JUMP, _POSE_RATIO = 0.02, 2.6  # metres, and times the 95th percentile of the steps: T-poses in front of motions
 _STILL = 0.1  # of that percentile: less is no movement
 _POSE_FRAMES = 10  # a pose in front is held no longer
@@ -101,6 +102,10 @@ def frame_rate(path: str | Path, seconds: float, fps: float | None) -> tuple[flo
     if not (seconds > 0 and np.isfinite(seconds)):
         raise UserError(f"{path}: frame time {seconds:g}, expected seconds above 0 (--fps N overrides it)")
     rate = 1.0 / seconds
+    per_second = 1000.0 / seconds  # if the frame time were in milliseconds, as 33.333; but 30 are frames per second
+    if seconds >= _SLOWEST and any(abs(per_second / rate - 1.0) < 1e-3 for rate in _IN_MILLISECONDS):
+        said = f"frame time {seconds:g}: taken as milliseconds, {per_second:.5g} frames per second (--fps N)"
+        return per_second, said
     if seconds >= _SLOWEST:
         said = f"frame time {seconds:g}: is that frames per second? taken as {seconds:g} frames per second (--fps N)"
         return seconds, said

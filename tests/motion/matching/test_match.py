@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m2t_fast.errors import UserError
-from m2t_fast.motion import JOINT_NAMES, read_bvh
+from m2t_fast.motion import JOINT_NAMES, read_bvh, read_motions
 from m2t_fast.motion.capture import Capture
 from m2t_fast.motion.matching import match_joints
 from m2t_fast.skeleton import HUMANML3D, KIT, Skeleton
@@ -61,6 +61,37 @@ def test_every_scheme(scheme: str, seed: int, up: str, bone_axes: bool, kit: boo
     drawn = zoo.draw(tmp_path, scheme, seed, up=up, bone_axes=bone_axes)
     said = check(drawn, KIT if kit else HUMANML3D, 0.01, up)
     assert "by the feet" not in said and "mirrored" not in said
+
+
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254, "none": 0.37}
+
+
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10**6), up=st.sampled_from("yz"), bone_axes=st.booleans(), kit=st.booleans(),
+    unit=st.sampled_from(list(UNITS)),
+)  # fmt: skip
+@pytest.mark.parametrize("scheme", zoo.SCHEMES)
+def test_everybody_is_as_tall_as_people_are(
+    scheme: str, seed: int, up: str, bone_axes: bool, kit: bool, unit: str, tmp_path: Path
+) -> None:
+    """Whatever the unit and the axes: 1.4 to 2.0 m from the floor to the crown, head up, left at the left."""
+    skeleton = KIT if kit else HUMANML3D
+    drawn = zoo.draw(tmp_path, scheme, seed, unit=UNITS[unit], up=up, bone_axes=bone_axes)
+    (found,) = read_motions(drawn.path, skeleton)
+    at = dict(zip(JOINT_NAMES[skeleton.name], np.moveaxis(found.joints.astype(np.float64), 1, 0), strict=True))
+
+    def bone(one: str, other: str) -> float:
+        return float(np.median(np.linalg.norm(at[one] - at[other], axis=1)))
+
+    legs = np.mean([bone(f"{s}_hip", f"{s}_knee") + bone(f"{s}_knee", f"{s}_ankle") for s in ("left", "right")])
+    # A head joint is about 0.15 m below the crown, an ankle 0.07 m above the floor, the pelvis 0.07 m above the hips.
+    height = legs + bone("pelvis", "neck") + bone("neck", "head") + 0.15 + 0.07 + 0.07
+    assert 1.4 <= height <= 2.0, found.notes
+    assert np.median(at["head"][:, 1] - at["left_ankle"][:, 1]) > 1.0
+    across, forward = at["left_hip"] - at["right_hip"], at["left_foot"] - at["left_ankle"]
+    up_axis = np.array([0.0, 1.0, 0.0])
+    assert np.median(np.einsum("ti,ti->t", np.cross(across, up_axis), forward)) > 0.0
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
