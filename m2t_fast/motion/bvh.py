@@ -187,6 +187,9 @@ def _parse_motion(
     if len(rows) != frames:
         state = "truncated: " if len(rows) < frames else ""
         raise UserError(f"{path}: {state}{len(rows)} lines of values, but 'Frames: {frames}'")
+    if 2 * frames * channels > sum(len(line) + 1 for _, line in rows):  # a number and a space: some line has too few
+        for number, line in rows:
+            _row(path, number, line, channels)
     values = np.empty((frames, channels))
     for begin in range(0, frames, _ROWS):
         part = rows[begin : begin + _ROWS]
