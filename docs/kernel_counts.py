@@ -1,11 +1,11 @@
-"""Counts the inner loops of every attention kernel in its machine code, and predicts what a launch takes.
+"""Counts the inner loops of every attention kernel in its machine code.
 
 python docs/kernel_counts.py [--check] [--target 90]
 
 Compiles the CUDA sources and the Triton kernels for every target, disassembles them, and writes the tables of
-docs/kernels-counted.md and docs/kernel_counts.json, with which tests/test_kernel_counts.py compares. No GPU is asked;
-what is predicted is called so. Needs the nvcc that setup.py finds, c++filt, g++ (for the grids of the CUDA launches:
-the emulated device of tests/cuda plans them) and the package triton, which carries the disassembler.
+docs/kernels-counted.md and docs/kernel_counts.json, with which tests/test_kernel_counts.py compares. No GPU is asked.
+What follows for the time of a launch kernel_times.py predicts. Needs the nvcc that setup.py finds, c++filt, and the
+package triton, which carries the disassembler.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,6 +100,8 @@ class Row(NamedTuple):
     stack: int
     loops: dict[str, Count]
     """By form, as ``of_function`` finds them."""
+    shared: int = 0
+    """Bytes of shared memory that a block takes, where that is known before the launch."""
 
 
 def cuda_rows(nvcc: str, targets: tuple[int, ...] = TARGETS, sources: tuple[str, ...] = SOURCES) -> Iterator[Row]:
@@ -132,6 +134,12 @@ def cuda_rows(nvcc: str, targets: tuple[int, ...] = TARGETS, sources: tuple[str,
 FLAGS = ("-std=c++17", "-O3", f"-I{ROOT / 'csrc'}")
 
 
+def triton_label(name: str, arguments: Mapping[str, Any], dtype: str) -> str:
+    """What the tables call a Triton kernel launched with these arguments."""
+    sizes = {k: arguments[k] for k in ("S", "R", "EXACT") if arguments.get(k) is not None}
+    return f"triton {name}<{dtype}{''.join(f', {k}={v}' for k, v in sizes.items())}>"
+
+
 def triton_rows(
     targets: tuple[int, ...] = TARGETS,
     dtypes: tuple[str, ...] = ("float32", "bfloat16"),
@@ -147,27 +155,29 @@ def triton_rows(
         seen = set()
         for launched in ahead.launches(devices.DEFAULT, getattr(torch, short)):
             name = launched.kernel.fn.__name__
-            sizes = {k: launched.arguments[k] for k in ("S", "R", "EXACT") if launched.arguments.get(k) is not None}
-            label = f"triton {name}<{short}{''.join(f', {k}={v}' for k, v in sizes.items())}>"
+            label = triton_label(name, launched.arguments, short)
             if name not in kernels or label in seen:
                 continue
             seen.add(label)
             for target in targets:
                 if target < 80 and short == "bfloat16":
                     continue
-                (function,) = disassemble(ahead.build(launched, target).asm["cubin"])
+                built = ahead.build(launched, target)
+                (function,) = disassemble(built.asm["cubin"])
                 of = launched.arguments
                 tile = of.get("BLOCK_L", 1) * of.get("BLOCK_N", 1) * 2 * of["BLOCK_D"]
                 known = tile // (32 * launched.options["num_warps"])
-                yield Row(label, target, function.registers, function.stack, of_function(function, known))
+                loops, shared = of_function(function, known), built.metadata.shared
+                yield Row(label, target, function.registers, function.stack, loops, shared)
 
 
 def baseline(rows: list[Row], release: str) -> dict[str, Any]:
-    """What the JSON file holds: the compilers, and kernel, target, form, counts."""
+    """What the JSON file holds: compilers; by kernel and target the counts by form, registers and shared memory."""
     found: dict[str, Any] = {"nvcc": release, "triton": importlib.metadata.version("triton")}
     for row in rows:
         if row.loops:
-            found.setdefault(row.kernel, {})[f"sm_{row.target}"] = row.loops
+            taken = {"registers": row.registers, "shared": row.shared}
+            found.setdefault(row.kernel, {})[f"sm_{row.target}"] = {**row.loops, **taken}
     return found
 
 
@@ -175,7 +185,9 @@ def grown(rows: list[Row], before: dict[str, Any], factor: float = 1.2) -> list[
     """What takes more instructions, special-function operations or shuffles than before times a factor, in words."""
     found = []
     for row in rows:
-        known = before.get(row.kernel, {}).get(f"sm_{row.target}", {})
+        known = dict(before.get(row.kernel, {}).get(f"sm_{row.target}", {}))
+        for taken in ("registers", "shared"):
+            known.pop(taken, None)
         if set(known) != set(row.loops):
             found.append(f"{row.kernel} for sm_{row.target}: forms {sorted(row.loops)}, before {sorted(known)}")
             continue

@@ -20,6 +20,8 @@ unsigned cluster_size = 1;
 DeviceLimits limits = {132, 232448, 90};
 Order order = Order::forward;
 std::uint64_t launches = 0, switches = 0;
+bool planning = false;
+std::vector<Planned> planned;
 
 namespace {
 
@@ -233,6 +235,10 @@ void run(const Index& blocks, unsigned threads, std::size_t shared_bytes, unsign
     }
     if (cluster == 0 || cluster > 16 || blocks.x % cluster != 0 || (cluster > 1 && limits.capability < 90)) {
         fail("a cluster of " + std::to_string(cluster) + " blocks");
+    }
+    if (planning) {
+        planned.push_back({blocks, threads, cluster, shared_bytes});
+        return;
     }
     ++launches;
     error.clear();

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <vector>
 
 #include "cuda/place.h"
 
@@ -56,6 +57,15 @@ extern unsigned cluster_size;
 extern DeviceLimits limits;               // of the device that is emulated
 extern Order order;                       // in which the threads of a block take turns
 extern std::uint64_t launches, switches;  // counted since the program started
+
+// What a launch asked for. While `planning` launches are checked and noted, and do not run.
+struct Planned {
+    Index blocks;
+    unsigned threads, cluster;
+    std::size_t shared_bytes;
+};
+extern bool planning;
+extern std::vector<Planned> planned;
 
 void* shared_memory();
 void block_barrier();

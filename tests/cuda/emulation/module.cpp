@@ -18,5 +18,14 @@ PYBIND11_MODULE(_emulated, module) {
         emulation::limits = {multiprocessors, shared_bytes, capability};
     });
     to.function<float>("trial", m2t::cuda::run_trial, {"name", "trial"});
+    module.def("set_planning", [](bool on) { emulation::planning = on, emulation::planned.clear(); });
+    module.def("planned", [] {  // (blocks, threads, bytes of shared memory) of each launch
+        py::list found;
+        for (const auto& made : emulation::planned) {
+            found.append(py::make_tuple(std::uint64_t{made.blocks.x} * made.blocks.y * made.blocks.z, made.threads,
+                                        made.shared_bytes));
+        }
+        return found;
+    });
     module.def("launches", [] { return emulation::launches; });
 }
