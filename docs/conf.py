@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
 from m2t_fast import __version__
 
 project = "m2t_fast"
@@ -30,3 +34,16 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"m2t_fast {__version__}"
 html_copy_source = False
+
+
+def setup(app: Any) -> None:
+    """The twelve motions as a page of the site, by the template as it is now."""
+
+    def motions_page(built: Any, error: Exception | None) -> None:
+        if error is None:
+            sys.path.insert(0, str(Path(__file__).parent))
+            import motions
+
+            motions.page(Path(built.outdir) / "motions.html")
+
+    app.connect("build-finished", motions_page)

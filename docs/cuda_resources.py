@@ -100,7 +100,7 @@ def readable(mangled: str) -> str:
 def table(found: dict[tuple[str, str], Resources], release: str) -> str:
     """The table of the docs."""
     head = " | ".join(f"sm_{target}" for target in TARGETS)
-    lines = [f"| registers a thread, nvcc {release} | {head} |", f"| --- |{' --- |' * len(TARGETS)}"]
+    lines = [f"| registers per thread, nvcc {release} | {head} |", f"| --- |{' --- |' * len(TARGETS)}"]
     for kernel in sorted({kernel for kernel, _ in found}):
         cells = " | ".join(str(found[kernel, f"sm_{target}"].registers) for target in TARGETS)
         lines.append(f"| `{kernel.removesuffix('_kernel').replace('_kernel<', '<')}` | {cells} |")

@@ -16,7 +16,17 @@ PAGE = """# Gallery
 Made by `make docs`: two small runs on synthetic motions, one with the paper's guidance (lambda 2 and 3) and one
 without, and `m2t-fast interpret` on the motions that neither has seen. [interpretability.md](interpretability.md) says
 what the figures are and has the numbers. The two motions drawn one by one were picked; a reference stands below each
-picture. The rest is the whole test split. All of it is read from captions that the models found themselves.
+picture. The rest is the whole test split. All figures are of captions that the models found themselves.
+
+## Twelve motions to play with
+
+<a href="motions.html">One page with twelve motions</a> (of the site that `make site` builds): the first of each of
+twelve sequences of actions from the generator, captioned by the guided run, right or wrong, with a reference beside
+each. It is one file of less than 1 MB that needs no server: send it around. The same of your own files:
+
+```text
+m2t-fast caption RUN takes/ --html motions.html
+```
 
 ## When and with what: {caption_0}
 
@@ -50,7 +60,7 @@ and without:
 
 ![histograms of the parts' attention, without guidance](gallery/part_histograms-unguided.png)
 
-## Words of the way, with guidance
+## Words about the path, with guidance
 
 ![body parts of trajectory words](gallery/trajectory-guided.png)
 """

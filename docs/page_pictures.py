@@ -1,4 +1,7 @@
-"""Pictures of a page for README.md and docs/page.md, by headless Chromium: `python docs/page_pictures.py PAGE`."""
+"""Pictures of a page for README.md and docs/page.md, by Chromium: `python docs/page_pictures.py PAGE [MOTION]`.
+
+MOTION is what stands behind the # of the page's link to one motion.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ def open_chromium() -> webdriver.Chrome:
     return webdriver.Chrome(options=options)
 
 
-def show(driver: webdriver.Chrome, page: Path, width: int, height: int, phone: bool = False) -> None:
-    """Open the page standing still, light on a desk and dark on a phone."""
+def show(driver: webdriver.Chrome, page: str, width: int, height: int, phone: bool = False) -> None:
+    """Open the address of a page standing still, light on a desk and dark on a phone."""
     screen = {"width": width, "height": height, "deviceScaleFactor": 2 if phone else 1, "mobile": phone}
     wishes = {"prefers-color-scheme": "dark" if phone else "light", "prefers-reduced-motion": "reduce"}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     media = {"features": [{"name": name, "value": value} for name, value in wishes.items()]}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    driver.get(page.resolve().as_uri())
+    driver.get(page)
     time.sleep(0.5)
 
 
@@ -47,9 +50,9 @@ def picture(driver: webdriver.Chrome, frame: float | None = None) -> Image.Image
     return Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
 
 
-def main(page: Path) -> None:
+def main(file: Path, motion: str = "") -> None:
     """Write page.webp (animated), page-desktop.png and page-phone.png into docs/images."""
-    driver = open_chromium()
+    driver, page = open_chromium(), f"{file.resolve().as_uri()}#{motion}"
     try:
         show(driver, page, 1280, 840)
         last = float(driver.find_element("id", "scrub").get_attribute("max") or 0)
@@ -71,4 +74,4 @@ def main(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -10,7 +10,7 @@ import triton.language as tl
 def gather_motions(  # type: ignore[no-untyped-def]
     frames, offsets, index, mean, std, out, ROWS, MOTIONS, FRAMES, WIDTH: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Program (motion, block of its FRAMES * WIDTH numbers): its place in the batch, WIDTH = 3 J numbers a frame.
+    """Program (motion, block of its FRAMES * WIDTH numbers): its place in the batch, WIDTH = 3 J numbers per frame.
 
     mean and std are None where the frames (ROWS, WIDTH) are standardised. A motion that is not there is empty and a
     longer one cut: nothing outside the frames is read.

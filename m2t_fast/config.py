@@ -40,7 +40,7 @@ class CaptionerConfig:
         attention_dim: D, attention and encoder hidden size.
         hidden_size: C, size of both LSTMs.
         embedding_dim: E, word embedding size.
-        scoring: ``"part"`` scores (part, frame) pairs as the paper prints (S = P keys a frame); ``"frame"`` scores
+        scoring: ``"part"`` scores (part, frame) pairs as the paper prints (S = P keys per frame); ``"frame"`` scores
             frames as the released code does (S = 1).
         context_scale: rho of eq. 8: 1 (paper) or 1/P (released weights).
         dropout: dropout on word embeddings, drawn twice a step.

@@ -79,7 +79,7 @@ class OpCase(Case):
 
     @property
     def _of_words(self) -> set[str]:
-        """The inputs that have a row a word, where every output has one; else none."""
+        """The inputs that have a row per word, where every output has one; else none."""
         if not all(_of_word(kind) for _, kind in self.op.outputs):
             return set()
         return {field.name for field in self.op.fields if field.kind is not None and _of_word(field.kind)}

@@ -42,7 +42,7 @@ class PaperData:
         title: as the paper calls it; the benchmarked size of that name in ``SIZES`` has its model.
         motions, samples: of the splits train and val; a sample is a motion with one of its captions.
         frames, words: draw so many lengths; words without <sos> and <eos>.
-        captions: least captions a motion.
+        captions: fewest captions per motion.
     """
 
     title: str

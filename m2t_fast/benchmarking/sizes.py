@@ -84,7 +84,7 @@ class OpInputs(NamedTuple):
     names: tuple[str, ...]
     tensors: list[Tensor]
     batched: int
-    """The first so many tensors, and ``lengths``, have a row a motion; the others are weights."""
+    """The first so many tensors, and ``lengths``, have a row per motion; the others are weights."""
 
 
 def attention_inputs(size: Size, scoring: str) -> OpInputs:
@@ -175,7 +175,7 @@ def loss_inputs(size: Size, scoring: str) -> OpInputs:
 
 
 def additive_inputs(size: Size, scoring: str) -> OpInputs:
-    """Arguments of ``additive_attention``, a key a frame; they do not depend on ``scoring``."""
+    """Arguments of ``additive_attention``, one key per frame; they do not depend on ``scoring``."""
     g, dim, width = generator(), size.config.attention_dim, size.config.part_dim
     normal = _normal(g)
     tensors = dict(

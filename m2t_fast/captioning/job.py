@@ -94,7 +94,7 @@ class CaptionJob:
 
 
 def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progress: bool = False) -> Summary:
-    """Caption every motion of ``job.source`` and write one JSON object a motion, in their order, to ``job.output``:
+    """Caption every motion of ``job.source`` and write one JSON object per motion, in their order, to ``job.output``:
     ``file`` (its name), ``caption``, ``score`` and ``trust`` (see :class:`~m2t_fast.captioning.trust.Trust`).
 
     Memory does not grow with the number of motions. The same call goes on after any interruption, also with another

@@ -1,4 +1,4 @@
-"""The part files of a job: a line a motion, appended as it is done, found again after any end, merged in order."""
+"""The part files of a job: one line per motion, appended when done, found after any interruption, merged."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
     Args:
         source: a data folder (the files in ``new_joints`` or, where there is none, in ``new_joint_vecs``); a folder,
             for its .npy and .bvh files and those of the folders in it but hidden ones, sorted by name; or a text file,
-            for the paths in it, one a line, in its order, from the working folder.
+            for the paths in it, one per line, in its order, from the working folder.
         manifest: the file to write.
 
     Returns:
@@ -45,7 +45,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
     elif source.suffix.lower() in SUFFIXES:
         raise UserError(f"{source}: a motion file; expected a folder or a text file with a path a line")
     else:
-        base, names, nothing = Path.cwd(), _lines(source), f"{source}: no paths in it; expected one a line"
+        base, names, nothing = Path.cwd(), _lines(source), f"{source}: no paths in it; expected one per line"
     count = 0
     with atomic_path(manifest) as temporary, open(temporary, "w", encoding="ascii") as file:
         for name in names:

@@ -25,9 +25,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "caption",
         help="caption motion files",
-        description="Prints one caption a motion, in the order given; of a folder a table, a file a line: name, tab, "
-        "caption. One of several files that cannot be read is left out and listed on stderr at the end, exit code 3. "
-        "With --data and --output any number of motions goes to a file, also in several processes.",
+        description="Prints one caption per motion, in the order given; for a folder a table, one line per file (name, "
+        "tab, caption). Of several files, those that cannot be read are left out and listed (exit code 3). With "
+        "--data and --output any number of motions goes to a file, also in several processes.",
     )
     options.add_run(parser, needed=False)
     motion_files.add_arguments(parser)
@@ -41,8 +41,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print a JSON object a motion: the K captions with their scores, and for each word of the best one its "
-        "gate, when (mean and std in seconds of the file) and the weights of the body parts; and whether to trust it",
+        help="print one JSON object per motion: the K captions with their scores, and for each word of the best one "
+        "its gate, when (mean and std in seconds of the file) and weights of the body parts; and whether to trust it",
     )
     pictures.add_arguments(parser)
     segments.add_arguments(parser)

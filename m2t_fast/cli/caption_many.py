@@ -22,10 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "any number of motions, resumed after any end, by torchrun in parallel (docs/scale.md)"
     )
     group.add_argument(
-        "--data", type=Path, metavar="FOLDER|LIST.txt", help="a data folder, a folder of motion files, or a path a line"
+        "--data",
+        type=Path,
+        metavar="FOLDER|LIST.txt",
+        help="a data folder, a folder of motion files, or a text file with one path per line",
     )
     group.add_argument(
-        "--output", type=Path, metavar="FILE.jsonl", help="the file to write: a JSON object a motion, in their order"
+        "--output",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="the file to write: one JSON object per motion, in their order",
     )
 
 
@@ -49,7 +55,7 @@ def asked(args: argparse.Namespace) -> bool:
         raise UserError(f"{args.motions[0]}: expected either files or folders or --data SOURCE, not both")
     for name in ("json", *pictures.asked(args)):
         if getattr(args, name):
-            raise UserError(f"--{name}: not with --data, which writes a line a motion to --output")
+            raise UserError(f"--{name}: not with --data, which writes one line per motion to --output")
     return True
 
 

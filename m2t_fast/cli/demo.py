@@ -117,7 +117,7 @@ def _train(args: argparse.Namespace, data: Prepared, device: torch.device) -> No
         attention_dim=64,
         hidden_size=128,
         embedding_dim=64,
-        scoring="frame",  # one key a frame instead of six: a third of the time
+        scoring="frame",  # one key per frame instead of six: a third of the time
         dropout=0.1,
     )
     settings = TrainingSettings(

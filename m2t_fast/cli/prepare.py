@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
         "--skeleton",
         choices=("humanml3d", "kit"),
         default="humanml3d",
-        help="the joints to write: 22 at 20 frames a second, or 21 at 12.5 (%(default)s)",
+        help="the joints to write: 22 at 20 frames per second, or 21 at 12.5 (%(default)s)",
     )
     parser.add_argument(
         "--splits",

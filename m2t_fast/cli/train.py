@@ -54,8 +54,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--log", choices=LOGS, help="write what metrics.jsonl holds there, too (extras of the same names)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --output, or start it")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line an epoch")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --output, or start it")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no line per epoch")
     options.add_device(parser)
     options.add_backend(parser)
     parser.set_defaults(run=run)

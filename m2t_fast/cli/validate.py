@@ -21,7 +21,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_backend(parser)
     options.add_device(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="every row, not one line per op")
-    parser.add_argument("--json", action="store_true", help="one JSON object a row")
+    parser.add_argument("--json", action="store_true", help="one JSON object per row")
     parser.set_defaults(run=run)
 
 

@@ -30,7 +30,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     motion words, non-motion words and unsupervised), ``parts`` (share of words that name each part), ``segments``,
     ``read`` and ``dropped`` (before and by the filters), ``left_out`` (how many of what kind of fault made a motion, a
     caption, known times or an id unusable), ``paper`` (motions and samples of table 4). Statistics of a split without
-    motions are None. ``faults`` lists what was left out, a line each.
+    motions are None. ``faults`` lists what was left out, one line each.
     """
     name, paper = _PAPER[prepared.skeleton.name]
     splits = {}
@@ -90,8 +90,7 @@ def _summary(lengths: Tensor) -> dict[str, float] | None:
 
 
 def format_description(description: dict[str, Any]) -> str:
-    """The result of ``describe`` as text for a terminal: one table, a column per split, and what was left out, a
-    line each."""
+    """The result of ``describe`` for a terminal: a table with a column per split, then what was left out."""
     splits = description["splits"]
     rows: list[tuple[str, ...]] = [("", *splits)]
 

@@ -35,8 +35,8 @@ def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool =
 
     ``new_joints/ID.npy`` holds (frames, J, 3) floats in metres (22 joints: HumanML3D, 21: KIT-ML; the same for all);
     where there is no such folder ``new_joint_vecs/ID.npy`` (frames, 263 or 251), from which the joints are recovered;
-    ``texts/ID.txt`` a caption a line, ``caption#token/POS token/POS ...#start#end`` (start and end in seconds) or the
-    caption alone; ``train.txt``, ``val.txt`` and ``test.txt`` an id a line; ``segments.json``, which may be missing,
+    ``texts/ID.txt`` one caption per line, ``caption#token/POS token/POS ...#start#end`` (start and end in seconds) or
+    the caption alone; ``train.txt``, ``val.txt`` and ``test.txt`` one id per line; ``segments.json``, if any,
     ``{id: {"segments": [{"content", "start", "end", "parts"}, ...]}}`` in frames, end exclusive; a segment may also
     have ``"active": [start, end]`` and ``"caption_verbs"``, for each caption the verb that names it or null. val and
     test may be empty, train may not.
@@ -89,7 +89,7 @@ def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool =
 
 
 def read_split(path: Path) -> tuple[list[str], list[Fault]]:
-    """The ids of a split file, one a line, and the lines that are left out: an id that is there again or is no plain
+    """The ids of a split file, one per line, and the lines that are left out: an id that is there again or is no plain
     file name. Blank lines are skipped. Only ``train.txt`` must not be empty.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Caption files: a caption a line, with its tagged tokens and times where the file has them."""
+"""Caption files: one caption per line, with its tagged tokens and times where the file has them."""
 
 from __future__ import annotations
 

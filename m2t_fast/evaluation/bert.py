@@ -18,7 +18,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.reading import Malformed, Unreadable, read_json, read_text
 
 BASELINE = "baseline.tsv"
-"""A file of this name in the model's folder holds the baseline: LAYER,P,R,F and a line a layer from 0 on."""
+"""A file of this name in the model's folder holds the baseline: LAYER,P,R,F and one line per layer from 0 on."""
 
 HOW_TO_GET_IT = "hf download roberta-large --local-dir roberta-large, then --bert-model roberta-large"
 

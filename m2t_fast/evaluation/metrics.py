@@ -18,7 +18,7 @@ def score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> di
     punctuation before, on both sides. An empty prediction is valid.
 
     Args:
-        predictions: one caption a sample.
+        predictions: one caption per sample.
         references: the reference captions of each sample, at least one each.
 
     Returns:
@@ -40,7 +40,7 @@ def score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> di
 def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     for name, values in (("predictions", predictions), ("references", references)):
         if isinstance(values, str) or not isinstance(values, Sequence):
-            raise ValueError(f"{name}: got a {type(values).__name__}, expected a list with an entry a sample")
+            raise ValueError(f"{name}: got a {type(values).__name__}, expected a list with an entry per sample")
     if not predictions:
         raise ValueError("predictions: got an empty list, expected at least one caption")
     if len(references) != len(predictions):

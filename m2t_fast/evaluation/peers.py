@@ -31,9 +31,9 @@ class Predictions:
 
 
 def read_predictions(path: str | Path) -> list[Predictions]:
-    """The predictions of a .jsonl file: an object a line with ``id`` (or ``file``, whose name without its ending is the
-    id) and ``prediction`` (or ``caption``, or ``text``). Lines that name a ``run`` and a ``beam_size``, as ``evaluate``
-    writes them for several results, are several models'.
+    """The predictions of a .jsonl file: one object per line with ``id`` (or ``file``, whose name without its ending is
+    the id) and ``prediction`` (or ``caption``, or ``text``). Lines that name a ``run`` and a ``beam_size``, as
+    ``evaluate`` writes them for several results, are several models'.
 
     Raises:
         UserError: the file is unreadable, empty, or a line of it malformed, or an id is there twice.

@@ -179,7 +179,7 @@ class Report:
         return sentence if self.matching is None else f"{sentence}; {self.matching}"
 
     def printed(self) -> str:
-        """For a terminal: the protocol, the scores (one row: a line a score), comparisons of gates, what is missing."""
+        """For a terminal: the protocol, the scores (one row: a line per score), comparisons of gates, gaps."""
         rows = self.table.rows
         lines = [self.protocol]
         if len(rows) == 1:

@@ -104,7 +104,7 @@ def processed_references(dataset: MotionDataset) -> list[list[str]]:
 
 
 def write_predictions(path: Path, records: list[dict[str, Any]]) -> None:
-    """One JSON object a line; an existing file is replaced as a whole.
+    """One JSON object per line; an existing file is replaced as a whole.
 
     Raises:
         UserError: the file cannot be written.
@@ -113,5 +113,5 @@ def write_predictions(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def json_lines(records: list[dict[str, Any]]) -> str:
-    """One JSON object a line."""
+    """One JSON object per line."""
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)

@@ -90,7 +90,7 @@ class Table:
         return "\n".join(lines) + f"\n\n{escape_markdown(self.protocol)}\n"
 
     def latex(self) -> str:
-        r"""A ``tabular`` that needs no package, a row a line; split and text stand below, the protocol is a comment."""
+        r"""A ``tabular`` that needs no package, one row per line; split and text below, the protocol as a comment."""
         head, cells = self._cells((r"$\lambda_{spat}$", r"$\lambda_{adapt}$", r"$\hat{\beta}$"))
         top = [f"% {self.protocol}", rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\hline"]
         lines = [*top, " & ".join(head) + r" \\", r"\hline"]

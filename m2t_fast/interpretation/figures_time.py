@@ -93,7 +93,7 @@ def _in_brackets(entry: dict[str, Any]) -> str:
 
 @plain_text()
 def draw_fine_grained(sample: Sample, data: dict[str, Any]) -> Figure:
-    """The caption with words shaded by their gate; below, a bar a motion word from onset to end, coloured by its body
+    """The caption with words shaded by their gate; below, a bar per motion word from onset to end, coloured by its body
     part and named, under the strip of what happens."""
     rows = [entry for entry in data["words"] if entry["motion"]]
     strip = 0.3 if sample.segments else 0.0

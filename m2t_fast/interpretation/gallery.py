@@ -18,7 +18,7 @@ SPLIT_FIGURES: tuple[str, ...] = ("gate_density", "part_histograms", "trajectory
 SAMPLE_FIGURES: tuple[str, ...] = ("windows", "maps", "fine_grained")
 FIGURES: tuple[str, ...] = SPLIT_FIGURES + SAMPLE_FIGURES
 """gate_density: figures 2a and 3; part_histograms: 2b, 4, 12 to 14; trajectory: 11; windows: 5; maps: 7, 9 and 10;
-fine_grained: 6. The last three are folders with a figure a sample."""
+fine_grained: 6. The last three are folders with a figure per sample."""
 
 
 def draw_split(

@@ -1,4 +1,4 @@
-"""Joint positions from the feature vectors of HumanML3D (263 numbers a frame) and KIT-ML (251)."""
+"""Joint positions from the feature vectors of HumanML3D (263 numbers per frame) and KIT-ML (251)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIMB_RATIO, _LIMB_CHANGE = 1.5, 0.4
 
 
 def feature_size(skeleton: Skeleton) -> int:
-    """Numbers a frame: 4 of the root, 3 + 6 of every other joint, 3 velocities of every joint, 4 foot contacts."""
+    """Numbers per frame: 4 of the root, 3 + 6 of every other joint, 3 velocities of every joint, 4 foot contacts."""
     return 4 + (skeleton.joints - 1) * 9 + skeleton.joints * 3 + 4
 
 

@@ -1,4 +1,4 @@
-"""Captions of motion files in a table: .csv with a header, or .jsonl with an object a line."""
+"""Captions of motion files in a table: .csv with a header, or .jsonl with one object per line."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class AttentionInputs(NamedTuple):
         if letter != "R":
             raise KeyError(letter)
         if n["S"] not in (1, n["P"]):
-            raise ValueError(f"temporal_keys has S={n['S']} keys a frame, expected 1 or P={n['P']}")
+            raise ValueError(f"temporal_keys has S={n['S']} keys per frame, expected 1 or P={n['P']}")
         return n["P"] if n["S"] == 1 else 1
 
 
@@ -117,7 +117,7 @@ def spatio_temporal_attention(x: AttentionInputs) -> AttentionOutput:
         torch.where(mask[:, :, None, None], padded, 0) for padded in (x.parts, x.temporal_keys, x.spatial_keys)
     )
     window, mean, std = gaussian_window(temporal_scores(temporal_keys, x.temporal_query, x.temporal_weight), mask)
-    # (B, L, T, S, R) holds P scores a frame either way: S = 1 key with R = P rows, or S = P keys with R = 1 row.
+    # (B, L, T, S, R) holds P scores per frame either way: S = 1 key with R = P rows, or S = P keys with R = 1 row.
     scores = additive_scores(spatial_keys, x.spatial_query, x.spatial_weight) + x.spatial_bias
     spatial = spatial_weights(scores.flatten(3), mask)
     window, mean, std = (moment.to(parts.dtype) for moment in (window, mean, std))

@@ -14,7 +14,7 @@ from m2t_fast.reference.loss import spatial_terms
 GuidedAttentionInputs = extended(
     "GuidedAttentionInputs",
     AttentionInputs,
-    spatial_target=Annotated[Tensor, Target("B L P")],  # 1 or 0 a part, -1 unsupervised
+    spatial_target=Annotated[Tensor, Target("B L P")],  # 1 or 0 per part, -1 unsupervised
 )
 
 

@@ -1,4 +1,4 @@
-"""CUDA graphs of whole training steps: one a shape, captured once and replayed with other samples."""
+"""CUDA graphs of whole training steps: one per shape, captured once and replayed with other samples."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def why_unavailable() -> str | None:
 
 
 class Sweep:
-    """A study in a folder: Optuna's journal, a run folder a point, and the table.
+    """A study in a folder: Optuna's journal, a run folder per point, and the table.
 
     Args:
         folder: made if it is missing.

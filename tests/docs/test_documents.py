@@ -69,7 +69,9 @@ def test_the_command_table_is_complete():
     assert sorted(rows) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *sorted((ROOT / "docs" / "tutorials").glob("*.md"))], ids=lambda d: d.name
+)
 def test_links_and_paths_lead_somewhere(document):
     text = document.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]

@@ -8,6 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,7 @@ def test_the_page_and_the_tables(computed: Path, tmp_path: Path) -> None:
 def test_the_committed_gallery_is_complete_and_small() -> None:
     page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
     pictures = [ROOT / "docs" / link for link in re.findall(r"\((gallery/[^)]+)\)", page)]
+    assert np.load(ROOT / "docs" / "gallery" / "motions.npz")["joints_11"].shape[1:] == (21, 3)
     assert len(pictures) == 9 and sum(path.stat().st_size for path in pictures) < 1_000_000
 
 

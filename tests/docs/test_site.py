@@ -14,6 +14,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("myst_parser", reason="myst-parser is not installed (the docs extra)")
     build = pytest.importorskip("sphinx.cmd.build", reason="sphinx is not installed (the docs extra)")
     assert build.main(["-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path / "site")]) == 0
+    assert 200_000 < (tmp_path / "site" / "motions.html").stat().st_size < 1_500_000
     for page in DOCS.rglob("*.md"):
         assert (tmp_path / "site" / page.relative_to(DOCS)).with_suffix(".html").exists(), page
 

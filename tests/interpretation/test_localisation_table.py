@@ -1,4 +1,4 @@
-"""The table: a measure a row, a run a column, guesses in brackets, and the same numbers as JSON."""
+"""The table: one row per measure, one column per run, guesses in brackets, and the same numbers as JSON."""
 
 from __future__ import annotations
 

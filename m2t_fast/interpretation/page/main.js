@@ -120,7 +120,7 @@ function pick(number) {
   redraw();
 }
 
-/** The caption as buttons, one a word, each with its gate as a bar. */
+/** The caption as buttons, one per word, each with its gate as a bar. */
 function showWords() {
   const { motion } = state;
   state.near = null;

@@ -38,6 +38,6 @@ def additive_attention_backward(grads: AdditiveOutput, x: AdditiveInputs, kept: 
 
 
 def _call(x: AdditiveInputs) -> Call:
-    """The attention's kernels for these sizes: one key a frame, one part."""
+    """The attention's kernels for these sizes: one key per frame, one part."""
     (batch, frames, dim), words, width = x.keys.shape, x.query.shape[1], x.values.shape[2]
     return Call(x.keys, x.lengths, (batch, frames, words, 1, 1, width, dim))

@@ -54,9 +54,9 @@ class Compiled(NamedTuple):
     label: str
     capability: int
     registers: int
-    """32-bit registers a thread."""
+    """32-bit registers per thread."""
     stack: int
-    """Bytes a thread of local memory; a kernel that spills has some, ours otherwise none."""
+    """Bytes of local memory per thread; a kernel that spills has some, ours otherwise none."""
     shared: int
     """Bytes of shared memory a program."""
 
