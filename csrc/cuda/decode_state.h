@@ -76,7 +76,7 @@ struct DecodeShared {
     int steps;                                    // of a caption that is sampled
 };
 
-// The lists of a team's moment, one entry per row, motion by motion.
+// The lists of a team's moment, one entry a row, motion by motion.
 enum ListName {
     kRowList,     // the row's number in scratch
     kFromList,    // that of the row that it follows, or -1
