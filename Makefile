@@ -19,7 +19,7 @@ CORE = tests/test_captioner.py tests/test_losses.py tests/data tests/decoding te
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h)
 
-.PHONY: demo check test fuzz torture lint sanitize bench gpu gpu-rehearsal gpu-bundle docs site clean
+.PHONY: demo check test fuzz torture lint sanitize bench gpu gpu-rehearsal gpu-bundle docs site release clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -63,27 +63,29 @@ sanitize: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	@$(VENV)/bin/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
 
-# The gallery and the tables of docs/, from two runs that differ in their guidance; one thread, so that sums are the same.
+# The gallery and the tables of docs/, from two runs that differ in their guidance and in their epochs (unguided training
+# learns more slowly); one thread, so that sums are the same.
 docs: export OMP_NUM_THREADS = 1
-docs: TRAIN = --data synthetic --preset kit --epochs 15 --learning-rate 0.002 --teacher-forcing 0.9 --batch-size 32 --seed 0
+docs: TRAIN = --data synthetic --preset kit --learning-rate 0.002 --teacher-forcing 0.9 --batch-size 32 --seed 0
 docs: RUNS = build/docs/guided build/docs/unguided --data synthetic
 docs: $(VENV)/.installed-plot
 	@rm -rf build/docs
-	@$(VENV)/bin/m2t-fast train $(TRAIN) --output build/docs/guided
-	@$(VENV)/bin/m2t-fast train $(TRAIN) --output build/docs/unguided --lambda-spat 0 --lambda-adapt 0
+	@$(VENV)/bin/m2t-fast train $(TRAIN) --epochs 15 --output build/docs/guided
+	@$(VENV)/bin/m2t-fast train $(TRAIN) --epochs 40 --output build/docs/unguided --lambda-spat 0 --lambda-adapt 0
 	@$(VENV)/bin/m2t-fast interpret $(RUNS) --words reference --figures none --output build/docs/reference
 	@$(VENV)/bin/m2t-fast interpret $(RUNS) --beam-size 2 --samples test_00072 test_00091 --output build/docs/generated
 	@$(VENV)/bin/python docs/gallery.py build/docs docs
+	@$(VENV)/bin/python docs/motions.py build/docs/guided
+
+# What a release needs beyond the tests: wheel, Clang, aarch64; needs what .ci/release names.
+release: $(VENV)/.installed-dev
+	@.ci/release $(VENV)
 
 # The documentation site in build/site: every page of docs/ and the API from the docstrings. Offline; a warning is an error.
 site: $(VENV)/.installed-dev
 	@$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs build/site
 	@echo "build/site/index.html"
 
-# Tests, then benchmarks, on a machine with an NVIDIA GPU, in less than 8 minutes together: the benchmarks take what the
-# tests leave, and write what they have as they go. Nothing is downloaded. Without a .venv the Python of PYTHON is used,
-# with its torch, triton and pytest, and m2t_fast straight from this checkout. Most of the tests' time is compiling:
-# where pytest-xdist is installed, four processes share it.
 # On a machine with an NVIDIA GPU (docs/gpu-run.md): smoke, benchmarks, tests and sanitizer in two phases of 330 s, or
 # one of them (PHASE=first, PHASE=second); results as one archive after every step. Nothing is downloaded. Without a
 # .venv the Python of PYTHON is used, with its torch, triton and pytest, and m2t_fast straight from this checkout.

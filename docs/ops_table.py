@@ -11,12 +11,39 @@ from m2t_fast.ops.registry import BACKENDS, OPS
 PAGE = Path(__file__).parent / "ops.md"
 HEAD = """# Ops
 
-Every op is called as `m2t_fast.ops.NAME`, on whatever device its tensors are. `cpu` runs on any processor, `triton` and
-`cuda` on NVIDIA GPUs (compute capability 8.0 and newer). `m2t-fast info` says what runs an op on this machine, and why
-nothing faster. An op that a backend does not have (an empty cell), and inputs that it does not take, run on the ops
-that it is made of, else on `reference`, which is PyTorch on any device.
+Every op is called as `m2t_fast.ops.NAME`, on whatever device its tensors are on. `m2t-fast info` shows what runs an op
+on this machine, and why nothing faster does. [A tutorial](tutorials/ops.md) calls some of them.
+
+{backends}
+What falls back, and an op that a backend does not have (an empty cell below), runs on the ops that it is made of, else
+on `reference`. float32 means float32: [the numerics policy](numerics.md#the-numerics-policy) holds on every backend.
 
 """
+
+
+BACKEND_ROWS = {
+    "reference": (
+        "any device of torch",
+        "any float dtype",
+        "nothing: it is plain PyTorch with gradients written out",
+    ),
+    "cpu": (
+        "any processor; AVX2 or AVX-512 where there is one",
+        "float32, float64; 16-bit dtypes are computed in float32, with AVX512_BF16 products of bfloat16 in bfloat16",
+        "`gather_motions` of other dtypes than float32 and float64",
+    ),
+    "triton": (
+        "NVIDIA GPUs, compute capability 7.5 and newer",
+        "float32, float16; bfloat16 from 8.0 on",
+        "float64",
+    ),
+    "cuda": (
+        "NVIDIA GPUs, compute capability 7.5 and newer, where it was built with nvcc",
+        "float32; float16 is computed in float32; bfloat16 from 8.0 on",
+        "float64; searches on 7.5, and with more than 1,024 beams or 2,048 parts",
+    ),
+}
+"""By backend: where it runs, in which dtypes, and which inputs fall back."""
 
 
 def functions(backend: str, file: str) -> set[str]:
@@ -40,7 +67,9 @@ def page() -> str:
         op = OPS[name]
         have = ["yes" if backend == "reference" or name in functions(backend, op.file) else "" for backend in BACKENDS]
         lines.append(f"| `{name}` | {'yes' if op.gradients else 'none'} | {' | '.join(have)} |")
-    return HEAD + "\n".join(lines) + "\n"
+    backends = ["| backend | runs on | dtypes | what falls back |", "| --- | --- | --- | --- |"]
+    backends += [f"| `{name}` | {' | '.join(BACKEND_ROWS[name])} |" for name in BACKENDS]
+    return HEAD.format(backends="\n".join(backends) + "\n") + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

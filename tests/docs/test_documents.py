@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from m2t_fast import __version__
 from m2t_fast.cli import main
 from m2t_fast.cli.main import COMMANDS
 from m2t_fast.data import synthetic
@@ -91,3 +93,14 @@ def test_the_equation_map_names_functions_that_exist():
         sources = "".join((ROOT / "docs" / path).read_text() for path in re.findall(r"\]\(([^)]+)\)", files))
         for name in re.findall(r"`(?:\w+\.)?(\w+)`", functions):
             assert re.search(rf"def {name}\b|self\.{name} =", sources), name
+
+
+def test_the_badges_are_true_and_come_from_here():
+    spec = importlib.util.spec_from_file_location("badges", ROOT / "docs" / "badges.py")
+    badges = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(badges)
+    readme = (ROOT / "README.md").read_text()
+    for file, text in badges.badges().items():
+        assert (ROOT / "docs" / "images" / file).read_text() == text, "python docs/badges.py writes them anew"
+        assert f"(docs/images/{file})" in readme
+    assert f"Version {__version__}]" in readme and not re.search(r"!\[[^]]*\]\(http", readme)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -79,3 +80,16 @@ def test_custom_skeleton(run):
     assert found.shape == (5, 22, 3)
     np.testing.assert_array_equal(found[:, 0, 1], joints[:, 21, 2] / 100)  # the pelvis is ours first; Y is their Z
     custom.main(str(run))
+
+
+def test_the_notebook(run, tmp_path, monkeypatch, capsys):
+    shutil.copytree(run, tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples" / "captioning.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 4 and not any(cell.get("outputs") for cell in notebook["cells"])
+    namespace = {}
+    for number, cell in enumerate(cells):
+        exec(compile(cell, f"cell {number}", "exec"), namespace)
+    assert "<svg" in namespace["caption"]._repr_html_() or "<iframe" in namespace["caption"]._repr_html_()
+    assert "gate" in capsys.readouterr().out and (tmp_path / "caption.html").exists()

@@ -1,0 +1,104 @@
+"""The plots of docs/benchmarks.md, as SVG from the files of benchmarks/results alone: `python docs/plots.py`."""
+
+from __future__ import annotations
+
+import json
+import math
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "images"
+COLOURS = {"ours": "#0072b2", "cpu": "#0072b2", "compile": "#56b4e9", "plain": "#e69f00", "loop": "#d55e00"}
+"""Okabe and Ito's, as everywhere in the documents."""
+WIDTH, LEFT, RIGHT, ROW = 760, 250, 110, 22
+
+
+class Bar(NamedTuple):
+    """A value with its label; low and high are its 20th and 80th percentiles, where several runs were kept."""
+
+    label: str
+    way: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def svg(height: float, title: str, body: str) -> str:
+    """A picture that reads the same on light and dark pages."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" role="img" '
+        f'aria-label="{escape(title)}" font-family="DejaVu Sans,Verdana,sans-serif" font-size="12">\n'
+        f'<rect width="100%" height="100%" fill="#fff"/>\n<text x="12" y="22" font-size="14">{escape(title)}</text>\n'
+        f"{body}</svg>\n"
+    )
+
+
+def bars(title: str, groups: list[list[Bar]], unit: str) -> str:
+    """Groups of horizontal bars on a logarithmic axis, with whiskers where there is a range."""
+    every = [bar for group in groups for bar in group]
+    low = 10 ** math.floor(math.log10(min(bar.low or bar.value for bar in every)))
+    span = math.log10(max(bar.high or bar.value for bar in every) / low)
+
+    def x(value: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.log10(value / low) / span
+
+    body, y = "", 40.0
+    for group in groups:
+        for bar in group:
+            body += f'<text x="{LEFT - 8}" y="{y + 14:.0f}" text-anchor="end">{escape(bar.label)}</text>\n'
+            body += f'<rect x="{LEFT}" y="{y + 2:.0f}" width="{max(2, x(bar.value) - LEFT):.1f}" height="16" '
+            body += f'fill="{COLOURS[bar.way]}"/>\n'
+            end = x(bar.value)
+            if bar.low is not None and bar.high is not None:
+                end = max(end, x(bar.high))
+                body += (
+                    f'<path d="M{x(bar.low):.1f} {y + 10:.0f}H{x(bar.high):.1f}" stroke="#000" stroke-width="1.5"/>\n'
+                )
+            body += f'<text x="{end + 6:.1f}" y="{y + 14:.0f}">{bar.value:,.3g} {escape(unit)}</text>\n'
+            y += ROW
+        y += 10
+    return svg(y + 4, title, body)
+
+
+def training(results: dict[str, Any]) -> str:
+    """Samples per second of an epoch."""
+    groups = [
+        [
+            Bar(f"{data['data']}, {way}", way, values["samples_per_second"])
+            for way, values in data["ways"].items()
+            if "samples_per_second" in values
+        ]
+        for data in results["data"]
+    ]
+    machine = results["machine"]
+    return bars(f"Training: {machine['processor']}, {machine['threads']} threads, float32", groups, "samples/s")
+
+
+def ops(results: dict[str, Any]) -> str:
+    """Milliseconds of processor time of each op, ours beside plain PyTorch."""
+    groups: dict[str, list[Bar]] = {}
+    for row in results["rows"]:
+        if row["status"] == "ok" and row["way"] in COLOURS:
+            times = [1e3 * row[name] for name in ("processor", "processor_p20", "processor_p80")]
+            title = row["title"].replace("spatio_temporal_", "").replace("forward + backward", "fwd + bwd")
+            groups.setdefault(row["title"], []).append(Bar(f"{title}, {row['way']}", row["way"], *times))
+    machine = results["machine"]
+    return bars(
+        f"Ops: {machine['processor']}, {machine['threads']} thread, float32, KIT-ML", list(groups.values()), "ms"
+    )
+
+
+def main() -> dict[str, str]:
+    """File name -> picture, of what was measured."""
+    made = {}
+    for name, draw in (("train_cpu", training), ("ops_cpu", ops)):
+        if (RESULTS / f"{name}.json").exists():
+            made[f"{name}.svg"] = draw(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+    return made
+
+
+if __name__ == "__main__":
+    for file, text in main().items():
+        (IMAGES / file).write_text(text, encoding="utf-8")
