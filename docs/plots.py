@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "images"
 COLOURS = {"ours": "#0072b2", "cpu": "#0072b2", "compile": "#56b4e9", "plain": "#e69f00", "loop": "#d55e00"}
 """Okabe and Ito's, as everywhere in the documents."""
-WIDTH, LEFT, RIGHT, ROW = 760, 250, 110, 22
+WIDTH, LEFT, RIGHT, ROW = 820, 310, 110, 22
 
 
 class Bar(NamedTuple):
@@ -56,7 +56,7 @@ def bars(title: str, groups: list[list[Bar]], unit: str) -> str:
                 body += (
                     f'<path d="M{x(bar.low):.1f} {y + 10:.0f}H{x(bar.high):.1f}" stroke="#000" stroke-width="1.5"/>\n'
                 )
-            body += f'<text x="{end + 6:.1f}" y="{y + 14:.0f}">{bar.value:,.3g} {escape(unit)}</text>\n'
+            body += f'<text x="{end + 6:.1f}" y="{y + 14:.0f}">{bar.value:{",.0f" if bar.value >= 100 else ".3g"}} {escape(unit)}</text>\n'
             y += ROW
         y += 10
     return svg(y + 4, title, body)
@@ -86,7 +86,9 @@ def ops(results: dict[str, Any]) -> str:
             groups.setdefault(row["title"], []).append(Bar(f"{title}, {row['way']}", row["way"], *times))
     machine = results["machine"]
     return bars(
-        f"Ops: {machine['processor']}, {machine['threads']} thread, float32, KIT-ML", list(groups.values()), "ms"
+        f"Processor time of ops: {machine['processor']}, {machine['threads']} thread, float32, KIT-ML's sizes",
+        list(groups.values()),
+        "ms",
     )
 
 
