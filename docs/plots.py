@@ -56,7 +56,8 @@ def bars(title: str, groups: list[list[Bar]], unit: str) -> str:
                 body += (
                     f'<path d="M{x(bar.low):.1f} {y + 10:.0f}H{x(bar.high):.1f}" stroke="#000" stroke-width="1.5"/>\n'
                 )
-            body += f'<text x="{end + 6:.1f}" y="{y + 14:.0f}">{bar.value:{",.0f" if bar.value >= 100 else ".3g"}} {escape(unit)}</text>\n'
+            number = f"{bar.value:,.0f}" if bar.value >= 100 else f"{bar.value:.3g}"
+            body += f'<text x="{end + 6:.1f}" y="{y + 14:.0f}">{number} {escape(unit)}</text>\n'
             y += ROW
         y += 10
     return svg(y + 4, title, body)
