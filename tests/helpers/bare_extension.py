@@ -12,6 +12,7 @@ import importlib.util
 import platform
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,41 @@ import numpy as np
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
 
-def extension(folder: str) -> Any:
-    """`_native` of a folder, with the system's OpenMP runtime made global if there is one (m2t_fast/native.py)."""
+def module_of(name: str, file: Path) -> Any:
+    """A module by its file, whatever else lies beside it."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Extension:
+    """`_native` of a folder, called as m2t_fast/extension.py calls it: with NumPy's arrays for tensors."""
+
+    def __init__(self, folder: str, threads: int) -> None:
+        names = ("float32", "float64", "int64", "bool")
+        dtypes: dict[str, Any] = {name: np.dtype(name) for name in names} | {"bfloat16": np.dtype(np.uint16)}
+        sys.modules["torch"] = SimpleNamespace(Tensor=np.ndarray, dtype=np.dtype, **dtypes)  # type: ignore[assignment]
+        root = Path(__file__).resolve().parents[2]
+        self.bindings = module_of("extension", root / "m2t_fast" / "extension.py")
+        self.native, self.threads = native_of(folder), threads
+
+    def __call__(self, name: str, dtype: Any = None, **given: Any) -> None:
+        """Runs a kernel for arrays of a dtype."""
+        if dtype is not None:
+            given["instruction_set"] = -1
+        known = None if dtype is None else np.dtype(dtype)
+        self.bindings.kernel(self.native, name, known, lambda x: x.ctypes.data)(threads=self.threads, **given)
+
+
+def native_of(folder: str) -> Any:
+    """The extension, with the system's OpenMP runtime made global if there is one (m2t_fast/native.py)."""
     with contextlib.suppress(OSError):  # the import says which symbol it lacks
         ctypes.CDLL("libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
     (file,) = Path(folder).glob("_native*.so")
-    spec = importlib.util.spec_from_file_location("_native", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of("_native", file)
 
 
 def close(ours: np.ndarray, truth: np.ndarray, what: str) -> None:
@@ -59,38 +85,46 @@ def attention(inputs: list[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]
     return [context, window, alpha, mean, std]
 
 
-def check_attention(native: Any, dtype: type, slots: int, threads: int) -> None:
+NAMES = (
+    *("parts", "temporal_keys", "spatial_keys", "temporal_query", "spatial_query"),
+    *("temporal_weight", "spatial_weight", "spatial_bias"),
+)
+
+
+def check_attention(run: Extension, dtype: Any, slots: int) -> None:
     """Values against NumPy; the gradient against a difference quotient along one direction (float64)."""
     rng = np.random.default_rng(slots)
     B, T, L, P, H, D = 3, 11, 5, 6, 14, 13
     shapes = [(B, T, P, H), (B, T, slots, D), (B, T, slots, D), (B, L, D), (B, L, D), (D,), (P // slots, D)]
     inputs = [rng.normal(size=shape).astype(dtype) for shape in (*shapes, (P // slots,))]
     lengths = np.array([T, 4, 1], dtype=np.int64)
-    suffix = np.dtype(dtype).name
-    common = {"sizes": [B, T, L, P, slots, H, D], "lengths": lengths.ctypes.data, "scale": 1.0, "sigma_min": 1e-3}
-    common |= {"threads": threads, "instruction_set": -1}
+    sizes = {"batch": B, "frames": T, "words": L, "parts": P, "slots": slots, "part_dim": H, "attention_dim": D}
+    results = ("context", "window", "spatial", "mean", "std", "gamma")
+
+    def record(values: list[np.ndarray]) -> dict[str, Any]:
+        return dict(zip(NAMES, values, strict=True)) | {"lengths": lengths, "scale": 1.0, "sigma_min": 1e-3}
 
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
         out = [np.empty(s, dtype) for s in ((B, L, H), (B, L, T), (B, L, T, P), (B, L), (B, L), (B, L, T, slots))]
-        at = {"inputs": [x.ctypes.data for x in values], "outputs": [x.ctypes.data for x in out]}
-        getattr(native, f"attention_forward_{suffix}")(**at, **common)
+        outputs = dict(zip(results, out, strict=True))
+        run("attention_forward", dtype, sizes=sizes, inputs=record(values), outputs=outputs)
         return out
 
     out = forward(inputs)
-    for ours, truth, name in zip(
-        out, attention(inputs, lengths), ("context", "window", "alpha", "m", "s"), strict=False
-    ):
+    for ours, truth, name in zip(out, attention(inputs, lengths), results, strict=False):
         close(ours, truth, f"attention {name}, S={slots}")
     if dtype is not np.float64:
         return
     grads = [rng.normal(size=x.shape) for x in out[:5]]
     made, directions = [np.empty_like(x) for x in inputs], [rng.normal(size=x.shape) for x in inputs]
-    getattr(native, f"attention_backward_{suffix}")(
-        inputs=[x.ctypes.data for x in inputs],
-        kept=[out[2].ctypes.data, out[5].ctypes.data],
-        grads=[x.ctypes.data for x in grads],
-        outputs=[x.ctypes.data for x in made],
-        **common,
+    run(
+        "attention_backward",
+        dtype,
+        sizes=sizes,
+        inputs=record(inputs),
+        kept={"spatial": out[2], "gamma": out[5]},
+        grads=dict(zip(results, grads, strict=False)),
+        outputs=dict(zip(NAMES, made, strict=True)),
     )
     step = 1e-6
     ahead, behind = (
@@ -101,86 +135,64 @@ def check_attention(native: Any, dtype: type, slots: int, threads: int) -> None:
     assert abs(derivative - quotient) < 1e-6 * abs(quotient), f"attention gradient, S={slots}: {derivative} {quotient}"
 
 
-def check_linear(native: Any, dtype: type, threads: int) -> None:
+def check_linear(run: Extension, dtype: Any) -> None:
     """tanh(x W^T + b) and the gradients of x, W and b."""
     rng = np.random.default_rng(1)
-    rows, inputs, outputs = 301, 37, 29
+    count, sizes = 301, {"inputs": 37, "outputs": 29}
+    inputs, outputs = sizes.values()
     x, weight, bias, grad = (
-        rng.normal(size=s).astype(dtype) for s in ((rows, inputs), (outputs, inputs), (outputs,), (rows, outputs))
+        rng.normal(size=s).astype(dtype) for s in ((count, inputs), (outputs, inputs), (outputs,), (count, outputs))
     )
-    y, d_x, d_weight, d_bias = (np.empty(s, dtype) for s in ((rows, outputs), x.shape, weight.shape, bias.shape))
-    common = {"rows": [1, rows, 1], "lengths": 0, "threads": threads, "instruction_set": -1}
-    suffix, at = np.dtype(dtype).name, [[a.ctypes.data for a in arrays] for arrays in ((x, weight, bias, y),)]
-    getattr(native, f"linear_forward_{suffix}")(layers=at, sizes=[[inputs, outputs]], tanh=True, wide=False, **common)
+    y, d_x, d_weight, d_bias = (np.empty(s, dtype) for s in ((count, outputs), x.shape, weight.shape, bias.shape))
+    rows = {"batch": 1, "frames": count, "per_frame": 1, "lengths": None}
+    layer = {"x": x, "weight": weight, "bias": bias, "y": y, "wide": None, **sizes}
+    run("linear_forward", dtype, rows=rows, layers=[layer], tanh=True)
     close(y, np.tanh(x.astype(float) @ weight.astype(float).T + bias), "linear")
-    pair = [[grad.ctypes.data, weight.ctypes.data]]
-    getattr(native, f"linear_input_gradient_{suffix}")(
-        layers=pair, outputs=[outputs], inputs=inputs, d_x=d_x.ctypes.data, **common
-    )
+    term = {"grad": grad, "weight": weight, "outputs": outputs}
+    run("linear_input_gradient", dtype, rows=rows, terms=[term], result={"d_x": d_x, "inputs": inputs})
     close(d_x, grad.astype(float) @ weight, "linear, gradient of x")
-    at = [[a.ctypes.data for a in (grad, x, d_weight, d_bias)]]
-    getattr(native, f"linear_weight_gradient_{suffix}")(layers=at, sizes=[[inputs, outputs]], **common)
+    gradient = {"grad": grad, "x": x, "d_weight": d_weight, "d_bias": d_bias, **sizes}
+    run("linear_weight_gradient", dtype, rows=rows, layers=[gradient])
     close(d_weight, grad.astype(float).T @ x, "linear, gradient of W")
     close(d_bias, grad.astype(float).sum(0), "linear, gradient of b")
 
 
-def check_cross_entropy(native: Any, dtype: type, threads: int) -> None:
+def check_cross_entropy(run: Extension, dtype: Any) -> None:
     """Losses of rows, and softmax minus one at the word in the logits' place."""
     rng = np.random.default_rng(2)
     logits = (3 * rng.normal(size=(9, 103))).astype(dtype)
     words, losses, truth = rng.integers(0, 103, 9), np.empty(9), logits.astype(float)
     softmax = np.exp(truth - truth.max(1, keepdims=True))
     softmax /= softmax.sum(1, keepdims=True)
-    getattr(native, f"cross_entropy_{np.dtype(dtype).name}")(
-        logits=logits.ctypes.data,
-        targets=words.ctypes.data,
-        rows=9,
-        columns=103,
-        losses=losses.ctypes.data,
-        gradient=logits.ctypes.data,
-        short_gradient=False,
-        threads=threads,
-        instruction_set=-1,
-    )
+    task = {"logits": logits, "targets": words, "rows": 9, "columns": 103, "losses": losses}
+    run("cross_entropy", dtype, task=task | {"gradient": logits, "short_gradient": None})
     close(losses.astype(dtype), -np.log(softmax[np.arange(9), words]), "cross entropy")
     close(logits, softmax - np.eye(103)[words], "cross entropy, gradient")
 
 
-def check_packing(native: Any, threads: int) -> None:
+def check_packing(run: Extension) -> None:
     """Ragged rows to a padded batch, byte for byte."""
-    values, offsets, index = (
-        np.arange(40, dtype=np.float32).reshape(10, 4),
-        np.array([0, 3, 3, 10]),
-        np.array([2, 0, 1]),
-    )
+    values = np.arange(40, dtype=np.float32).reshape(10, 4)
+    offsets, index = np.array([0, 3, 3, 10]), np.array([2, 0, 1])
     out, fill = np.empty((3, 7, 4), np.float32), np.array([-1], np.float32)
     truth = np.full_like(out, -1)
     truth[0], truth[1, :3] = values[3:], values[:3]
-    native.pack_ragged(
-        values.ctypes.data,
-        offsets.ctypes.data,
-        index.ctypes.data,
-        3,
-        7,
-        16,
-        fill.ctypes.data,
-        4,
-        out.ctypes.data,
-        threads,
-    )
+    task = {"values": values, "offsets": offsets, "index": index, "fill": fill, "out": out}
+    run("pack_ragged", task=task | {"count": 3, "width": 7, "row_bytes": 16, "item_bytes": 4})
     assert (out == truth).all(), "pack_ragged"
 
 
 def main(folder: str, threads: str = "1") -> None:
     """Runs every check and says where."""
-    native, count = extension(folder), int(threads)
+    run = Extension(folder, int(threads))
     for dtype in (np.float32, np.float64):
         for slots in (1, 6):
-            check_attention(native, dtype, slots, count)
-        check_linear(native, dtype, count)
-        check_cross_entropy(native, dtype, count)
-    check_packing(native, count)
-    print(f"The kernels agree with NumPy on {platform.machine()}: {native.build_info()['compiler']}, {threads} threads")
+            check_attention(run, dtype, slots)
+        check_linear(run, dtype)
+        check_cross_entropy(run, dtype)
+    check_packing(run)
+    compiler = run.native.build_info()["compiler"]
+    print(f"The kernels agree with NumPy on {platform.machine()}: {compiler}, {threads} threads")
 
 
 if __name__ == "__main__":
