@@ -2,7 +2,7 @@
 
     python benchmarks/tables.py [--check] [--merge gpu-results.tar.gz ...]
 
-A table has a set of columns for each device and a row for whatever somebody has measured; others are not printed.
+A table has a set of columns for each device and a row for everything that was measured.
 --merge first adds what an archive of `make gpu` holds: results of the same device are merged, tuned launch
 configurations go to kernels/devices. --check changes nothing; exit code 1 if the document is not what it would write.
 Standard library only.

@@ -4,11 +4,12 @@
                                [--ways loop,plain,compile] [--budget SECONDS] [--full] [--no-write] [--no-table]
 
 Random data of table 4's sizes (m2t_fast/benchmarking/paper_data.py), the paper's models and settings. Of every bucket
-of the epoch's plan one batch is timed, the ways taking turns, and an epoch is the medians times the batches of each
-bucket: an extrapolation. Ours is timed in all buckets, the others in the commonest ones as far as --budget seconds for
-each data set go; elsewhere they are taken to be as many times slower. --full also runs whole epochs of ours, or of
---full-ways, and gives their wall time. Every data set and dtype is merged into benchmarks/results/train_DEVICE.json as
-soon as it is measured, and what fails costs itself alone; `python benchmarks/tables.py` makes the document's tables.
+of the epoch's plan one batch is timed, alternating between implementations, and an epoch is the medians times the
+batches of each bucket: an extrapolation. Ours is timed in all buckets, the others in the commonest ones as far as
+--budget seconds for each data set go; untimed buckets are extrapolated from the timed ones. --full also runs whole
+epochs of ours, or of --full-ways, and gives their wall time. Every data set and dtype is merged into
+benchmarks/results/train_DEVICE.json as soon as it is measured, and what fails costs only itself;
+`python benchmarks/tables.py` makes the document's tables.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def _meet(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
     whoever says hello. It may answer a hello of the dead, too, and so goes on until all of the living have come.
 
     Raises:
-        RuntimeError: somebody did not come in time.
+        RuntimeError: a process did not arrive in time.
     """
     if rank > 0:
         mine = uuid.uuid4().hex

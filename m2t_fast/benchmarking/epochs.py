@@ -111,9 +111,10 @@ class Epoch:
         return Bucket(int(self.dataset.sample_lengths[samples].max()), int(words.max()))
 
     def measure(self, ways: Sequence[str], budget: float, rounds: int = 3) -> None:
-        """Time a full batch of every bucket, the commonest first, the ways taking turns. Ours is timed in all of them;
-        the others as long as ``budget`` seconds allow. A way whose losses are not ours within ``TOLERANCE`` is not
-        timed."""
+        """Time a full batch of every bucket, the commonest first, alternating between implementations.
+
+        Ours is timed in all; the others as long as ``budget`` seconds allow. An implementation whose losses differ from
+        ours by more than ``TOLERANCE`` is not timed."""
         end = time.monotonic() + budget
         steps: dict[str, Step] = {}
         for bucket, _ in self.counts.most_common():
@@ -196,7 +197,7 @@ class Epoch:
 
     def estimate(self, way: str) -> float | None:
         """Seconds of all steps of an epoch: each bucket's median as often as the plan has batches of it. In a bucket in
-        which a way was not timed it is taken to be as many times slower than ours as in the others."""
+        which a way was not timed its time is extrapolated from the buckets in which it was."""
         timed = [bucket for bucket, times in self.seconds.items() if way in times]
         if not timed:
             return None

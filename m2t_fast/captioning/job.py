@@ -97,7 +97,7 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
     """Caption every motion of ``job.source`` and write one JSON object per motion, in their order, to ``job.output``:
     ``file`` (its name), ``caption``, ``score`` and ``trust`` (see :class:`~m2t_fast.captioning.trust.Trust`).
 
-    Memory does not grow with the number of motions. The same call goes on after any interruption, also with another
+    Memory does not grow with the number of motions. The same call resumes after any interruption, also with another
     number of ``processes``, which must share the file system. A file that cannot be read has no line; it is listed in
     ``job.left_out`` as ``file`` and ``error``.
 

@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
         "sweep",
         help="train and score a grid of loss weights",
         description="Trains a run for each pair of loss weights of the paper's table 6, or of --lambda-spat and "
-        "--lambda-adapt, scores it, and writes a table. The same command goes on after any end. Needs Optuna.",
+        "--lambda-adapt, scores it, and writes a table. The same command resumes after any interruption. Needs Optuna.",
     )
     options.add_data(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the study and its runs")

@@ -43,7 +43,7 @@ class CompiledLosses:
     @contextmanager
     def as_long_as_it_can(self) -> Iterator[None]:
         """Around the losses and their gradients, which torch compiles when they are first asked for. An error in
-        compiling is told once and ends the block; from then on no batch is taken."""
+        compiling is reported once and ends the block; from then on no batch is taken."""
         try:
             # torch's own limit is 8: on the CPU its LSTM is compiled anew for every number of words.
             with torch._dynamo.config.patch(recompile_limit=2 * BUCKETS):
