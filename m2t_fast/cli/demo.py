@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         for record in records[:SHOWN]:
             print(f"  caption    {record['prediction']}")
             print(f"  reference  {record['references'][0]}\n")
-        print(f"All {test.motions} test motions: BLEU-1 {scores['bleu_1']:.1f}, BLEU-4 {scores['bleu_4']:.1f}\n")
+        print(f"All {test.motions} test motions: BLEU-1 {scores['bleu_1']:.1f}, BLEU-4 {scores['bleu_4']:.1f}")
+        print(f"{_measured(opened, test)}\n")
         number = _choose(test, records)
         _write_page(args.output / PAGE, opened, test, number)
         if number is not None:
@@ -124,6 +125,24 @@ def _train(args: argparse.Namespace, data: Prepared, device: torch.device) -> No
         epochs=args.epochs, batch_size=32, seed=args.seed, learning_rate=3e-3, teacher_forcing=0.9
     )
     train(data, config, settings, args.output, device)
+
+
+def _measured(opened: Run, test: MotionDataset) -> str:
+    """How often gate and body part are right, over the whole split and not the motion that is drawn."""
+    from m2t_fast.interpretation.localisation import measure
+    from m2t_fast.interpretation.motion_words import MOTION_WORD
+    from m2t_fast.interpretation.statistics import MOTION, NO_MOTION, generated_words
+
+    records = generated_words(opened.model, test, opened.vocabulary)
+    told = [record for record in records if record.kind in (MOTION, NO_MOTION)]
+    parts = measure(records, test, references=False)["parts"]
+    if not told or parts["accuracy"] is None:
+        return "Gate and body parts: no word to measure them by"
+    right = sum((record.gate >= MOTION_WORD) == (record.kind == MOTION) for record in told)
+    return (
+        f"Gate on the right side for {right / len(told):.0%} of {len(told):,} words; body part right for "
+        f"{parts['accuracy']:.0%} of {parts['words']:,} words that name an action (a guess: {parts['chance']:.0%})"
+    )
 
 
 def _choose(test: MotionDataset, records: list[dict[str, Any]]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def test_from_nothing_to_a_picture(call: Callable, motion: Callable, tmp_path: P
     assert shown == [record["prediction"] for record in records[: demo.SHOWN]]
     assert beside == [record["references"][0] for record in records[: demo.SHOWN]]
     assert "BLEU-1 " in result.out and "BLEU-4 " in result.out
+    assert re.search(
+        r"\nGate (on the right side for \d+% of [\d,]+ words; body part right|and body parts: no)", result.out
+    )
     ends = result.out.splitlines()
     assert next(line for line in ends[-5:] if str(output) in line).startswith(f"Open this      {output}/captions.html")
     picture = output / "attention.png"
