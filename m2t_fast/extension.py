@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,6 +70,8 @@ class Layout:
             else _Field(name, _CODES[kind])
             for kind, name, pointer in declared(text)
         )
+        names = [field.name for field in self.fields]
+        self._of_mapping, self._of_record = _all_of(operator.itemgetter, names), _all_of(operator.attrgetter, names)
         self._struct = struct.Struct(f"@{self.codes}0q" if set("qQdP") & set(self.codes) else f"@{self.codes}")
 
     @property
@@ -82,7 +85,7 @@ class Layout:
         return self._struct.size
 
     def packed(self, given: Any, address: Callable[[Tensor], int]) -> bytes:
-        """The record of a mapping or NamedTuple that has its fields, and maybe others.
+        """The record of a dict or NamedTuple that has its fields, and maybe others.
 
         Raises:
             KeyError: a field is not there. TypeError: a tensor's dtype is not that of the pointer. What ``address``
@@ -95,23 +98,30 @@ class Layout:
         return dict(zip((field.name for field in self.fields), self._struct.unpack(given), strict=True))
 
     def _numbers(self, given: Any, address: Callable[[Tensor], int]) -> list[Any]:
-        values = given if isinstance(given, Mapping) else given._asdict()
+        try:
+            values = self._of_mapping(given) if isinstance(given, dict) else self._of_record(given)
+        except AttributeError as error:
+            raise KeyError(error.name) from None
         found: list[Any] = []
-        for name, code, dtype, record in self.fields:
-            value = values[name]
-            if record is not None:
-                found += record._numbers(value, address)
-            elif code != _POINTER:
-                found.append(value)
+        for (name, code, dtype, record), value in zip(self.fields, values, strict=True):
+            if code != _POINTER:
+                if record is None:
+                    found.append(value)
+                else:
+                    found += record._numbers(value, address)
             elif value is None:
                 found.append(0)
-            elif isinstance(value, int):
-                found.append(value)
-            else:
-                if dtype is not None and value.dtype is not dtype:
-                    raise TypeError(f"{name} has dtype {value.dtype}, expected {dtype}")
+            elif value.dtype is dtype or dtype is None:
                 found.append(address(value))
+            else:
+                raise TypeError(f"{name} has dtype {value.dtype}, expected {dtype}")
         return found
+
+
+def _all_of(getter: Callable[..., Any], names: Sequence[str]) -> Callable[[Any], Any]:
+    """Gets all of these names as a tuple."""
+    get = getter(*names)
+    return get if len(names) > 1 else lambda given: (get(given),)
 
 
 class Kernel:

@@ -60,9 +60,12 @@ def autocast_dtype(x: object) -> torch.dtype | None:
     if not isinstance(x, Tensor):
         return None  # the checks that follow say so
     device_type = x.device.type
-    if device_type not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device_type):
-        return None
-    return torch.get_autocast_dtype(device_type)
+    return torch.get_autocast_dtype(device_type) if autocast_enabled(device_type) else None
+
+
+def autocast_enabled(device_type: str) -> bool:
+    """Whether ``torch.autocast`` is enabled for tensors of this device."""
+    return device_type in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device_type)
 
 
 @torch.library.custom_op("m2t_fast::checked_range", mutates_args=())

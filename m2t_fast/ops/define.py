@@ -8,6 +8,7 @@ the gradient reads, and which of several outputs training goes through.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, cast
@@ -231,11 +232,17 @@ class Op(Generic[P, R]):
         if forward_ad._current_level >= 0:
             self._refuse_tangents(x)
         flat = self._packing.pack(x)
+        more: tuple[Any, ...] = (backend,)
         if self._keeps:
-            keep = torch.is_grad_enabled() and any(v.requires_grad for v in x if isinstance(v, Tensor))
-            found = self._forward(*flat, keep, backend)
+            more = torch.is_grad_enabled() and any(v.requires_grad for v in x if isinstance(v, Tensor)), backend
+        if torch.compiler.is_compiling():
+            found = self._forward(*flat, *more)
         else:
-            found = self._forward(*flat, backend)
+            _own_call.op = self
+            try:
+                found = self._forward(*flat, *more)
+            finally:
+                _own_call.op = None
         if self.output is None:
             return cast(R, found[0] if self._keeps else found)
         return cast(R, self.output(*found[: len(self.outputs)]))
@@ -276,7 +283,9 @@ class Op(Generic[P, R]):
         *packed, backend = flat
         keep = packed.pop() if self._keeps else False
         x = self._packing.unpack(packed)
-        if self._packing.key(x) not in self._remembered:  # called by its registered name, or compiled
+        if _own_call.op is self:
+            _own_call.op = None
+        elif self._packing.key(x) not in self._remembered:  # called by its registered name, or compiled
             records.check(self.name, x)
         for field in self._indices:
             value = getattr(x, field.name)
@@ -380,6 +389,15 @@ class Op(Generic[P, R]):
         needed = dict(zip(self._on_request, itertools.islice(rest, len(self._on_request)), strict=True))
         made = grads[0] if self.output is None else self.output(*grads)
         return made, self._backward_packing.unpack(packed), saved, needed, next(rest)
+
+
+class _OwnCall(threading.local):
+    """The op that checked its arguments and is about to be dispatched, which need not check them again."""
+
+    op: Any = None
+
+
+_own_call = _OwnCall()
 
 
 def _transformed() -> bool:

@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 
+from m2t_fast.ops.checks import autocast_enabled
+
 BACKENDS: tuple[str, ...] = ("reference", "cpu", "triton", "cuda")
 AUTOGRAD = "autograd"
 """Plain PyTorch under autograd, no registered op: what others are compared with. It is asked for by name alone."""
@@ -202,7 +204,7 @@ def implementation(op: Any, choice: str, x: Any, suffix: str = "") -> Callable[.
         function = functools.partial(other, choice)
     else:
         function = op.reference_of_record
-    if not torch.amp.is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+    if not autocast_enabled(device_type):
         return function
     return torch.autocast(device_type, enabled=False)(function)
 

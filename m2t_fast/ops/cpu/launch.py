@@ -45,11 +45,14 @@ def why_unavailable() -> str | None:
     return why_stale(native._native, "cpu") if native.available() else native.why_unavailable()
 
 
+_AS_THEY_ARE = (torch.float32, torch.float64, torch.int64, torch.bool)
+
+
 def ready(tensor: Tensor) -> Tensor:
     """The tensor as a kernel takes it: contiguous, floats in the dtype of the arithmetic."""
-    if not tensor.is_floating_point():
+    if tensor.dtype in _AS_THEY_ARE:
         return tensor.contiguous()
-    return tensor.to(torch.float64 if tensor.dtype == torch.float64 else torch.float32).contiguous()
+    return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:

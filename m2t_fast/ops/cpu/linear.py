@@ -15,6 +15,7 @@ Which product runs is a property of the processor and the dtype alone, so that t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -43,10 +44,15 @@ def all_rows(x: Tensor) -> Rows:
 
 def product_of(dtype: torch.dtype) -> str:
     """``packed`` or ``torch``: what multiplies tensors of this dtype here."""
+    return _product_of(dtype, launch.instruction_set)
+
+
+@functools.cache
+def _product_of(dtype: torch.dtype, instruction_set: str) -> str:
     features = native.build_info()["cpu"]
-    if dtype == torch.bfloat16 and launch.instruction_set == "best" and "amxbf16" in features:
+    if dtype == torch.bfloat16 and instruction_set == "best" and "amxbf16" in features:
         return "torch"
-    return "packed" if launch.instruction_set != "best" or "avx2" in features else "torch"
+    return "packed" if instruction_set != "best" or "avx2" in features else "torch"
 
 
 def arithmetic(dtype: torch.dtype, inputs: Sequence[int] = ()) -> torch.dtype:
