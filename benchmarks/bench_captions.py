@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from unittest import mock
 
 import pytest
 import torch
@@ -24,10 +23,10 @@ MOTIONS = {"kit": 64, "humanml3d": 128}
 @contextlib.contextmanager
 def decoded_by(way: str) -> Iterator[None]:
     """The cpu backend, with its own decoding or with the one that backends without any fall back on."""
-    with use_backend("cpu"), contextlib.ExitStack() as stack:
+    with use_backend("cpu"), pytest.MonkeyPatch.context() as patch:
         if way == "python":
             for name in ("search", "sample_words"):
-                stack.enter_context(mock.patch.object(cpu, name, getattr(reference, name)))
+                patch.setattr(cpu, name, getattr(reference, name))
         yield
 
 

@@ -143,10 +143,6 @@ class Run:
         """Packages and extension from the bundle, or the extension built here; whether the package can be imported."""
         began = time.monotonic()
         found = self.probe()
-        link = ROOT / "m2t_fast" / "kernels"
-        if not found.get("triton kernels") and not link.exists():
-            link.unlink(missing_ok=True)  # one that leads nowhere
-            link.symlink_to(Path("..") / "kernels")
         missing = [
             wheel for wheel in sorted(self.bundle.glob("*.whl")) if _project(wheel) not in found.get("packages", [])
         ]

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
-from unittest import mock
 
 GROUPS = (
     "cuda:search-large",
@@ -266,10 +265,13 @@ def _captured_rows(device: str) -> Iterator[Row]:
 @contextlib.contextmanager
 def no_checks() -> Iterator[None]:
     """Inside the block ops take indices as they are: to look at them waits for the device."""
-    with contextlib.ExitStack() as patches:
-        for name, module in list(sys.modules.items()):
-            if name.startswith("m2t_fast.ops.") and hasattr(module, "checked_indices"):
-                patches.enter_context(
-                    mock.patch.object(module, "checked_indices", lambda name, values, *limits: values)
-                )
+    modules: list[Any] = [m for name, m in sys.modules.items() if name.startswith("m2t_fast.ops.")]
+    checking = [module for module in modules if hasattr(module, "checked_indices")]
+    before = [module.checked_indices for module in checking]
+    for module in checking:
+        module.checked_indices = lambda name, values, *limits: values
+    try:
         yield
+    finally:
+        for module, check in zip(checking, before, strict=True):
+            module.checked_indices = check

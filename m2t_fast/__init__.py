@@ -7,12 +7,17 @@ registered with torch (``torch.ops.m2t_fast``) by ``import m2t_fast.ops``.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast import threads
 from m2t_fast._version import __version__
 
 threads.set_default()
+
+_ROOT = Path(__file__).parents[1]
+if (_ROOT / "csrc").is_dir() and (_ROOT / "kernels").is_dir():
+    __path__.append(str(_ROOT))  # a checkout on the path, not installed: its top-level kernels/ is m2t_fast.kernels
 
 if TYPE_CHECKING:
     from m2t_fast import losses, metrics, ops, reference, released

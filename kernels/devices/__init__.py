@@ -38,7 +38,15 @@ def table(device: str) -> dict[str, dict[str, dict[str, int]]]:
     return merged
 
 
-@functools.cache
+trial: dict[str, dict[str, dict[str, int]]] = {}
+"""Configurations by kernel and kind that stand in for every device's table: what a search for better ones tries."""
+
+
 def configuration(device: str, kernel: str, kind: str) -> dict[str, int]:
     """The configuration of one kernel for ``kind`` ``float32`` or ``short``."""
+    return trial[kernel][kind] if trial else _configuration(device, kernel, kind)
+
+
+@functools.cache
+def _configuration(device: str, kernel: str, kind: str) -> dict[str, int]:
     return dict(table(device)[kernel][kind])

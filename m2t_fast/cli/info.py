@@ -98,7 +98,8 @@ def _machine() -> Iterator[tuple[str, str]]:
                 if device_type in registry.DEVICE_TYPES[name] and registry.why_unavailable(name) is None
             ]
             reasons = reasons if first is None else [first]
-            yield f"auto on {device_type}: {op}", chosen + (f" ({'; '.join(reasons)})" if reasons else "")
+            where = registry.runs_on(op, "auto", device_type)
+            yield f"auto on {device_type}: {op}", where + (f" ({'; '.join(reasons)})" if reasons else "")
 
 
 def _version_of(package: str) -> str:

@@ -30,5 +30,6 @@ spatio_temporal_context = define(
     file="attention",
     differentiable=False,
     otherwise=_of_the_attention,
+    made_of=["spatio_temporal_attention"],
 )
 """A kernel for it may leave out frames whose window is far below the dtype's resolution."""

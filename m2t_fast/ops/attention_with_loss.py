@@ -42,4 +42,5 @@ guided_attention = define(
     file="attention_with_loss",
     otherwise=_attention_then_loss,
     otherwise_backward=_backward,
+    made_of=[ATTENTION],
 )

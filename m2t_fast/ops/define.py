@@ -51,6 +51,7 @@ def define(
     check_values: Callable[[Any], None] | None = None,
     otherwise: Callable[[str, Any], Any] | None = None,
     otherwise_backward: Callable[..., dict[str, Tensor]] | None = None,
+    made_of: Sequence[str] = (),
     finish: Callable[[Any], Any] | None = None,
     is_data: bool = False,
 ) -> Op[P, R]:
@@ -68,6 +69,7 @@ def define(
         check: raises for options that do not fit. check_values: for values of tensors within their bounds. The public
             call runs both.
         otherwise, otherwise_backward: run where the backend has no kernel of its own; None: the reference's.
+        made_of: the ops that ``otherwise`` runs, on the backend that was asked for.
         finish: what the public call makes of the outputs.
         is_data: what it gives is a step's input, not its work: the baseline ``autograd`` takes it from the fastest.
     """
@@ -88,6 +90,7 @@ def define(
         check_values=check_values,
         otherwise=otherwise,
         otherwise_backward=otherwise_backward,
+        made_of=tuple(made_of),
         is_data=is_data,
     )
 
@@ -108,6 +111,7 @@ class Op(Generic[P, R]):
         self.is_data: bool = declared["is_data"]
         self.otherwise: Any = declared["otherwise"]
         self.otherwise_backward: Any = declared["otherwise_backward"]
+        self.made_of: tuple[str, ...] = declared["made_of"]
         self._check, self._check_values = declared["check"], declared["check_values"]
         self._on_request = declared["on_request"]
         self._derive = getattr(self.inputs, "derive", None)

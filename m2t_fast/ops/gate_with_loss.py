@@ -39,4 +39,5 @@ guided_decoder_step = define(
     unread=["gate_bias", "mixture_bias"],
     otherwise=_step_then_loss,
     otherwise_backward=_backward,
+    made_of=[GATE],
 )

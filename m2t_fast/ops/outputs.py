@@ -31,8 +31,9 @@ def outputs_of(function: Any) -> tuple[Any, list[tuple[str, Kind]]]:
     """The record of the outputs, None where there is one alone, and their names and kinds."""
     hint = get_type_hints(function, include_extras=True)["return"]
     if get_origin(hint) is Annotated:
-        kind = get_args(hint)[1]
-        return None, [(kind.name, kind)]
+        given = get_args(hint)[1]
+        kind = Kind(given) if isinstance(given, str) else given
+        return None, [(kind.name or "output", kind)]
     found = []
     for field in fields(hint):
         assert field.kind is not None

@@ -149,6 +149,14 @@ def resolve(op: str, choice: str, device_type: str) -> str:
     return choice if _kernels(choice, op) is not None else "reference"
 
 
+def runs_on(op: str, choice: str, device_type: str) -> str:
+    """What :func:`resolve` says, in words: an op made of others runs where these do."""
+    backend = resolve(op, choice, device_type)
+    if backend != "reference" or not OPS[op].made_of:
+        return backend
+    return ", ".join(f"{part} of {resolve(part, choice, device_type)}" for part in OPS[op].made_of)
+
+
 def why_first(op: str, device_type: str) -> str | None:
     """Why ``auto`` prefers a backend to the faster ones of other ops, or None if it does not."""
     backend, reason = FIRST.get(op, ("", ""))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import assert_hidden_may_be_top
 from torch import Tensor
 
 from m2t_fast import numerics, ops, reference, use_backend
@@ -122,3 +123,8 @@ def test_float16_and_float64(device: ModuleType) -> None:
         before = device.launches()
         assert_close(results([x.double() for x in inputs], None), exact, 1e-12)
         assert device.launches() == before
+
+
+def test_one_tensor_as_hidden_and_top(device: ModuleType) -> None:
+    with use_backend("cuda"):
+        assert_hidden_may_be_top(torch.float32, 1e-5)

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2t_fast import ops
+from m2t_fast.ops.cases import GateCase
+
 
 def drawn(output: Tensor, generator: torch.Generator) -> Tensor:
     """Weights of an output's elements: normally distributed."""
@@ -91,3 +94,15 @@ def poisoned_memory(device: str = "cpu", warn_only: bool = True) -> Iterator[Non
     finally:
         torch.use_deterministic_algorithms(before[0])
         settings.fill_uninitialized_memory = before[1]
+
+
+def assert_hidden_may_be_top(dtype: torch.dtype, tolerance: float) -> None:
+    """On the backend in use one tensor as both ``hidden`` and ``top`` of the gated step has the gradient of both."""
+    for rows in (3, 40):  # words: 15, and more than the kernels for few take
+        x = GateCase(B=rows).record(dtype)
+        found = []
+        for own in (False, True):
+            leaf = x.hidden.clone().requires_grad_()
+            out = ops.gated_decoder_step(*x._replace(hidden=leaf, top=leaf.clone() if own else leaf))
+            found.append(torch.autograd.grad(out.features.square().sum() + out.gate.sum(), leaf)[0])
+        torch.testing.assert_close(found[0], found[1], rtol=tolerance, atol=tolerance)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +147,15 @@ def test_the_extension_knows_nothing_of_torch() -> None:
     with open(spec.origin, "rb") as library:
         content = library.read()
     assert b"libtorch" not in content and b"libc10" not in content and b"libgomp.so" not in content
+
+
+def test_a_checkout_on_the_path_has_its_kernels() -> None:
+    """Without an installation, which the flag leaves out, and without a link to the folder."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "csrc").is_dir():
+        pytest.skip("no csrc/ beside the tests: it is no checkout")
+    code = (
+        f"import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]; "
+        f"sys.path.insert(0, {str(root)!r}); import m2t_fast.kernels; print(m2t_fast.kernels.__file__)"
+    )
+    assert Path(run(code).strip()) == root / "kernels" / "__init__.py"

@@ -8,7 +8,9 @@ import torch
 
 from m2t_fast import Captioner, CaptionerConfig, ops, use_backend
 from m2t_fast.losses import guided_loss
-from m2t_fast.ops.cases import AttentionCase, EncoderCase, GateCase, LstmCase
+from m2t_fast.ops.cases import CASES, AttentionCase
+from m2t_fast.ops.registry import OPS
+from m2t_fast.records import Wide, converted
 
 
 @pytest.fixture(params=interpreter.backends())
@@ -17,34 +19,29 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-CALLS = {
-    "spatio_temporal_attention": (ops.spatio_temporal_attention, AttentionCase(S=6)),
-    "gated_decoder_step": (ops.gated_decoder_step, GateCase()),
-    "lstm_cells": (ops.lstm_cells, LstmCase()),
-    "part_encoder": (lambda *x: (ops.part_encoder(*x, parts=EncoderCase().parts),), EncoderCase()),
-}
+AUTOCAST = [name for name, op in OPS.items() if op.autocast and op.differentiable]
 
 
-def results(op, inputs):
-    inputs = [x.detach().requires_grad_() if x.dtype.is_floating_point else x for x in inputs]
-    outputs = tuple(op(*inputs))
+def results(op, x):
+    x = x._replace(**{name: getattr(x, name).detach().requires_grad_() for name in op.gradients})
+    outputs = op(*x)
+    outputs = tuple(outputs) if isinstance(outputs, tuple) else (outputs,)
     sum(o.float().square().sum() for o in outputs).backward()
-    return outputs, [x.grad for x in inputs if x.requires_grad]
+    return outputs, [getattr(x, name).grad for name in op.gradients]
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", AUTOCAST)
 def test_an_op_computes_in_the_dtype_of_autocast(name, backend):
-    op, case = CALLS[name]
-    inputs = case.inputs(torch.float32)
-    short = [x.bfloat16() if x.dtype.is_floating_point else x for x in inputs]
+    op, x = OPS[name], next(iter(CASES[name].values())).record(torch.float32)
+    short = converted(x, lambda v: v.bfloat16() if v.is_floating_point() else v)
     with use_backend(backend):
         expected = results(op, short)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            actual = results(op, inputs)
-    for a, e in zip(actual[0], expected[0], strict=True):
-        assert a.dtype == torch.bfloat16 and torch.equal(a, e)
-    for x, a, e in zip([x for x in inputs if x.dtype.is_floating_point], actual[1], expected[1], strict=True):
-        assert a.dtype == x.dtype and torch.equal(a, e.float())
+            actual = results(op, x)
+    for (_, kind), a, e in zip(op.outputs, actual[0], expected[0], strict=True):
+        assert a.dtype == (torch.float32 if isinstance(kind, Wide) else torch.bfloat16) and torch.equal(a, e)
+    for a, e in zip(actual[1], expected[1], strict=True):
+        assert a.dtype == torch.float32 and torch.equal(a, e.float())
 
 
 def test_mixed_dtypes_are_welcome_under_autocast_alone():

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -37,6 +38,17 @@ def why_unavailable() -> str | None:
 
 assumed: str | None = None
 """The device whose kernels a launcher asks for, whatever the tensors' is; set while compiling ahead of time."""
+
+
+@contextlib.contextmanager
+def assuming(device: str) -> Iterator[None]:
+    """Inside the block launchers ask for the kernels of this device."""
+    global assumed
+    before, assumed = assumed, device
+    try:
+        yield
+    finally:
+        assumed = before
 
 
 def kind(dtype: torch.dtype) -> str:

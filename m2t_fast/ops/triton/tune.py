@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -120,18 +119,14 @@ def tune(measure: Callable[[Callable[[], Any]], float], budget: float, save: Cal
         fastest = float("inf")
         share = time.monotonic() + (until - time.monotonic()) / (len(searches) - i)
         for configuration in candidates(kernel, kind):
-
-            def chosen(
-                device: str, name: str, of: str, kernel: str = kernel, configuration: dict[str, int] = configuration
-            ) -> dict[str, int]:
-                return configuration if name == kernel else best[name][of]
-
-            with mock.patch.object(devices, "configuration", chosen):
-                try:
-                    milliseconds = measure(call)
-                except Exception as error:  # too many registers or too much shared memory: Triton has many names
-                    print(f"{kernel} {kind} {configuration}: {type(error).__name__}", file=sys.stderr)
-                    continue
+            devices.trial = {**best, kernel: dict.fromkeys(KINDS, configuration)}
+            try:
+                milliseconds = measure(call)
+            except Exception as error:  # too many registers or too much shared memory: Triton has many names
+                print(f"{kernel} {kind} {configuration}: {type(error).__name__}", file=sys.stderr)
+                continue
+            finally:
+                devices.trial = {}
             if milliseconds < fastest:
                 fastest, best[kernel][kind] = milliseconds, dict(configuration)
                 print(f"{kernel} {kind} {milliseconds:.4f} ms {configuration}", flush=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from support import assert_within_policy, exact, results, targets
+from support import assert_hidden_may_be_top, assert_within_policy, exact, results, targets
 
 from m2t_fast import ops, reference, use_backend
 from m2t_fast.kernels.functions import gate_loss, gate_loss_slope
@@ -68,3 +68,8 @@ def test_the_gate_loss_keeps_its_digits_where_it_is_small(goal: float) -> None:
     expected.sum().backward()
     torch.testing.assert_close(loss.double(), expected.detach(), rtol=1e-6, atol=0)
     torch.testing.assert_close(slope.double(), exact.grad, rtol=1e-6, atol=1e-7 if goal == 0.25 else 1e-40)
+
+
+def test_one_tensor_as_hidden_and_top() -> None:
+    with use_backend("triton"):
+        assert_hidden_may_be_top(torch.float32, 1e-5)
