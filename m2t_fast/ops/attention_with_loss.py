@@ -10,6 +10,7 @@ from m2t_fast import records, reference
 from m2t_fast.ops import registry
 from m2t_fast.ops.checks import wide
 from m2t_fast.ops.define import define
+from m2t_fast.records import Wide
 from m2t_fast.reference.attention import AttentionOutput
 from m2t_fast.reference.attention_with_loss import GuidedAttentionInputs, GuidedAttentionOutput
 from m2t_fast.reference.loss import spatial_terms, spatial_terms_gradient
@@ -24,7 +25,7 @@ def _attention_then_loss(backend: str, x: Any) -> GuidedAttentionOutput:
     return GuidedAttentionOutput(out.context, loss)
 
 
-def _backward(backend: str, grads: GuidedAttentionOutput, x: Any) -> dict[str, Tensor]:
+def _backward(backend: str, grads: GuidedAttentionOutput, x: Any, kept: Any) -> dict[str, Tensor]:
     # 1 / alpha meets alpha again in the softmax's gradient: a short format would have rounded it in between.
     exact = records.converted(GuidedAttentionInputs.of(x), lambda v: wide(v) if v.is_floating_point() else v)
     d_spatial = None
@@ -40,6 +41,8 @@ def _backward(backend: str, grads: GuidedAttentionOutput, x: Any) -> dict[str, T
 guided_attention = define(
     reference.guided_attention,
     file="attention_with_loss",
+    # Scores before their softmaxes, what is to be added to the temporal ones in float32, and the spatial ones.
+    keeps={"temporal": Wide("B L T S"), "rest": Wide("B L T S"), "scores": Wide("B L T P")},
     otherwise=_attention_then_loss,
     otherwise_backward=_backward,
     made_of=[ATTENTION],

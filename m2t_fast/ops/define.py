@@ -42,7 +42,7 @@ def define(
     differentiable: bool = True,
     autocast: bool = True,
     saves: Sequence[str] = (),
-    keeps: Mapping[str, str] | None = None,
+    keeps: Mapping[str, str | Kind] | None = None,
     saves_if_kept: Sequence[str] = (),
     unread: Sequence[str] = (),
     on_request: Sequence[str] = (),
@@ -130,7 +130,9 @@ class Op(Generic[P, R]):
         if not self.differentiable:
             self.gradients = ()
         self._packing = Packing(self.inputs)
-        self._keeps: dict[str, Kind] = {name: Kind(shape) for name, shape in declared["keeps"].items()}
+        self._keeps: dict[str, Kind] = {
+            name: kind if isinstance(kind, Kind) else Kind(kind) for name, kind in declared["keeps"].items()
+        }
         self._saves, self._saves_if_kept, self._unread = (
             declared["saves"], declared["saves_if_kept"], declared["unread"],
         )  # fmt: skip

@@ -15,7 +15,7 @@ from torch import Tensor
 from m2t_fast import numerics, ops, reference, use_backend
 from m2t_fast.ops.cases import AttentionCase
 from m2t_fast.ops.cuda import attention as kernels
-from m2t_fast.ops.cuda import launch
+from m2t_fast.ops.cuda import attention_with_loss, launch
 from m2t_fast.ops.cuda.attention_call import SIZES
 from m2t_fast.ops.registry import has_kernel
 
@@ -228,6 +228,18 @@ def guided_results(function: Callable, inputs: list[Tensor], target: Tensor) -> 
     weight = torch.linspace(-1, 2, context.numel(), dtype=torch.float64).view(context.shape).to(context)
     total = (context * weight).sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()
     return [context.detach(), loss.detach(), *torch.autograd.grad(total, leaves)]
+
+
+@pytest.mark.parametrize("S", [1, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_kept_scores_change_no_bit_of_a_gradient(device: ModuleType, S: int, dtype: torch.dtype) -> None:
+    guided = AttentionCase(S=S, B=3, T=37, L=9, D=40).guided(dtype)
+    made, kept = attention_with_loss.guided_attention(guided, keep=True)
+    saved = ops.guided_attention._saved(*kept)
+    expected = attention_with_loss.guided_attention_backward(made, guided)
+    for _ in range(2):  # what was kept is there for a second time
+        found = attention_with_loss.guided_attention_backward(made, guided, saved)
+        assert equal(list(found.values()), list(expected.values()))
 
 
 @pytest.mark.parametrize("S", [1, 6])

@@ -72,7 +72,7 @@ def test_opcheck_of_the_gated_step(backend):
 def test_opcheck(backend):
     inputs = [x.requires_grad_() for x in AttentionCase(S=6).inputs()[:8]]
     lengths = AttentionCase(S=6).inputs()[8]
-    torch.library.opcheck(torch.ops.m2t_fast.guided_attention, (*inputs, lengths, targets(2, 5, 6), 1.0, backend))
+    torch.library.opcheck(torch.ops.m2t_fast.guided_attention, (*inputs, lengths, targets(2, 5, 6), 1.0, True, backend))
 
 
 def test_a_wrong_target_is_refused_by_name():

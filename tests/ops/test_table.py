@@ -45,7 +45,7 @@ def test_every_op_of_a_backend_is_in_the_table_of_ops() -> None:
 def test_opcheck(op: str, backend: str) -> None:
     x = first_case(op)
     x = x._replace(**{name: getattr(x, name).requires_grad_() for name in OPS[op].gradients})
-    keep = [True] if op in ("spatio_temporal_attention", "lstm_cells") else []
+    keep = [True] if op in ("spatio_temporal_attention", "guided_attention", "lstm_cells") else []
     torch.library.opcheck(getattr(torch.ops.m2t_fast, op), (*OPS[op]._packing.pack(x), *keep, backend))
 
 

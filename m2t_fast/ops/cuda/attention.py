@@ -11,6 +11,7 @@ from torch import Tensor
 from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.ops.cuda.attention_call import Call
 from m2t_fast.ops.cuda.launch import ready, stored
+from m2t_fast.ops.kept_scores import Scores
 from m2t_fast.records import converted, float_fields, new, partial
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
@@ -40,9 +41,16 @@ def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInput
 
 
 def launch_backward(
-    grads: Any, x: AttentionInputs, target: Tensor | None = None, d_loss: Tensor | None = None
+    grads: Any,
+    x: AttentionInputs,
+    target: Tensor | None = None,
+    d_loss: Tensor | None = None,
+    kept: Scores | None = None,
 ) -> dict[str, Tensor]:
-    """Gradients of the eight float inputs, from those of the outputs and of the spatial loss (None: not used)."""
+    """Gradients of the eight float inputs, from those of the outputs and of the spatial loss (None: not used).
+
+    Scores that the forward pass ``kept`` are not made again.
+    """
     dtype, x = x.parts.dtype, converted(x, ready)
     parts, temporal_weight = x.parts, x.temporal_weight[None]
     call = Call.of(x)
@@ -50,8 +58,11 @@ def launch_backward(
     if batch * words == 0:
         return {name: torch.zeros_like(v, dtype=dtype) for name, v in x._asdict().items() if name in FLOATS}
     d_context, d_window, d_spatial, d_mean, d_std = (v if v is None else ready(v) for v in grads)
-    temporal, rest = call.scores(x.temporal_keys, x.temporal_query, temporal_weight, exact=True)
-    spatial, _ = call.scores(x.spatial_keys, x.spatial_query, x.spatial_weight)
+    if kept is not None:  # their gradients take their place, and another backward pass may want them
+        temporal, rest, spatial = kept.temporal.clone(), kept.rest, kept.spatial.clone()
+    else:
+        temporal, rest = call.scores(x.temporal_keys, x.temporal_query, temporal_weight, exact=True)
+        spatial, _ = call.scores(x.spatial_keys, x.spatial_query, x.spatial_weight)
     stats = call.moments(temporal, rest)
     d_weights = None if d_context is None else torch.bmm(d_context, parts.flatten(1, 2).transpose(1, 2))
     weights = None if d_weights is None else torch.empty_like(d_weights)
@@ -100,18 +111,21 @@ def launch_backward(
     return {name: value.to(dtype) for name, value in found.items()}
 
 
-def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None) -> None:
-    """Fills the outputs, None where one is not wanted, and the spatial loss against the targets."""
+def launch_forward(
+    x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None, keep: bool = False
+) -> Scores | None:
+    """Fills the outputs, None where one is not wanted, and the spatial loss against the targets; gives the scores."""
     x = converted(x, ready)
     call = Call.of(x)
     if call.sizes[0] * call.sizes[2] == 0:
-        return
+        return None
     temporal, rest = call.scores(x.temporal_keys, x.temporal_query, x.temporal_weight[None], exact=True)
     # Outside this many sigma a window is below a sixteenth of the dtype's resolution: nothing of it is computed.
     every_frame = outputs.window is not None or loss is not None
     reach = 0.0 if every_frame else math.sqrt(-2 * math.log(torch.finfo(x.parts.dtype).eps / 16))
     stats = call.moments(temporal, rest, reach=reach, mean=outputs.mean, std=outputs.std)
     weights, _ = call.scores(x.spatial_keys, x.spatial_query, x.spatial_weight, stats=stats if reach else None)
+    kept = Scores(temporal, rest, weights.clone()) if keep else None  # the weights take the spatial ones' place
     if loss is not None:
         call.run(
             "attention_loss",
@@ -133,6 +147,7 @@ def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = Non
         out_spatial=outputs.spatial,
     )
     call.run("attention_context", parts=x.parts, weights=weights, stats=stats, context=outputs.context)
+    return kept
 
 
 def _float(x: Tensor | None) -> Tensor | None:

@@ -9,21 +9,30 @@ from torch import Tensor
 
 from m2t_fast.ops.cuda.attention import launch_backward, launch_forward
 from m2t_fast.ops.cuda.launch import stored
+from m2t_fast.ops.kept_scores import Scores
 from m2t_fast.records import partial
 from m2t_fast.reference.attention import AttentionOutput
 from m2t_fast.reference.attention_with_loss import GuidedAttentionInputs, GuidedAttentionOutput
 
 
-def guided_attention(x: Any) -> GuidedAttentionOutput:
-    """Context and spatial loss of ``ops.guided_attention``."""
+def guided_attention_keeps(x: Any) -> bool:
+    """Both scores: a number or three for each word, frame and part, where there are any."""
+    return x.temporal_query.shape[0] * x.temporal_query.shape[1] > 0
+
+
+def guided_attention(x: Any, keep: bool = False) -> Any:
+    """Context and spatial loss of ``ops.guided_attention``; with ``keep`` and them both scores."""
     shape = (x.parts.shape[0], x.temporal_query.shape[1], x.parts.shape[3])
     context = x.parts.new_empty(shape, dtype=stored(x.parts.dtype))
     loss = x.parts.new_empty(shape[:2], dtype=torch.float32)
-    launch_forward(GuidedAttentionInputs.of(x), partial(AttentionOutput, context=context), x.spatial_target, loss)
-    return GuidedAttentionOutput(context.to(x.parts.dtype), loss)
+    outputs = partial(AttentionOutput, context=context)
+    scores = launch_forward(GuidedAttentionInputs.of(x), outputs, x.spatial_target, loss, keep)
+    found = GuidedAttentionOutput(context.to(x.parts.dtype), loss)
+    return (found, scores.keep(x.parts.shape[1])) if keep and scores is not None else found
 
 
-def guided_attention_backward(grads: GuidedAttentionOutput, x: Any) -> dict[str, Tensor]:
+def guided_attention_backward(grads: GuidedAttentionOutput, x: Any, kept: Any = None) -> dict[str, Tensor]:
     """Gradients of the eight float inputs, from those of context and loss (None: the output was not used)."""
     every = partial(AttentionOutput, context=grads.context)
-    return launch_backward(every, GuidedAttentionInputs.of(x), x.spatial_target, grads.loss)
+    scores = Scores.kept(kept, exact=stored(x.temporal_keys.dtype) == torch.float32)
+    return launch_backward(every, GuidedAttentionInputs.of(x), x.spatial_target, grads.loss, scores)

@@ -12,6 +12,7 @@ from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.kernels.attention import attention_words
 from m2t_fast.kernels.attention_backward import key_gradient, query_gradient, word_gradient
 from m2t_fast.kernels.scores import score_rows, score_tiles
+from m2t_fast.ops.kept_scores import Scores
 from m2t_fast.ops.triton.launch import configuration, float_target, kind, on_device, power_of_2, ready, stored
 from m2t_fast.records import converted, float_fields, new, partial
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
@@ -40,12 +41,14 @@ def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInput
     return launch_backward(grads, x)
 
 
-def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None) -> None:
-    """Fills the outputs, None where one is not wanted, and the spatial loss against the targets."""
+def launch_forward(
+    x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None
+) -> Scores | None:
+    """Fills the outputs, None where one is not wanted, and the spatial loss against the targets; gives the scores."""
     batch, frames, _, part_dim = x.parts.shape
     words = x.temporal_query.shape[1]
     if batch * words == 0:
-        return
+        return None
     x = converted(x, ready)
     blocks = word_blocks("attention_words", x.parts, x.temporal_keys, words)
     grid = (batch * -(-words // blocks["BLOCK_L"]), -(-part_dim // blocks["BLOCK_H"]))
@@ -75,12 +78,20 @@ def launch_forward(x: AttentionInputs, outputs: Any, target: Tensor | None = Non
             LOG_MIN=LOG_MIN,
             **blocks,
         )
+    return Scores(temporal, rest, spatial)
 
 
 def launch_backward(
-    grads: Any, x: AttentionInputs, target: Tensor | None = None, d_loss: Tensor | None = None
+    grads: Any,
+    x: AttentionInputs,
+    target: Tensor | None = None,
+    d_loss: Tensor | None = None,
+    kept: Scores | None = None,
 ) -> dict[str, Tensor]:
-    """Gradients of the eight float inputs, from those of the outputs and of the spatial loss (None: not used)."""
+    """Gradients of the eight float inputs, from those of the outputs and of the spatial loss (None: not used).
+
+    Scores that the forward pass ``kept`` are not made again.
+    """
     dtype, x = x.parts.dtype, converted(x, ready)
     parts, temporal_weight = x.parts, x.temporal_weight[None]
     batch, frames, part_count, _ = parts.shape
@@ -90,8 +101,11 @@ def launch_backward(
     d_context, d_window, d_spatial_weights, d_mean, d_std = (v if v is None else ready(v) for v in grads)
     rows = parts.flatten(1, 2)
     with on_device(parts):
-        temporal, rest = scores(x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, exact=True)
-        spatial, _ = scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
+        if kept is not None:
+            temporal, rest, spatial = kept
+        else:
+            temporal, rest = scores(x.temporal_keys, x.temporal_query, temporal_weight, x.lengths, exact=True)
+            spatial, _ = scores(x.spatial_keys, x.spatial_query, x.spatial_weight, x.lengths, exact=False)
         d_weights = None if d_context is None else torch.bmm(d_context, rows.transpose(1, 2))
         weights = None if d_weights is None else torch.empty_like(d_weights)
         d_temporal, d_spatial = torch.empty_like(temporal), torch.empty_like(spatial)

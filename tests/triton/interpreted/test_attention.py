@@ -13,7 +13,7 @@ from torch import Tensor
 from m2t_fast import ops, reference, use_backend
 from m2t_fast.ops.attention import AttentionInputs
 from m2t_fast.ops.cases import AttentionCase, GateCase
-from m2t_fast.ops.triton import attention, launch
+from m2t_fast.ops.triton import attention, attention_with_loss, launch
 
 pytestmark = pytest.mark.interpreted
 
@@ -171,6 +171,17 @@ def test_moments_keep_their_digits_far_into_a_long_motion() -> None:
     inputs[5].fill_(400.0)
     out = on_triton(inputs)
     assert float(out[3]) == 1900.5 and float(out[4]) == 0.5
+
+
+@pytest.mark.parametrize("S", [1, 6])
+def test_kept_scores_change_no_bit_of_a_gradient(S: int) -> None:
+    guided = AttentionCase(S=S, B=2, T=11, L=4).guided(torch.float32)
+    made, kept = attention_with_loss.guided_attention(guided, keep=True)
+    saved = ops.guided_attention._saved(*kept)
+    expected = attention_with_loss.guided_attention_backward(made, guided)
+    for _ in range(2):  # what was kept is there for a second time
+        found = attention_with_loss.guided_attention_backward(made, guided, saved)
+        assert equal(list(found.values()), list(expected.values()))
 
 
 @pytest.mark.parametrize("S", [1, 6])

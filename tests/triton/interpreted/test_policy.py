@@ -49,7 +49,9 @@ def test_opcheck() -> None:
     inputs = [x.requires_grad_() for x in case.inputs(torch.float32)[:8]]
     lengths = case.inputs()[8]
     torch.library.opcheck(torch.ops.m2t_fast.spatio_temporal_attention, (*inputs, lengths, 1.0, True, "triton"))
-    torch.library.opcheck(torch.ops.m2t_fast.guided_attention, (*inputs, lengths, torch.ones(1, 2, 6), 1.0, "triton"))
+    torch.library.opcheck(
+        torch.ops.m2t_fast.guided_attention, (*inputs, lengths, torch.ones(1, 2, 6), 1.0, True, "triton")
+    )
     gate = [x.requires_grad_() for x in GateCase().inputs(torch.float32)]
     torch.library.opcheck(torch.ops.m2t_fast.gated_decoder_step, (*gate, None, "triton"))
     torch.library.opcheck(torch.ops.m2t_fast.guided_decoder_step, (*gate, torch.ones(2, 5), "triton"))
