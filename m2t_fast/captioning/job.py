@@ -29,7 +29,7 @@ from m2t_fast.files import atomic_path, write_text
 from m2t_fast.journals import lines_of
 from m2t_fast.locks import locked_folder
 from m2t_fast.motion.options import MotionOptions
-from m2t_fast.motion.read import read_motion, units_of
+from m2t_fast.motion.read import read_motions, units_of
 from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.progress import Progress
 from m2t_fast.reading import Malformed, Unreadable, parse_json, read_text, shown
@@ -43,6 +43,7 @@ WINDOW = 1024
 _SETTINGS = {"identity": {str: Any}, "base": str, "count": int, "window": int}
 _FRAMES = 256  # a batch has at most this many times its size in kept frames, padding included: bounds its memory
 _MEETING = 4  # windows after which processes wait for each other, so that a lost one is noticed
+_SEVERAL = "several"  # of a file of several motions, in the journal: a record a motion
 _SHOWN = 20  # reasons, and kinds of files, that a summary keeps
 
 
@@ -98,7 +99,8 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
     ``file`` (its name), ``caption``, ``score`` and ``trust`` (see :class:`~m2t_fast.captioning.trust.Trust`).
 
     Memory does not grow with the number of motions. The same call resumes after any interruption, also with another
-    number of ``processes``, which must share the file system. A file that cannot be read has no line; it is listed in
+    number of ``processes``, which must share the file system. A file of several motions has a line for each, called
+    ``FILE#0``, ``FILE#1`` and so on. A file that cannot be read has no line; it is listed in
     ``job.left_out`` as ``file`` and ``error``.
 
     Raises:
@@ -224,6 +226,9 @@ class _Worker:
             for turn in range(-(-len(plan.open) // size)):
                 todo = [(n, name) for n, name in next(windows, []) if n not in plan.journal.done]
                 files = self._readable(todo, part)
+                for several in [motions for motions in files if len(motions) > 1]:
+                    made += self._caption_several(several, part)
+                files = [motions[0] for motions in files if len(motions) == 1]
                 batches = padded_batches([file.frames for file in files], job.batch_size, job.batch_size * _FRAMES)
                 for batch, found in generate_batches(self.captioner.model, batches, **job.search):
                     distances = self.judge.distances(self.captioner.model, batch)
@@ -235,25 +240,42 @@ class _Worker:
                     self.processes.any(False)
         return made
 
-    def _readable(self, todo: list[tuple[int, str]], part: Part) -> list[_File]:
-        """The motions that can be read; the others are written down."""
+    def _caption_several(self, motions: list[_File], part: Part) -> int:
+        """Captions a file of several motions, and writes all as one record, so that it is done as a whole or not."""
+        job, said = self.job, dict[int, dict[str, Any]]()
+        frames = [motion.frames for motion in motions]
+        batches = padded_batches(frames, job.batch_size, job.batch_size * _FRAMES)
+        for batch, found in generate_batches(self.captioner.model, batches, **job.search):
+            rows, distances = batch.index.tolist(), self.judge.distances(self.captioner.model, batch)
+            records = self._records([motions[row] for row in rows], found, distances)
+            said |= dict(zip(rows, records, strict=True))
+            self._stop_if_asked()
+        ordered = [{name: value for name, value in said[row].items() if name != "number"} for row in sorted(said)]
+        part.append([{"number": motions[0].number, "file": motions[0].name, "caption": "", _SEVERAL: ordered}])
+        self.bar.update(self.processes.size)
+        return len(motions)
+
+    def _readable(self, todo: list[tuple[int, str]], part: Part) -> list[list[_File]]:
+        """The motions that can be read, file by file; the files that cannot are written down."""
         files = []
         for number, name in todo:
             try:
-                files.append(_File(number, name, *self._read(name)))
+                files.append([_File(number, *motion) for motion in self._read(name)])
             except Exception as error:  # whatever is wrong with one file among millions must not end the job
                 text = str(error) if isinstance(error, UserError) else f"{name}: {type(error).__name__}: {error}"
                 part.append([{"number": number, "file": name, "error": " ".join(text.split())}])
             self._stop_if_asked()
         return files
 
-    def _read(self, name: str) -> tuple[Tensor, list[str]]:
-        run, assumed = self.captioner, self.summary.assumed
-        joints, notes = read_motion(self.plan.base / name, run.skeleton, self.job.options, self.units)
-        if len(assumed) < _SHOWN:
-            assumed.setdefault("; ".join(notes), name)
-        frames = torch.from_numpy(run.statistics.apply(downsample(joints, run.settings)))
-        return frames, self.judge.look(joints)
+    def _read(self, name: str) -> list[tuple[str, Tensor, list[str]]]:
+        """Of each motion of a file its name, the frames that the model reads, and what speaks against it."""
+        run, assumed, found = self.captioner, self.summary.assumed, []
+        for motion in read_motions(self.plan.base / name, run.skeleton, self.job.options, self.units):
+            if len(assumed) < _SHOWN:
+                assumed.setdefault("; ".join(motion.notes), name)
+            frames = torch.from_numpy(run.statistics.apply(downsample(motion.joints, run.settings)))
+            found.append((name + motion.label, frames, self.judge.look(motion.joints)))
+        return found
 
     def _records(self, files: list[_File], found: Generation, distances: list[float | None]) -> list[dict[str, Any]]:
         vocabulary = self.captioner.vocabulary
@@ -293,7 +315,8 @@ def _finish(job: CaptionJob, plan: _Plan) -> tuple[int, list[str]]:
                 for record in plan.journal.merged():
                     del record["number"]
                     if ("error" in record) == bad:
-                        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                        for line in record.get(_SEVERAL, [record]):
+                            file.write(json.dumps(line, ensure_ascii=False) + "\n")
     if job.left_out.exists():
         for _, line in lines_of(job.left_out):
             count += 1

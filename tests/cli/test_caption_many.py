@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,22 @@ def test_batches_are_bounded_in_frames_and_windows_in_motions(tiny_run, files, t
 def command(run: Path, source: Path, output: Path) -> list[str]:
     argv = ["caption", run, "--data", source, "--output", output, "--beam-size", 1, "--max-length", 5]
     return ["-m", "m2t_fast", *map(str, argv), "--batch-size", "8"]
+
+
+def test_a_file_of_several_motions_has_a_line_for_each(call, tiny_run, files, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    shutil.copy(files[0], folder / "a.npy")
+    batch = np.stack([np.load(files[0])[:40], np.load(files[3])[:40]])
+    np.save(folder / "b.npy", batch)
+    np.save(folder / "c.npy", batch[:1])
+    named = call("caption", tiny_run, folder, "--max-length", 6)
+    output = tmp_path / "captions.jsonl"
+    result = call("caption", tiny_run, "--data", folder, "--output", output, "--max-length", 6)
+    assert result.code == named.code == 0 and "4 captions in" in result.err
+    lines = [f"{record['file']}\t{record['caption']}" for record in records(output)]
+    assert lines == named.out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["a.npy", "b.npy#0", "b.npy#1", "c.npy"]
 
 
 def wait_for_bytes(processes: list[subprocess.Popen], parts: Path, count: int) -> None:
