@@ -225,10 +225,9 @@ class _Worker:
         with Part(job.parts, self.processes.rank) as part:
             for turn in range(-(-len(plan.open) // size)):
                 todo = [(n, name) for n, name in next(windows, []) if n not in plan.journal.done]
-                files = self._readable(todo, part)
-                for several in [motions for motions in files if len(motions) > 1]:
-                    made += self._caption_several(several, part)
-                files = [motions[0] for motions in files if len(motions) == 1]
+                read = self._readable(todo, part)
+                made += sum(self._caption_several(motions, part) for motions in read if len(motions) > 1)
+                files = [motions[0] for motions in read if len(motions) == 1]
                 batches = padded_batches([file.frames for file in files], job.batch_size, job.batch_size * _FRAMES)
                 for batch, found in generate_batches(self.captioner.model, batches, **job.search):
                     distances = self.judge.distances(self.captioner.model, batch)
