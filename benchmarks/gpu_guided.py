@@ -33,7 +33,7 @@ def losses(
     """Features of the gated step over the attention's context, spatial and adaptive loss (eq. 12 and 13)."""
     *_, lengths = inputs
     if way == "folded":
-        context, sums = guided_attention.in_bounds(*inputs, spatial_target)
+        context, sums, _, _ = guided_attention.in_bounds(*inputs, spatial_target)
         features, _, _, terms = guided_decoder_step.in_bounds(context, *step[1:], gate_target)
         spatial = sums.sum() / spatial_terms_count(spatial_target, lengths).clamp(min=1)
         return features, spatial, terms.sum() / (gate_target >= 0).sum().clamp(min=1)

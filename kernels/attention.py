@@ -18,9 +18,10 @@ def attention_words(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Program (b and word tile, chunk of H): moments, window, alpha and context from scores (``score_tiles``).
 
-    Outputs that are None are not written: window, alpha, mean and std, all or none; loss (B, L) float32, the sum of
-    eq. 13's terms over a word's frames and parts, with target (B, L, P) of 1, 0 or -1 (not supervised) and without
-    it None. CONTEXT_ONLY, without any of them, visits the frames within ``reach`` sigma of the mean alone.
+    Outputs that are None are not written: window and alpha, both or none; mean and std, both or none; loss (B, L)
+    float32, the sum of eq. 13's terms over a word's frames and parts, with target (B, L, P) of 1, 0 or -1 (not
+    supervised) and without it None. CONTEXT_ONLY, without any of them, visits the frames within ``reach`` sigma of the
+    mean alone.
     """
     tiles = tl.cdiv(L, BLOCK_L)
     b = (tl.program_id(0) // tiles).to(tl.int64)
@@ -80,10 +81,12 @@ def attention_words(  # type: ignore[no-untyped-def]
     if p_target is not None:
         if tl.program_id(1) == 0:
             tl.store(p_loss + row, b_loss, mask=m_l)
-    if p_window is not None:
+    if p_mean is not None:
         if tl.program_id(1) == 0:
             tl.store(p_mean + row, (anchor + delta).to(p_mean.dtype.element_ty), mask=m_l)
             tl.store(p_std + row, sigma.to(p_std.dtype.element_ty), mask=m_l)
+    if p_window is not None:
+        if tl.program_id(1) == 0:
             b_zero = tl.zeros([BLOCK_L, BLOCK_T], tl.float32)
             b_zeros = tl.zeros([BLOCK_L, BLOCK_T, BLOCK_P], tl.float32)
             for first in range(tl.cdiv(length, BLOCK_T) * BLOCK_T, T, BLOCK_T):

@@ -9,7 +9,7 @@ from m2t_fast import layers
 from m2t_fast import losses as loss
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
 from m2t_fast.data.batches import Batch
-from m2t_fast.losses import Losses
+from m2t_fast.losses import Losses, TimedLosses
 from m2t_fast.modules import DECODER_LAYERS, LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
 from m2t_fast.ops import decode, vocabulary
 from m2t_fast.ops.checks import check_shape, checked_indices, wide
@@ -86,8 +86,9 @@ class Captioner(nn.Module):
         memory = self.encode(motion, lengths, relative)
         return self.decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
-    def losses(self, batch: Batch, draws: Draws, folded: bool | None = None) -> Losses:
-        """The three losses of a training step (eq. 11-13) over a checked batch and given ``draws``.
+    def losses(self, batch: Batch, draws: Draws, folded: bool | None = None) -> Losses | TimedLosses:
+        """The losses of a training step (eq. 11-13, and of times if the batch has any) over a checked batch and given
+        ``draws``.
 
         Args:
             folded: the losses are computed inside attention and gate, so that neither logits nor the weights of frames
@@ -99,30 +100,33 @@ class Captioner(nn.Module):
             return self._folded_losses(batch, draws)
         if replaced or not vocabulary.takes(self.output.weight):
             out = self.run(batch.motion, batch.lengths, batch.tokens, draws, batch.relative)
-            return loss.output_losses(out, batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
+            targets = batch.gate_target, batch.spatial_target, batch.temporal_target
+            return loss.output_losses(out, batch.tokens, batch.lengths, *targets)
         memory = self.encode(batch.motion, batch.lengths, batch.relative)
         words = self.input_words(memory, batch.tokens, draws)
         word, second, hidden, top = self._states(words, draws.dropout)
         attention = self.attention(memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden)
         step = self.step(attention.context, hidden, top, word, second, None)
-        return Losses(
+        losses = Losses(
             loss.linear_language_loss(step.features, self.output.weight, self.output.bias, batch.tokens[:, 1:]),
             loss.spatial_loss(wide(attention.spatial), batch.spatial_target, batch.lengths),
             loss.adaptive_loss(step.gate, batch.gate_target, step.gate_logit),
         )
+        return losses.timed(_temporal(batch, attention.mean, attention.std))
 
-    def _folded_losses(self, batch: Batch, draws: Draws) -> Losses:
+    def _folded_losses(self, batch: Batch, draws: Draws) -> Losses | TimedLosses:
         """:meth:`losses` by the ops that give the losses in place of what they are made of."""
         memory = self.encode(batch.motion, batch.lengths, batch.relative)
         words = self.input_words(memory, batch.tokens, draws)
         word, second, hidden, top = self._states(words, draws.dropout)
-        context, spatial_sums = self.attention.guided(
+        context, spatial_sums, mean, std = self.attention.guided(
             memory.parts, memory.temporal_keys, memory.spatial_keys, memory.lengths, hidden, batch.spatial_target
         )
         features, _, _, adaptive_terms = self.step.guided(context, hidden, top, word, second, batch.gate_target)
         language = loss.linear_language_loss(features, self.output.weight, self.output.bias, batch.tokens[:, 1:])
         targets = batch.lengths, batch.gate_target, batch.spatial_target
-        return loss.losses_of_sums(language, spatial_sums, adaptive_terms, *targets)
+        losses = loss.losses_of_sums(language, spatial_sums, adaptive_terms, *targets)
+        return losses.timed(_temporal(batch, mean, std))
 
     def draw(
         self,
@@ -351,6 +355,11 @@ class Captioner(nn.Module):
         if motion.shape[1] < 1:
             raise ValueError(f"Captioner: motion has shape {tuple(motion.shape)}, expected at least one frame")
         return checked_indices("lengths", lengths, 1, motion.shape[1])
+
+
+def _temporal(batch: Batch, mean: Tensor, std: Tensor) -> Tensor | None:
+    """The temporal loss of windows (B, L), where the batch says when words happen."""
+    return None if batch.temporal_target is None else loss.temporal_loss(mean, std, batch.temporal_target)
 
 
 def _has_folded_kernels(motion: Tensor) -> bool:

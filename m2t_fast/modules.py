@@ -13,6 +13,7 @@ from m2t_fast.layers import is_own
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput, check_force_gate
 from m2t_fast.ops.torch_lstm import lstm
+from m2t_fast.reference.attention_with_loss import GuidedAttentionOutput
 from m2t_fast.reference.encoder import valid_frames
 
 
@@ -122,8 +123,8 @@ class SpatioTemporalAttention(nn.Module):
         lengths: Tensor,
         hidden: Tensor,
         spatial_target: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Context and spatial loss alone; see :func:`m2t_fast.ops.guided_attention`."""
+    ) -> GuidedAttentionOutput:
+        """Context, spatial loss and moments alone; see :func:`m2t_fast.ops.guided_attention`."""
         return ops.guided_attention.in_bounds(
             parts,
             temporal_keys,

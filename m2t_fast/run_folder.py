@@ -30,7 +30,7 @@ _FORM = {
     "format": str,
     "model": {str: (str, int, float)},
     "data": {"settings": {str: (int, None)}, "mean": [float], "std": [float]},
-    "training?": ({"lambda_spat?": (float, None), "lambda_adapt?": (float, None)}, None),
+    "training?": ({f"lambda_{loss}?": (float, None) for loss in ("spat", "adapt", "temp")}, None),
 }
 METRICS, STATE = "metrics.jsonl", "training_state.safetensors"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from m2t_fast.losses import adaptive_loss, guided_loss, language_loss, spatial_loss
+from m2t_fast.losses import adaptive_loss, guided_loss, language_loss, spatial_loss, supervised_counts, temporal_loss
 
 LENGTHS = torch.tensor([2, 3])
 
@@ -90,6 +90,51 @@ def test_no_supervised_word_is_zero_with_zero_gradient():
     assert float(loss.spatial.detach()) == 0.0 and float(loss.adaptive.detach()) == 0.0
     (loss.spatial + loss.adaptive).backward()
     assert (out.spatial.grad == 0).all() and (out.gate_logit.grad == 0).all()
+
+
+def test_temporal_is_zero_on_the_segment_and_grows_with_the_distance():
+    """A segment of 12 frames has the mean 7.5 and sigma root 12; a sigma off by as much costs ln 2, a mean ln 5."""
+    s = math.sqrt(12)
+    target = torch.tensor([[[1.5, 13.5]] * 4 + [[-1.0, -1.0]]], dtype=torch.float64)
+    mean = torch.tensor([[7.5, 7.5, 7.5 + 2 * s, 7.5 - s, 99.0]], dtype=torch.float64)
+    std = torch.tensor([[s, 2 * s, s, 0.0, 1e-3]], dtype=torch.float64)
+    expected = (0 + math.log(2) + math.log(5) + math.log(3)) / 4
+    assert float(temporal_loss(mean, std, target)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_temporal_of_words_without_a_time_is_zero_with_zero_gradient():
+    mean, std = (torch.full((2, 3), 5.0, requires_grad=True) for _ in range(2))
+    target = torch.tensor([-1.0, -1.0]).expand(2, 3, 2)
+    loss = temporal_loss(mean, std, target)
+    loss.backward()
+    assert float(loss.detach()) == 0.0 and not mean.grad.any() and not std.grad.any()
+
+
+def test_temporal_gradient_is_that_of_differences():
+    g = torch.Generator().manual_seed(0)
+    mean, std = (torch.rand(2, 3, generator=g, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    target = torch.tensor([[[0.5, 4.5], [-1, -1], [0, 0]], [[2.5, 3.5], [-0.5, 9.5], [1.5, 6.5]]])
+    torch.autograd.gradcheck(lambda m, s: temporal_loss(20 * m, 9 * s, target), (mean, std))
+
+
+def test_temporal_counts_and_weighs_beside_the_others():
+    out = outputs()
+    g = torch.Generator().manual_seed(1)
+    out.mean, out.std = (3 * torch.rand(2, 4, generator=g, dtype=torch.float64) for _ in range(2))
+    tokens = torch.randint(3, 9, (2, 5), generator=g)
+    gate, spatial = torch.randint(-1, 2, (2, 4), generator=g), torch.randint(-1, 2, (2, 4, 6), generator=g)
+    times = torch.full((2, 5, 2), -1.0)
+    times[0, 2], times[1, 4] = torch.tensor([-0.5, 1.5]), torch.tensor([0.5, 2.5])
+    plain = guided_loss(out, tokens, LENGTHS, gate, spatial)
+    loss = guided_loss(out, tokens, LENGTHS, gate, spatial, lambda_temp=0.5, temporal_target=times)
+    assert loss[1:4] == plain[1:] and float(loss.total) == pytest.approx(float(plain.total + 0.5 * loss.temporal))
+    assert float(loss.temporal) == float(temporal_loss(out.mean, out.std, times[:, 1:])) > 0
+    assert supervised_counts(tokens, LENGTHS, gate, spatial, times[:, 1:]).tolist() == [
+        *supervised_counts(tokens, LENGTHS, gate, spatial).tolist(),
+        2,
+    ]
+    with pytest.raises(ValueError, match=r"temporal_target has shape \(2, 3, 2\)"):
+        guided_loss(out, tokens, LENGTHS, gate, spatial, temporal_target=times[:, 2:])
 
 
 def test_padded_frames_do_not_count():

@@ -167,7 +167,8 @@ def _interpret(
     if set(figures) & set(gallery.SAMPLE_FIGURES):
         for sample in collect_samples(opened, dataset, chosen, references, **options.search_of(args)):
             gallery.draw_sample(folder, figures, sample, args.width)
-    return {**opened.guidance, **measure(records, dataset, references, args.width, args.times)}
+    timed = {"lambda_temp": weight} if (weight := (opened.training or {}).get("lambda_temp")) else {}
+    return {**opened.guidance, **timed, **measure(records, dataset, references, args.width, args.times)}
 
 
 def _records(args: argparse.Namespace, opened: Run, dataset: MotionDataset) -> list[WordRecord]:

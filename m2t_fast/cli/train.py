@@ -43,6 +43,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--lambda-adapt", type=options.number(0.0), help=_usual("weight of the adaptive gate loss", "lambda_adapt")
     )
+    parser.add_argument(
+        "--lambda-temp",
+        type=options.number(0.0),
+        metavar="X",
+        help="weight of the temporal loss: windows of words that name a segment of segments.json are drawn to its time "
+        "(0: none)",
+    )
     add_training(parser)
     parser.add_argument(
         "--init",

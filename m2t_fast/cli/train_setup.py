@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     """Data, model, settings, the name of the dtype, and what to say about them."""
 
 OPTIONS: tuple[str, ...] = (
-    *("epochs", "batch_size", "lambda_spat", "lambda_adapt", "teacher_forcing", "seed"),
+    *("epochs", "batch_size", "lambda_spat", "lambda_adapt", "lambda_temp", "teacher_forcing", "seed"),
     *("learning_rate", "warmup_steps"),
 )
 """Options that are fields of ``TrainingSettings``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from m2t_fast.config import PAD
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.ragged import pad_ragged
 from m2t_fast.data.supervision import UNSUPERVISED
+from m2t_fast.data.timing import UNTIMED
 from m2t_fast.distributed import ALONE, Processes
 
 # Frames of noise on the lengths that samples are sorted by: enough to mix neighbours, little enough to pad hardly more.
@@ -24,8 +25,10 @@ class Batch(NamedTuple):
 
     ``motion`` (B, T, J, 3) float32 standardised, 0 behind the end; ``lengths`` (B,) int64; ``tokens`` (B, L+1) int64,
     <sos> ... <eos> <pad>; ``gate_target`` (B, L) and ``spatial_target`` (B, L, P) float32, aligned with
-    ``tokens[:, 1:]``: 1, 0, or -1 where unsupervised; ``index`` (B,) int64, sample numbers; ``relative``: every joint
-    but the root is relative to the root already, as a :class:`~m2t_fast.data.resident.ResidentSplit` gives them.
+    ``tokens[:, 1:]``: 1, 0, or -1 where unsupervised; ``index`` (B,) int64, sample numbers; ``temporal_target``
+    (B, L, 2) float32, start and end in kept frames of the segment that a word names, -1 and -1 for other words, None
+    where no times are asked for or known; ``relative``: every joint but the root is relative to the root already, as a
+    :class:`~m2t_fast.data.resident.ResidentSplit` gives them.
     """
 
     motion: Tensor
@@ -34,14 +37,13 @@ class Batch(NamedTuple):
     gate_target: Tensor
     spatial_target: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs of a batch
+    temporal_target: Tensor | None = None
     relative: bool = False
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
-        motion, lengths, tokens, gate_target, spatial_target, index = (
-            tensor.to(device, non_blocking=True) for tensor in self[:-1]
-        )
-        return Batch(motion, lengths, tokens, gate_target, spatial_target, index, self.relative)
+        moved: Any = [x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in self]
+        return Batch(*moved)
 
 
 class MotionBatch(NamedTuple):
@@ -57,8 +59,8 @@ class MotionBatch(NamedTuple):
         return MotionBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
-def batch_of(dataset: MotionDataset, samples: Tensor) -> Batch:
-    """The samples of these numbers (B,) int64 as one batch.
+def batch_of(dataset: MotionDataset, samples: Tensor, timed: bool = False) -> Batch:
+    """The samples of these numbers (B,) int64 as one batch; ``timed``: with temporal targets, if the data set has any.
 
     Raises:
         ValueError: a number out of range.
@@ -67,7 +69,12 @@ def batch_of(dataset: MotionDataset, samples: Tensor) -> Batch:
     gate, _ = pad_ragged(dataset.gate_targets, dataset.token_offsets, samples, fill=UNSUPERVISED)
     spatial, _ = pad_ragged(dataset.spatial_targets, dataset.token_offsets, samples, fill=UNSUPERVISED)
     motion, lengths = pad_ragged(dataset.frames, dataset.frame_offsets, dataset.caption_motion[samples])
-    return Batch(motion, lengths, tokens, gate[:, 1:].float(), spatial[:, 1:].float(), samples)
+    times = None
+    if timed and dataset.temporal_targets is not None:
+        padded, _ = pad_ragged(dataset.temporal_targets, dataset.token_offsets, samples, fill=UNTIMED)
+        times = padded[:, 1:]
+    targets = gate[:, 1:].float(), spatial[:, 1:].float()
+    return Batch(motion, lengths, tokens, *targets, samples, temporal_target=times)
 
 
 def batch_count(dataset: MotionDataset, batch_size: int) -> int:

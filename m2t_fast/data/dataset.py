@@ -16,14 +16,17 @@ from torch import Tensor
 from m2t_fast.data import cache
 from m2t_fast.data.faults import Fault, from_rows, refusal, summary, to_rows
 from m2t_fast.data.folder import SPLITS, read_folder
+from m2t_fast.data.matching import ActionNames
 from m2t_fast.data.preprocessing import DataSettings, FilteredMotion, Statistics, filter_motions
 from m2t_fast.data.raw import RawData, Segment
 from m2t_fast.data.supervision import UNSUPERVISED, targets
 from m2t_fast.data.tagging import caption_tags, processed_words, tagger_name
+from m2t_fast.data.timing import UNTIMED, temporal_targets
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.skeleton import PART_NAMES, Skeleton, skeleton_of
 
 _TENSORS = ("frames", "frame_offsets", "tokens", "token_offsets", "gate_targets", "spatial_targets", "caption_motion")
+_TIMES = "temporal_targets"  # where there are any
 
 
 @dataclass
@@ -43,6 +46,8 @@ class MotionDataset:
         processed: like ``references``, in the lemmatised tokens of the text files; "" for a caption without tokens.
         segments: per motion its action segments in kept frames, None where it has none; None if no motion has any.
         faults: what was left out because it cannot be used; what the filters drop is not among it.
+        temporal_targets: (sum, 2) float32 aligned with ``tokens``: start and end of the segment that a word names, in
+            kept frames (frame k covers k - 0.5 to k + 0.5), or -1 and -1; None if no motion has segments.
     """
 
     split: str
@@ -61,6 +66,7 @@ class MotionDataset:
     statistics: Statistics
     settings: DataSettings
     faults: tuple[Fault, ...] = ()
+    temporal_targets: Tensor | None = None
 
     def __len__(self) -> int:
         return self.caption_motion.numel()
@@ -181,6 +187,7 @@ def _build(
     for start, (caption, words) in zip(token_offsets.tolist(), captions, strict=False):
         inner = slice(start + 1, start + 1 + len(words))  # <sos> and <eos> stay unsupervised
         gate[inner], spatial[inner] = targets(words, caption_tags(words, caption.tags))
+    segments = [m.segments for m in motions] if any(m.segments is not None for m in motions) else None
     counts = torch.tensor([len(m.captions) for m in motions], dtype=torch.int64, device="cpu")
     return MotionDataset(
         split=split,
@@ -194,12 +201,25 @@ def _build(
         ids=[m.id for m in motions],
         references=[[" ".join(words) for _, words in m.captions] for m in motions],
         processed=[[" ".join(processed_words(caption.tags or ())) for caption, _ in m.captions] for m in motions],
-        segments=[m.segments for m in motions] if any(m.segments is not None for m in motions) else None,
+        segments=segments,
         skeleton=raw.skeleton,
         statistics=statistics,
         settings=settings,
         faults=tuple(fault for fault in raw.faults if fault.split == split),
+        temporal_targets=None if segments is None else _times_of(motions, ActionNames.of(segments)),
     )
+
+
+def _times_of(motions: list[FilteredMotion], names: ActionNames) -> Tensor:
+    """(sum, 2) float32, caption after caption, with <sos> and <eos>, which have no time."""
+    untimed = np.full((1, 2), UNTIMED, np.float32)
+    times = [
+        rows
+        for m in motions
+        for own in temporal_targets([words for _, words in m.captions], m.segments, names)
+        for rows in (untimed, own, untimed)
+    ]
+    return torch.from_numpy(np.concatenate(times)) if times else torch.empty(0, 2, device="cpu")
 
 
 def _offsets(lengths: Iterable[int]) -> Tensor:
@@ -292,6 +312,8 @@ def _load_folder(
 def _pack(prepared: Prepared, tagger: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A prepared data set as named tensors and a JSON-ready dictionary."""
     tensors = {f"{split}.{name}": getattr(d, name) for split, d in prepared.splits.items() for name in _TENSORS}
+    timed = {f"{split}.{_TIMES}": d.temporal_targets for split, d in prepared.splits.items()}
+    tensors |= {name: times for name, times in timed.items() if times is not None}
     content = {
         "tagger": tagger,
         "vocabulary": prepared.vocabulary.words,
@@ -330,6 +352,7 @@ def _unpack(tensors: dict[str, Tensor], content: dict[str, Any], source: str) ->
             skeleton=skeleton,
             statistics=statistics,
             settings=settings,
+            temporal_targets=tensors.get(f"{split}.{_TIMES}"),
         )
     vocabulary = Vocabulary(content["vocabulary"])
     return Prepared(vocabulary, statistics, settings, skeleton, splits, content["report"], source)

@@ -21,13 +21,18 @@ class ResidentSplit:
         dataset: the split; its motions are standardised.
         device: where it is to lie.
         dtype: of the motions, that of the model's weights.
+        timed: its batches have temporal targets, if the data set does.
 
     Raises:
         ValueError: offsets or motions of samples that do not fit the split's arrays.
     """
 
     def __init__(
-        self, dataset: MotionDataset, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        dataset: MotionDataset,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        timed: bool = False,
     ) -> None:
         _check(dataset)
         self.device = torch.device(device)
@@ -43,6 +48,9 @@ class ResidentSplit:
         self.tokens = torch.cat([dataset.tokens, torch.tensor([PAD], device="cpu")]).to(device)
         self.gate_targets = _with_end(dataset.gate_targets, ()).to(device)
         self.spatial_targets = _with_end(dataset.spatial_targets, (parts,)).to(device)
+        self.temporal_targets: Tensor | None = None
+        if timed and dataset.temporal_targets is not None:
+            self.temporal_targets = _with_end(dataset.temporal_targets, (2,)).to(device)
 
     def __len__(self) -> int:
         return self.samples
@@ -71,6 +79,7 @@ class ResidentSplit:
             self.spatial_targets[at[:, 1:]],
             samples,
             relative=True,
+            temporal_target=None if self.temporal_targets is None else self.temporal_targets[at[:, 1:]],
         )
 
 

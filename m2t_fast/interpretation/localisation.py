@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.matching import ActionNames, annotated_words, match_words
 from m2t_fast.data.raw import Segment
-from m2t_fast.interpretation.matching import ActionNames, annotated_words, match_words
 from m2t_fast.interpretation.statistics import MOTION, NO_MOTION, WordRecord, captions_of
 from m2t_fast.skeleton import PART_NAMES
 

@@ -41,6 +41,7 @@ def _times(label: str, *keys: str) -> list[tuple[str, Read, Read, str]]:
 _ROWS: list[tuple[str, Read, Read, str]] = [
     ("lambda_spat", _at("lambda_spat"), _nothing, "g"),
     ("lambda_adapt", _at("lambda_adapt"), _nothing, "g"),
+    ("lambda_temp", _at("lambda_temp"), _nothing, "g"),
     ("actions named", _at("named"), _nothing, ".0%"),
     ("words measured", _at("words"), _nothing, ",d"),
     *_times("all motions", "localisation"),
@@ -62,13 +63,15 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     random, a constant gate. A dash: unknown, or nothing to measure.
 
     ``runs`` are what ``localisation.measure`` gives, with ``run`` (name), ``lambda_spat`` and ``lambda_adapt`` (None
-    where unknown).
+    where unknown) and, where time was guided, ``lambda_temp``: its row is there if any run has it.
     """
     lines = [
         "| | " + " | ".join(re.sub("[|<>]", r"\\\g<0>", measured["run"]) for measured in runs) + " |",
         "| --- |" + " ---: |" * len(runs),
     ]
     for label, of_run, of_guess, style in _ROWS:
+        if label == "lambda_temp" and not any(map(of_run, runs)):
+            continue
         cells = []
         for measured in runs:
             value, guess = of_run(measured), of_guess(measured)

@@ -1,4 +1,4 @@
-"""The op ``guided_attention``: attention for a guided training step, which reads context and spatial loss alone."""
+"""The op ``guided_attention``: attention for a guided training step, which reads context, spatial loss and moments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _attention_then_loss(backend: str, x: Any) -> GuidedAttentionOutput:
     """For backends without a kernel for both: their attention, and the loss of what it gives."""
     out = registry.call(ATTENTION, backend, GuidedAttentionInputs.of(x))
     loss = spatial_terms(wide(out.spatial), x.spatial_target, x.lengths).sum(dim=(2, 3))
-    return GuidedAttentionOutput(out.context, loss)
+    return GuidedAttentionOutput(out.context, loss, out.mean, out.std)
 
 
 def _backward(backend: str, grads: GuidedAttentionOutput, x: Any, kept: Any) -> dict[str, Tensor]:
@@ -32,8 +32,8 @@ def _backward(backend: str, grads: GuidedAttentionOutput, x: Any, kept: Any) -> 
     if grads.loss is not None:
         out = registry.call(ATTENTION, backend, exact)
         d_spatial = spatial_terms_gradient(out.spatial, x.spatial_target, x.lengths) * grads.loss[:, :, None, None]
-    d_context = None if grads.context is None else wide(grads.context)
-    given = records.partial(AttentionOutput, context=d_context, spatial=d_spatial)
+    d_context, d_mean, d_std = (None if g is None else wide(g) for g in (grads.context, grads.mean, grads.std))
+    given = records.partial(AttentionOutput, context=d_context, spatial=d_spatial, mean=d_mean, std=d_std)
     found = registry.call_backward(ATTENTION, backend, given, exact, registry.OPS[ATTENTION].nothing_saved)
     return {name: grad.to(x.parts.dtype) for name, grad in found.items()}
 

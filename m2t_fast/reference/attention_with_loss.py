@@ -1,4 +1,4 @@
-"""Attention with its spatial loss, in plain PyTorch (eq. 2-6, 8 and 13)."""
+"""Attention with its spatial loss and what the temporal one reads, in plain PyTorch (eq. 2-6, 8 and 13)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ class GuidedAttentionOutput(NamedTuple):
     """c, eq. 8."""
     loss: Annotated[Tensor, Wide("B L")]
     """The sum of every word's binary cross entropies over valid frames and supervised parts."""
+    mean: Annotated[Tensor, "B L"]
+    """m of eq. 4 in frames, for the temporal loss."""
+    std: Annotated[Tensor, "B L"]
+    """sigma of eq. 4 in frames."""
 
 
 @from_fields(GuidedAttentionInputs)
 def guided_attention(x: Any) -> GuidedAttentionOutput:
-    """Context and spatial loss of every word, without the weights of the frames and parts (eq. 2-6, 8 and 13).
+    """Context, spatial loss and moments of every word, without the weights of the frames and parts (eq. 2-6, 8 and 13).
 
-    Gives context (B, L, H), and (B, L) in float32 (of float64 inputs in float64).
+    Gives context (B, L, H); the loss (B, L) in float32 (of float64 inputs in float64); mean and std (B, L) in frames.
     """
     out = spatio_temporal_attention(*GuidedAttentionInputs.of(x))
     wide = out.spatial.to(torch.promote_types(out.spatial.dtype, torch.float32))
-    return GuidedAttentionOutput(out.context, spatial_terms(wide, x.spatial_target, x.lengths).sum(dim=(2, 3)))
+    loss = spatial_terms(wide, x.spatial_target, x.lengths).sum(dim=(2, 3))
+    return GuidedAttentionOutput(out.context, loss, out.mean, out.std)

@@ -1,4 +1,4 @@
-"""The guided losses of gate and spatial attention in plain PyTorch (eq. 12 and 13)."""
+"""The guided losses of gate, spatial attention (eq. 12 and 13) and windows in time, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -96,3 +96,22 @@ def spatial_terms_gradient(spatial: Tensor, target: Tensor, lengths: Tensor) -> 
     weight = torch.where(hit, spatial, spatial @ swap)
     inverse = torch.where(counted & (weight > tiny), -1 / weight.clamp(min=tiny), 0)
     return torch.where(hit, inverse, 0) + torch.where(hit, 0, inverse) @ swap
+
+
+def temporal_terms(mean: Tensor, std: Tensor, target: Tensor) -> Tensor:
+    """How far the window of each word lies from the segment that it names, (B, L): 0 where a word has no time.
+
+    Attention spread evenly over a segment of d frames around c has the mean c and the standard deviation
+    s = d / sqrt(12). The term is ln(1 + ((m - c)^2 + (sigma - s)^2) / s^2): the squared 2-Wasserstein distance of the
+    two Gaussians on the segment's own scale, in a logarithm, so that a window far off does not outweigh all others.
+
+    Args:
+        mean, std: (B, L), m and sigma of eq. 4 in frames. target: (B, L, 2), start and end in frames (frame k covers
+            k - 0.5 to k + 0.5); a word whose end is not behind its start has no time.
+    """
+    start, end = target.to(mean.dtype).unbind(-1)
+    timed = end > start
+    centre = torch.where(timed, (start + end) / 2, 0)
+    spread = torch.where(timed, (end - start) / math.sqrt(12), 1)
+    distance = ((mean - centre) / spread).square() + ((std - spread) / spread).square()
+    return torch.where(timed, torch.log1p(distance), 0)

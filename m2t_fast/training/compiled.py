@@ -13,7 +13,7 @@ from m2t_fast.captioner import Captioner, Draws
 from m2t_fast.data.batches import Batch
 from m2t_fast.data.buckets import BUCKETS
 from m2t_fast.errors import UserError
-from m2t_fast.losses import Losses
+from m2t_fast.losses import Losses, TimedLosses
 
 BACKEND = "inductor"
 """What compiles; the tests also take one that needs no compiler."""
@@ -27,16 +27,16 @@ class CompiledLosses:
         losses: what to compile.
     """
 
-    def __init__(self, rows: int, losses: Callable[[Captioner, Batch, Draws], Losses]):
+    def __init__(self, rows: int, losses: Callable[[Captioner, Batch, Draws], Losses | TimedLosses]):
         self.rows, self.failed = rows, False
-        self._losses: Callable[[Captioner, Batch, Draws], Losses]
+        self._losses: Callable[[Captioner, Batch, Draws], Losses | TimedLosses]
         self._losses = torch.compile(losses, fullgraph=True, backend=BACKEND)
 
     def takes(self, batch: Batch) -> bool:
         """Whether a batch runs compiled."""
         return not self.failed and len(batch.tokens) == self.rows
 
-    def __call__(self, model: Captioner, batch: Batch, draws: Draws) -> Losses:
+    def __call__(self, model: Captioner, batch: Batch, draws: Draws) -> Losses | TimedLosses:
         """The losses. A size that changes becomes a variable of the compiled code, where torch can do that."""
         return self._losses(model, batch, draws)
 

@@ -14,7 +14,13 @@ LINE_SECONDS = 30.0
 
 _LEAST_SECONDS = 2.0  # between two lines: a GPU takes a log interval in less
 
-_SHORT = {"loss": "loss", "loss_language": "lang", "loss_spatial": "spat", "loss_adaptive": "adapt"}
+_SHORT = {
+    "loss": "loss",
+    "loss_language": "lang",
+    "loss_spatial": "spat",
+    "loss_adaptive": "adapt",
+    "loss_temporal": "temp",
+}
 
 
 class Console:
@@ -77,4 +83,4 @@ class Console:
 
 def losses_in_words(means: Mapping[str, float]) -> str:
     """Such as "loss 5.123 lang 3.456 spat 0.500 adapt 0.300"."""
-    return " ".join(f"{short} {means[name]:.3f}" for name, short in _SHORT.items())
+    return " ".join(f"{short} {means[name]:.3f}" for name, short in _SHORT.items() if name in means)

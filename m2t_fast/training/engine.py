@@ -12,7 +12,7 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.buckets import Bucket, PlannedBatch
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
-from m2t_fast.losses import GuidedLoss
+from m2t_fast.losses import GuidedLoss, TimedGuidedLoss
 from m2t_fast.random import Counter
 from m2t_fast.training import graphs
 from m2t_fast.training.parallel import SharedStep
@@ -62,11 +62,14 @@ class Engine:
             self.step = SharedStep(model, optimizer, settings, processes, dtype, rows)
         # What graphs read and write, outside their pool.
         self.samples = torch.zeros(settings.batch_size, dtype=torch.int64, device=weight.device)
-        self.losses = weight.new_zeros(len(GuidedLoss._fields))
+        self.losses = weight.new_zeros(
+            len(GuidedLoss._fields if split.temporal_targets is None else TimedGuidedLoss._fields)
+        )
         self.graphs: dict[Bucket, Callable[[], None]] = {}
 
     def steps(self, plan: Sequence[PlannedBatch]) -> Iterator[Tensor]:
-        """Take the plan's steps, each when its losses (4,), in the order of ``GuidedLoss``, are asked for."""
+        """Take the plan's steps, each when its losses (N,), in the order of ``GuidedLoss``, are asked for: N is 5 where
+        times guide, else 4."""
         if not plan:
             return
         # All sample numbers go to the device at once: a copy from the host in every step would wait for it.
@@ -78,7 +81,7 @@ class Engine:
         """Take one step over the samples of these numbers (B,) int64, on the model's device, padded to ``bucket``.
 
         Returns:
-            (4,): the losses before the step, in memory of their own.
+            (N,): the losses before the step, in memory of their own.
         """
         if self.taken <= self.settings.warmup_steps:
             set_learning_rate(self.optimizer, self.settings.learning_rate_at(self.taken))

@@ -40,8 +40,8 @@ from m2t_fast.training.state import Position, Snapshot, digest, load_state
 from m2t_fast.training.step import adamw, weights_in
 from m2t_fast.training.validation import Validation
 
-LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive")
-"""What the fields of ``GuidedLoss`` are called in ``metrics.jsonl``."""
+LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive", "loss_temporal")
+"""What the fields of ``GuidedLoss`` are called in ``metrics.jsonl``; the last is there where times guide."""
 
 STATE_SECONDS = 5.0
 """Between two state files at least: where an epoch takes a second, training would do little else than write them."""
@@ -85,10 +85,15 @@ def train(
     Raises:
         ValueError: another dtype.
         UserError: the folder exists (without ``resume``), cannot be written, is being trained in, or belongs to other
-            data; or the processes have different data.
+            data; the processes have different data; or a temporal loss is asked for and no times are known.
         JobError: another process has ended.
     """
     folder = Path(folder)
+    if settings.lambda_temp > 0:
+        times = data["train"].temporal_targets
+        if times is None or not bool((times[:, 1] > times[:, 0]).any()):
+            text = "no word names a segment whose time is known; a temporal loss needs segments.json with such segments"
+            raise processes.error(f"{data.source}: {text}")
     torch.manual_seed(settings.seed)
     model = Captioner(model_config).to(device=device, dtype=weights_in(dtype))
     optimizer = adamw(model, settings)
@@ -141,6 +146,7 @@ def _summary(data: Prepared, config: CaptionerConfig, settings: TrainingSettings
     if data.faults:
         note += f"; left out as unusable: {in_words(data.faults)}"
     loss = f"language + {settings.lambda_spat:g} spatial + {settings.lambda_adapt:g} adaptive"
+    loss += f" + {settings.lambda_temp:g} temporal" if settings.lambda_temp else ""
     warm = f", warming up over {settings.warmup_steps} steps" if settings.warmup_steps else ""
     return (
         f"{data.source}: {sizes} samples; {len(data.vocabulary):,} words; {data.skeleton.joints} joints{note}\n"
@@ -170,7 +176,7 @@ class _Trainer:
         self.data, self.model, self.optimizer, self.settings = data, model, optimizer, settings
         self.folder, self.position, self.progress, self.processes = folder, position, progress, processes
         split, weight = data["train"], model.embedding.weight
-        resident = ResidentSplit(split, weight.device, weight.dtype)
+        resident = ResidentSplit(split, weight.device, weight.dtype, timed=settings.lambda_temp > 0)
         self.engine = Engine(model, optimizer, resident, settings, position.step, processes, dtype=dtype)
         self.buckets = choose_buckets(split, settings.batch_size)
         # What runs any shape as fast as another need not pad to a few.
@@ -239,7 +245,7 @@ class _Trainer:
             self._interrupt()
 
     def _collect(self, pending: list[Tensor]) -> None:
-        """Add the pending losses (4,) to the sums of epoch and log interval; one transfer for all of them."""
+        """Add the pending losses to the sums of epoch and log interval; one transfer for all of them."""
         if not pending:
             return
         rows = torch.stack(pending).double().cpu()
@@ -249,7 +255,7 @@ class _Trainer:
             text = f"{self.folder}: the loss is not finite at step {step}; the last good state is kept"
             raise self.processes.error(text)
         for sums in (self.position.sums, self.position.interval):
-            for name, column in zip(LOSSES, rows.T.tolist(), strict=True):
+            for name, column in zip(LOSSES, rows.T.tolist(), strict=False):
                 # Added one by one: the result must not depend on where checkpoints fall.
                 for value in column:
                     sums[name] = sums.get(name, 0.0) + value

@@ -7,10 +7,10 @@ import torch
 from m2t_fast.captioner import Captioner
 from m2t_fast.data.batches import Batch
 from m2t_fast.distributed import Processes
-from m2t_fast.losses import GuidedLoss, Losses, supervised_counts
+from m2t_fast.losses import Losses, TimedLosses, supervised_counts
 from m2t_fast.random import Counter
 from m2t_fast.training.settings import TrainingSettings
-from m2t_fast.training.step import TrainingStep
+from m2t_fast.training.step import AnyGuidedLoss, AnyLosses, TrainingStep
 
 
 class SharedStep(TrainingStep):
@@ -36,7 +36,7 @@ class SharedStep(TrainingStep):
         super().__init__(model, optimizer, settings, dtype, compiled_rows)
         self.processes = processes
 
-    def __call__(self, batch: Batch | None, generator: torch.Generator | Counter) -> GuidedLoss:
+    def __call__(self, batch: Batch | None, generator: torch.Generator | Counter) -> AnyGuidedLoss:
         """Take one step.
 
         Args:
@@ -51,12 +51,14 @@ class SharedStep(TrainingStep):
         """
         model, processes = self.model, self.processes
         weight = model.embedding.weight
-        own = torch.zeros(3, dtype=torch.int64, device=weight.device)
+        count = 4 if self.settings.lambda_temp > 0 else 3
+        own = torch.zeros(count, dtype=torch.int64, device=weight.device)
         if batch is not None:
-            own = supervised_counts(batch.tokens, batch.lengths, batch.gate_target, batch.spatial_target)
+            targets = batch.gate_target, batch.spatial_target, batch.temporal_target
+            own = supervised_counts(batch.tokens, batch.lengths, *targets)
         shares = (own.double() / processes.sum(own.clone()).clamp(min=1)).to(weight.dtype)
 
-        losses = weight.new_zeros(3)
+        losses = weight.new_zeros(count)
         if batch is None:
             model.zero_grad(set_to_none=True)
         else:
@@ -66,8 +68,9 @@ class SharedStep(TrainingStep):
         parameters = list(model.parameters())
         own_gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         summed = processes.sum(torch.cat([losses, *(gradient.flatten() for gradient in own_gradients)]))
-        losses, *pieces = summed.split([3, *(p.numel() for p in parameters)])
+        losses, *pieces = summed.split([count, *(p.numel() for p in parameters)])
         for parameter, piece in zip(parameters, pieces, strict=True):
             parameter.grad = piece.view_as(parameter)
         self.update()
-        return Losses(*losses.unbind()).weighted(self.settings.lambda_spat, self.settings.lambda_adapt)
+        made: AnyLosses = (Losses if count == 3 else TimedLosses)(*losses.unbind())
+        return made.weighted(*self.settings.lambdas)

@@ -33,6 +33,7 @@ class TrainingSettings:
         seed: of weights, batches, coins and dropout.
         learning_rate, weight_decay: of AdamW. clip: largest gradient norm.
         warmup_steps: steps over which the learning rate rises from next to nothing to its value.
+        lambda_temp: weight of the temporal loss, of words that name a segment whose time is known; 0: no such loss.
         compile: use torch.compile for the forward and backward pass.
         log_interval: steps between lines of ``metrics.jsonl``. checkpoint_interval: steps between training states, of
             which fast steps leave some out (``loop.STATE_SECONDS``).
@@ -54,6 +55,7 @@ class TrainingSettings:
     checkpoint_interval: int = 100
     compile: bool = False
     warmup_steps: int = 0
+    lambda_temp: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (least, most) in WHOLE.items():
@@ -62,7 +64,7 @@ class TrainingSettings:
                 raise ValueError(f"{name}: got {value!r}, expected an integer of at least {least} and at most {most}")
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile: got {self.compile!r}, expected True or False")
-        for name in ("lambda_spat", "lambda_adapt", "weight_decay"):
+        for name in ("lambda_spat", "lambda_adapt", "lambda_temp", "weight_decay"):
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0):
                 raise ValueError(f"{name}: got {value!r}, expected a number of at least 0")
@@ -72,6 +74,11 @@ class TrainingSettings:
                 raise ValueError(f"{name}: got {value!r}, expected a positive number")
         if not (_is_number(self.teacher_forcing) and 0.0 <= self.teacher_forcing <= 1.0):
             raise ValueError(f"teacher_forcing: got {self.teacher_forcing!r}, expected a probability in [0, 1]")
+
+    @property
+    def lambdas(self) -> tuple[float, float, float]:
+        """Weights of the spatial, adaptive and temporal loss."""
+        return self.lambda_spat, self.lambda_adapt, self.lambda_temp
 
     @classmethod
     def kit(cls, **changes: Any) -> TrainingSettings:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from m2t_fast.captioner import Captioner, Draws
 from m2t_fast.data.batches import Batch
-from m2t_fast.losses import GuidedLoss, Losses
+from m2t_fast.losses import GuidedLoss, Losses, TimedGuidedLoss, TimedLosses
 from m2t_fast.ops.casts import cast_once
 from m2t_fast.random import Counter
 from m2t_fast.training.compiled import CompiledLosses
@@ -18,13 +18,16 @@ from m2t_fast.training.settings import TrainingSettings
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 """What training can run in. float16 is none: its gradients underflow without a scale that is looked after."""
 
+AnyLosses = Losses | TimedLosses
+AnyGuidedLoss = GuidedLoss | TimedGuidedLoss
 
-def full_losses(model: Captioner, batch: Batch, draws: Draws) -> Losses:
-    """The three losses of a checked batch, in the dtype of the weights."""
+
+def full_losses(model: Captioner, batch: Batch, draws: Draws) -> AnyLosses:
+    """The losses of a checked batch, in the dtype of the weights."""
     return model.losses(batch, draws)
 
 
-def mixed_losses(model: Captioner, batch: Batch, draws: Draws) -> Losses:
+def mixed_losses(model: Captioner, batch: Batch, draws: Draws) -> AnyLosses:
     """:func:`full_losses` in mixed precision: products and ops in bfloat16, float32 weights, sums and losses."""
     # Without autocast's cache: a weight's copy made while decoding, without a gradient, would serve the forward pass.
     with (
@@ -34,7 +37,7 @@ def mixed_losses(model: Captioner, batch: Batch, draws: Draws) -> Losses:
         return model.losses(batch, draws)
 
 
-def losses_in(dtype: torch.dtype) -> Callable[[Captioner, Batch, Draws], Losses]:
+def losses_in(dtype: torch.dtype) -> Callable[[Captioner, Batch, Draws], AnyLosses]:
     """What computes the losses of a step in ``dtype``: bfloat16 is that of the products alone."""
     return mixed_losses if dtype == torch.bfloat16 else full_losses
 
@@ -76,7 +79,7 @@ class TrainingStep:
         if settings.compile:
             self.compiled = CompiledLosses(compiled_rows or settings.batch_size, self.losses)
 
-    def __call__(self, batch: Batch, generator: torch.Generator | Counter) -> GuidedLoss:
+    def __call__(self, batch: Batch, generator: torch.Generator | Counter) -> AnyGuidedLoss:
         """Take one step.
 
         Args:
@@ -92,10 +95,11 @@ class TrainingStep:
         self.update()
         return loss
 
-    def losses_and_gradients(self, batch: Batch, draws: Draws, shares: Tensor | None = None) -> GuidedLoss:
+    def losses_and_gradients(self, batch: Batch, draws: Draws, shares: Tensor | None = None) -> AnyGuidedLoss:
         """The losses of a batch, detached; their gradients are left in the model's parameters.
 
-        ``shares``: (3,) factors of the language, spatial and adaptive loss, those of a part of a batch; None: 1.
+        ``shares``: factors of the language, spatial and adaptive loss, and of the temporal one where there is one,
+        those of a part of a batch; None: 1.
         """
         if self.compiled is not None and self.compiled.takes(batch):
             with self.compiled.as_long_as_it_can():
@@ -104,18 +108,18 @@ class TrainingStep:
 
     def _backward(
         self,
-        losses_of: Callable[[Captioner, Batch, Draws], Losses],
+        losses_of: Callable[[Captioner, Batch, Draws], AnyLosses],
         batch: Batch,
         draws: Draws,
         shares: Tensor | None,
-    ) -> GuidedLoss:
+    ) -> AnyGuidedLoss:
         losses = losses_of(self.model, batch, draws)
         if shares is not None:
-            losses = Losses(*(torch.stack(losses) * shares).unbind())
-        loss = losses.weighted(self.settings.lambda_spat, self.settings.lambda_adapt)
+            losses = type(losses)(*(torch.stack(losses) * shares).unbind())
+        loss = losses.weighted(*self.settings.lambdas)
         self.model.zero_grad(set_to_none=True)
         loss.total.backward()
-        return GuidedLoss(*(value.detach() for value in loss))
+        return type(loss)(*(value.detach() for value in loss))
 
     def update(self) -> None:
         """Scale the gradients down to the norm allowed and take the optimiser's step."""

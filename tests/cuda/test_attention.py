@@ -222,12 +222,13 @@ def test_frames_outside_the_window_are_not_scored(device: ModuleType) -> None:
 
 
 def guided_results(function: Callable, inputs: list[Tensor], target: Tensor) -> list[Tensor]:
-    """Context, spatial loss, and gradients of a weighted sum of both."""
+    """Context, spatial loss, mean and std, and gradients of a weighted sum of them."""
     leaves = [x.detach().requires_grad_() for x in inputs[:8]]
-    context, loss = function(*leaves, inputs[8], target)
+    context, loss, mean, std = function(*leaves, inputs[8], target)
     weight = torch.linspace(-1, 2, context.numel(), dtype=torch.float64).view(context.shape).to(context)
-    total = (context * weight).sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()
-    return [context.detach(), loss.detach(), *torch.autograd.grad(total, leaves)]
+    words = torch.arange(1, loss.shape[1] + 1)
+    total = (context * weight).sum() + (loss * words + mean * words.flip(0) - std * words).sum()
+    return [*(x.detach() for x in (context, loss, mean, std)), *torch.autograd.grad(total, leaves)]
 
 
 @pytest.mark.parametrize("S", [1, 6])
@@ -256,10 +257,10 @@ def test_the_loss_folded_into_the_attention(device: ModuleType, S: int, spread: 
         found = guided_results(ops.guided_attention, inputs, target)
         device.set_order("shuffled")
         assert equal(guided_results(ops.guided_attention, inputs, target), found)
-    scale = max(float(x.abs().max()) for x in exact[2:])
+    scale = max(float(x.abs().max()) for x in exact[4:])
     for i, (a, p, e) in enumerate(zip(found, plain, exact, strict=True)):
-        size = scale if i > 1 else float(e.abs().max())
-        allowed = (3 if i > 1 else 2) * float((p - e).abs().max()) + 1e-6 * size
+        size = scale if i > 3 else float(e.abs().max())
+        allowed = (3 if i > 3 else 2) * float((p - e).abs().max()) + 1e-6 * size
         assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
 
 

@@ -12,6 +12,7 @@ import torch
 from m2t_fast.config import EOS, SOS
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.preprocessing import DataSettings, Statistics
+from m2t_fast.data.timing import UNTIMED
 from m2t_fast.skeleton import KIT
 
 Folder = Callable[..., Path]
@@ -65,6 +66,10 @@ def make_split() -> Callable[..., MotionDataset]:
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), (words + 1).cumsum(0)])
         tokens = torch.randint(EOS + 1, 30, (int(offsets[-1]),), generator=g)
         tokens[offsets[:-1]], tokens[offsets[1:] - 1] = SOS, EOS
+        lengths = torch.tensor([frames[number] for number in motion], dtype=torch.float32)
+        times = torch.rand(len(tokens), 2, generator=g).sort(dim=1).values
+        times *= lengths.repeat_interleave(words + 1)[:, None]
+        times[torch.rand(len(tokens), generator=g) < 0.5] = UNTIMED
         return MotionDataset(
             split="train",
             frames=torch.randn(sum(frames), 21, 3, generator=g),
@@ -81,6 +86,7 @@ def make_split() -> Callable[..., MotionDataset]:
             skeleton=KIT,
             statistics=Statistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
             settings=DataSettings(),
+            temporal_targets=times,
         )
 
     return make

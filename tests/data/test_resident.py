@@ -35,7 +35,7 @@ def dataset(make_split: Make) -> MotionDataset:
 
 
 def expected(dataset: MotionDataset, samples: torch.Tensor, dtype: torch.dtype = torch.float32) -> Batch:
-    batch = batch_of(dataset, samples)
+    batch = batch_of(dataset, samples, timed=True)
     mask = valid_frames(batch.lengths, batch.motion.shape[1])[:, :, None, None]
     return batch._replace(motion=torch.where(mask, root_relative(batch.motion.to(dtype)), 0))
 
@@ -61,21 +61,31 @@ def test_the_batches_of_batch_of(make_split: Make, backend: str, frames, caption
     dtype = torch.float64 if double else torch.float32
     other = expected(dataset, samples, dtype)
     with use_backend(backend):
-        batch = ResidentSplit(dataset, dtype=dtype).batch(samples, other.motion.shape[1], other.gate_target.shape[1])
+        split = ResidentSplit(dataset, dtype=dtype, timed=True)
+        batch = split.batch(samples, other.motion.shape[1], other.gate_target.shape[1])
     assert_equal(batch, other)
     assert all(tensor.is_contiguous() for tensor in batch[:-1])
+
+
+def test_times_are_there_where_they_are_asked_for_and_known(dataset: MotionDataset) -> None:
+    samples = torch.tensor([0, 3])
+    assert ResidentSplit(dataset).batch(samples, 40, 11).temporal_target is None
+    unknown = dataclasses.replace(dataset, temporal_targets=None)
+    assert batch_of(unknown, samples, timed=True).temporal_target is None
+    assert batch_of(dataset, samples).temporal_target is None
+    assert ResidentSplit(unknown, timed=True).batch(samples, 40, 11).temporal_target is None
 
 
 def test_a_larger_shape_only_pads(dataset: MotionDataset) -> None:
     samples = torch.tensor([3, 0, 0, 4])
     other = expected(dataset, samples)
-    batch = ResidentSplit(dataset).batch(samples, 40, 11)
+    batch = ResidentSplit(dataset, timed=True).batch(samples, 40, 11)
     assert batch.motion.shape == (4, 40, 21, 3) and batch.tokens.shape == (4, 12)
     assert batch.gate_target.shape == (4, 11) and batch.spatial_target.shape == (4, 11, 6)
     frames, words = other.motion.shape[1], other.gate_target.shape[1]
     assert torch.equal(batch.motion[:, :frames], other.motion) and not batch.motion[:, frames:].any()
     assert torch.equal(batch.tokens[:, : words + 1], other.tokens) and (batch.tokens[:, words + 1 :] == PAD).all()
-    for name in ("gate_target", "spatial_target"):
+    for name in ("gate_target", "spatial_target", "temporal_target"):
         own = getattr(batch, name)
         assert torch.equal(own[:, :words], getattr(other, name)) and (own[:, words:] == -1).all()
     assert torch.equal(batch.lengths, other.lengths) and torch.equal(batch.index, samples)
@@ -86,7 +96,7 @@ def test_a_larger_shape_only_pads(dataset: MotionDataset) -> None:
 @ON_CPU
 def test_a_trace_of_one_batch_gives_any_other(dataset: MotionDataset, backend: str) -> None:
     """As a captured graph would: the shapes are fixed, and what is done does not depend on what is in the samples."""
-    split, samples = ResidentSplit(dataset), torch.tensor([0, 1, 2])
+    split, samples = ResidentSplit(dataset, timed=True), torch.tensor([0, 1, 2])
 
     def trace(function):
         # With fake tensors whatever asks for a value fails.
@@ -108,8 +118,10 @@ def test_the_model_reads_the_same(dataset: MotionDataset, backend: str, scoring:
     sizes = dict(part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=6)
     model = Captioner(CaptionerConfig(vocab_size=30, joints=21, scoring=scoring, **sizes))
     samples = torch.tensor([2, 3, 0, 2])
-    absolute = batch_of(dataset, samples)
-    relative = ResidentSplit(dataset).batch(samples, absolute.motion.shape[1], absolute.gate_target.shape[1])
+    absolute = batch_of(dataset, samples, timed=True)
+    relative = ResidentSplit(dataset, timed=True).batch(
+        samples, absolute.motion.shape[1], absolute.gate_target.shape[1]
+    )
     found = []
     with use_backend(backend):
         draws = model.draw(4, absolute.gate_target.shape[1], 0.5, torch.Generator().manual_seed(1))
@@ -128,7 +140,7 @@ def test_the_model_reads_the_same(dataset: MotionDataset, backend: str, scoring:
 def test_a_bucket_and_its_longest_sample_give_the_same_losses(make_split: Make, backend: str) -> None:
     """Also in training mode: a counter's numbers do not depend on the shape."""
     dataset = make_split([9, 3, 20, 14], [(n % 4, 1 + n % 7) for n in range(24)])
-    split = ResidentSplit(dataset, dtype=torch.float64)
+    split = ResidentSplit(dataset, dtype=torch.float64, timed=True)
     torch.manual_seed(0)
     sizes = dict(part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=6)
     model = Captioner(CaptionerConfig(vocab_size=30, joints=21, **sizes)).double().train()

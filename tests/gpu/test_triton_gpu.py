@@ -221,12 +221,12 @@ def test_the_ops_take_the_dtype_of_autocast(dtype: torch.dtype) -> None:
     short = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
     with torch.autocast("cuda", dtype=dtype):
         found = results(ops.spatio_temporal_attention, inputs)
-        context, loss = ops.guided_attention(*inputs, goals(8, 21, 6))
+        context, loss, mean, _ = ops.guided_attention(*inputs, goals(8, 21, 6))
         features, *_, terms = ops.guided_decoder_step(*step, goals(2, 5))
     expected = results(ops.spatio_temporal_attention, short)
     assert all(x.dtype == dtype for x in found[:5]) and equal(found[:5], expected[:5])
     assert all(x.dtype == torch.float32 for x in found[5:])  # the gradients' is the inputs'
-    assert context.dtype == features.dtype == dtype and loss.dtype == terms.dtype == torch.float32
+    assert context.dtype == mean.dtype == features.dtype == dtype and loss.dtype == terms.dtype == torch.float32
 
 
 @pytest.mark.parametrize("seed", [3, 2**64 - 5])

@@ -13,9 +13,10 @@ from m2t_fast.ops.cases import AttentionCase, GateCase
 
 def results(function, inputs, target):
     leaves = [x.detach().requires_grad_() for x in inputs[:8]]
-    context, loss = function(*leaves, inputs[8], target, 0.5)
-    (context.square().sum() + (loss * torch.arange(1, loss.shape[1] + 1)).sum()).backward()
-    return [context.detach(), loss.detach(), *(x.grad for x in leaves)]
+    context, loss, mean, std = function(*leaves, inputs[8], target, 0.5)
+    weights = torch.arange(1, loss.shape[1] + 1)
+    (context.square().sum() + (loss * weights + mean * weights.flip(0) - std.square()).sum()).backward()
+    return [*(x.detach() for x in (context, loss, mean, std)), *(x.grad for x in leaves)]
 
 
 def targets(*shape):
@@ -82,8 +83,9 @@ def test_a_wrong_target_is_refused_by_name():
         ops.guided_decoder_step(*GateCase().inputs(), targets(2, 6))
 
 
+@pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("scoring", ["part", "frame"])
-def test_a_guided_step_has_the_losses_and_gradients_of_a_plain_one(scoring):
+def test_a_guided_step_has_the_losses_and_gradients_of_a_plain_one(scoring, timed):
     torch.manual_seed(0)
     sizes = dict(part_dim=8, attention_dim=8, hidden_size=8, embedding_dim=4)
     model = Captioner(CaptionerConfig(vocab_size=9, joints=21, scoring=scoring, **sizes)).double()
@@ -91,10 +93,12 @@ def test_a_guided_step_has_the_losses_and_gradients_of_a_plain_one(scoring):
     tokens, gate_target, target = torch.randint(3, 9, (2, 5)), targets(2, 4), targets(2, 4, 6)
     draws = model.draw(2, 4, 0.5, torch.Generator().manual_seed(1))
     found = []
-    batch = Batch(motion, lengths, tokens, gate_target, target, torch.arange(2))
+    times = torch.tensor([[[-0.5, 3.5], [-1, -1], [2.5, 6.5], [-1, -1]], [[0.5, 3.5], [-1, -1], [-1, -1], [1.5, 2.5]]])
+    batch = Batch(motion, lengths, tokens, gate_target, target, torch.arange(2), times if timed else None)
     for folded in (False, True):
         model.zero_grad()
-        loss = model.losses(batch, draws, folded).weighted(2.0, 3.0)
+        loss = model.losses(batch, draws, folded).weighted(2.0, 3.0, 4.0)
+        assert len(loss) == 4 + timed
         loss.total.backward()
         found.append([*loss, *(p.grad for p in model.parameters())])
     for a, b in zip(*found, strict=True):

@@ -66,7 +66,8 @@ def pauses(folder: Path, phase: str, number: int) -> None:
 def main() -> int:
     """Trains; the exit code."""
     changes = dict(batch_size=int(os.environ.get("BATCH_SIZE", "8")), epochs=int(os.environ.get("EPOCHS", "6")))
-    settings = TrainingSettings(log_interval=2, checkpoint_interval=3, **changes)
+    temp = float(os.environ.get("LAMBDA_TEMP", "0"))
+    settings = TrainingSettings(log_interval=2, checkpoint_interval=3, lambda_temp=temp, **changes)
     dtype = torch.float64 if "--double" in sys.argv else torch.float32
     processes, folder = launched(), Path(sys.argv[1])
     loop.STATE_SECONDS = float(os.environ.get("STATE_SECONDS", "0"))

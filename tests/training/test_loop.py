@@ -155,6 +155,38 @@ def test_every_cut_between_two_writes_resumes_to_the_same_losses(undisturbed, da
             assert_same_run(folder, undisturbed)
 
 
+def test_guided_time_resumes_to_the_same_losses(data, config, tmp_path):
+    """Stopped after an epoch, it comes to the bits of a run that was not; its lines hold the loss and add up."""
+    settings = dataclasses.replace(SETTINGS, epochs=2, lambda_temp=4.0)
+    whole = train(data, config, settings, tmp_path / "whole", progress=False)
+    for row in lines(whole):
+        parts = row["loss_language"] + 2 * row["loss_spatial"] + 3 * row["loss_adaptive"] + 4 * row["loss_temporal"]
+        assert row["loss"] == pytest.approx(parts, rel=1e-5) and row["loss_temporal"] > 0
+    first = dataclasses.replace(settings, epochs=1)
+    train(data, config, first, tmp_path / "cut", progress=False)
+    train(data, config, settings, tmp_path / "cut", progress=False, resume=True)
+    assert lines(tmp_path / "cut") == lines(whole)
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_guided_time_draws_windows_to_their_segments(data, config, tmp_path):
+    only = dataclasses.replace(data, splits={"train": data["train"]})
+    settings = TrainingSettings(epochs=20, batch_size=8, learning_rate=2e-2, teacher_forcing=1.0, lambda_temp=3.0)
+    rows = [r for r in lines(train(only, config, settings, tmp_path / "run", progress=False)) if r["kind"] == "epoch"]
+    assert rows[-1]["loss_temporal"] < 0.75 * rows[0]["loss_temporal"]
+
+
+def test_without_guided_time_the_times_of_a_data_set_change_nothing(undisturbed, data, config, tmp_path):
+    split = data["train"]
+    assert split.temporal_targets is not None
+    untimed = dataclasses.replace(split, temporal_targets=None)
+    bare = dataclasses.replace(data, splits={**data.splits, "train": untimed})
+    assert_same_run(train(bare, config, SETTINGS, tmp_path / "run", progress=False), undisturbed)
+    with pytest.raises(UserError, match=r"^synthetic: no word names a segment .* needs segments\.json"):
+        train(bare, config, dataclasses.replace(SETTINGS, lambda_temp=1.0), tmp_path / "no", progress=False)
+    assert not (tmp_path / "no").exists()
+
+
 def test_more_epochs_go_on_from_a_finished_run(undisturbed, data, config, tmp_path):
     folder = train(data, config, dataclasses.replace(SETTINGS, epochs=3), tmp_path / "run", progress=False)
     train(data, config, SETTINGS, folder, resume=True, progress=False)
@@ -236,6 +268,7 @@ def test_one_step_equals_the_loop_over_words(data, config):
     "change",
     [
         dict(epochs=0), dict(batch_size=-1), dict(seed=-1), dict(lambda_spat=-0.1), dict(lambda_adapt=float("inf")),
+        dict(lambda_temp=-1.0),
         dict(teacher_forcing=1.1), dict(learning_rate=0.0), dict(clip=float("nan")), dict(log_interval=0),
     ],
 )  # fmt: skip

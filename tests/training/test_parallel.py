@@ -62,6 +62,14 @@ def test_several_processes_train_what_one_does(size, alone, start_job, tmp_path)
     assert_same(tmp_path / "run", alone, 1e-5)
 
 
+def test_several_processes_guide_time_as_one_does(data, config, start_job, tmp_path):
+    settings = dataclasses.replace(SETTINGS, lambda_temp=2.0)
+    alone = train(data, config, settings, tmp_path / "alone", progress=False)
+    said = finish(start_job(2, SCRIPT, tmp_path / "run", EPOCHS="2", LAMBDA_TEMP="2"))
+    assert said == [""] * 2
+    assert_same(tmp_path / "run", alone, 1e-5)
+
+
 def test_processes_without_a_sample_of_a_batch_take_part(data, config, start_job, tmp_path):
     settings = dataclasses.replace(SETTINGS, epochs=1, batch_size=2)
     assert len(data["train"]) % 2 or len(data["train"]) > 2  # two samples, or one, for three processes

@@ -21,17 +21,19 @@ def guided_attention_keeps(x: Any) -> bool:
 
 
 def guided_attention(x: Any, keep: bool = False) -> Any:
-    """Context and spatial loss of ``ops.guided_attention``; with ``keep`` and them both scores."""
+    """Context, spatial loss, mean and std of ``ops.guided_attention``; with ``keep`` and them both scores."""
     context = x.parts.new_empty(x.parts.shape[0], x.temporal_query.shape[1], x.parts.shape[3], dtype=stored(x.parts))
     loss = x.parts.new_empty(context.shape[:2], dtype=torch.float32)
-    outputs = partial(AttentionOutput, context=context)
+    mean, std = torch.empty_like(loss, dtype=context.dtype), torch.empty_like(loss, dtype=context.dtype)
+    outputs = partial(AttentionOutput, context=context, mean=mean, std=std)
     scores = launch_forward(GuidedAttentionInputs.of(x), outputs, x.spatial_target, loss)
-    found = GuidedAttentionOutput(context.to(x.parts.dtype), loss)
+    context, mean, std = (value.to(x.parts.dtype) for value in (context, mean, std))
+    found = GuidedAttentionOutput(context, loss, mean, std)
     return (found, scores.keep(x.parts.shape[1])) if keep and scores is not None else found
 
 
 def guided_attention_backward(grads: GuidedAttentionOutput, x: Any, kept: Any = None) -> dict[str, Tensor]:
-    """Gradients of the eight float inputs, from those of context and loss (None: the output was not used)."""
-    every = partial(AttentionOutput, context=grads.context)
+    """Gradients of the eight float inputs, from those of the outputs (None: the output was not used)."""
+    every = partial(AttentionOutput, context=grads.context, mean=grads.mean, std=grads.std)
     scores = Scores.kept(kept, exact=not short(ready(x.temporal_keys)))
     return launch_backward(every, GuidedAttentionInputs.of(x), x.spatial_target, grads.loss, scores)

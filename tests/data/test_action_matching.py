@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from m2t_fast.data.dataset import load_data
+from m2t_fast.data.matching import ActionNames, annotated_words, match_words
 from m2t_fast.data.raw import Segment
-from m2t_fast.interpretation.matching import ActionNames, annotated_words, match_words
 
 
 def segment(action: str, *words: str | None) -> Segment:
