@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import caption_many, motion_files, options, pictures, segments
+from m2t_fast.cli import caption_many, motion_files, options, pictures, segments, stream
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return _show_joints(args)
     if args.run_folder is None:
         raise UserError("caption: no RUN; expected a run folder and motions (see m2t-fast caption --help)")
+    if stream.asked(args):
+        return stream.run(args)
     if caption_many.asked(args):
         return caption_many.run(args, SOME_LEFT_OUT)
     if pictures.asked(args):

@@ -49,6 +49,10 @@ class ActionNames:
         own = word_stem(word)
         return own in self.stems.get(segment.action, ()) or any(w and word_stem(w) == own for w in segment.words)
 
+    def stems_of(self, segment: Segment) -> frozenset[str]:
+        """The stems of all words that :meth:`named_by` takes for this segment."""
+        return self.stems.get(segment.action, frozenset()) | {word_stem(word) for word in segment.words if word}
+
 
 def _verbs_in(action: str) -> frozenset[str]:
     words = action.lower().replace("-", " ").replace("_", " ").split()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from m2t_fast.data.folder import read_folder
-from m2t_fast.data.raw import RawMotion
+from m2t_fast.data.raw import RawMotion, Segment
 from m2t_fast.errors import UserError
 from m2t_fast.motion.placement import facing, turned
 from m2t_fast.skeleton import Skeleton
@@ -22,13 +22,14 @@ BLEND = 0.5
 @dataclass(frozen=True)
 class TakeSegment:
     """One clip inside a take: ``start`` and ``end`` are frames, end exclusive; ``captions`` are the clip's own, and
-    ``actions`` what happens in it, () where that is not known."""
+    ``actions`` what happens in it, () where that is not known; ``parts`` are the clip's own segments, in its frames."""
 
     id: str
     start: int
     end: int
     captions: tuple[str, ...]
     actions: tuple[str, ...]
+    parts: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def join_clips(clips: Sequence[RawMotion], skeleton: Skeleton, blend: float = BL
             _fade(pieces[-1], joints, reach)
         actions = tuple(segment.action for segment in clip.segments or ())
         texts = tuple(caption.text for caption in clip.captions)
-        segments.append(TakeSegment(clip.id, frames, frames + len(joints), texts, actions))
+        parts = tuple(clip.segments or ())
+        segments.append(TakeSegment(clip.id, frames, frames + len(joints), texts, actions, parts))
         pieces.append(joints)
         frames += len(joints)
     return Take(np.concatenate(pieces).astype(np.float32), tuple(segments))

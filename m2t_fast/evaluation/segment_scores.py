@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from nltk.translate.meteor_score import meteor_score
 
+from m2t_fast.data.matching import word_stem
 from m2t_fast.evaluation import metrics
 
 THRESHOLDS: tuple[float, ...] = (0.3, 0.5, 0.7)
@@ -26,11 +27,13 @@ class Timed(Protocol):
 
 
 class Spoken(NamedTuple):
-    """A segment as scores compare it: seconds, and its caption or, of a known one, all its captions."""
+    """A segment as scores compare it: seconds, and its caption or, of a known one, all its captions; ``names``: for
+    each action that happens in a known one the stems of the words that name it."""
 
     start: float
     end: float
     captions: tuple[str, ...]
+    names: tuple[frozenset[str], ...] = ()
 
 
 def tiou(first: Timed, second: Timed) -> float:
@@ -58,7 +61,9 @@ def segment_scores(found: Sequence[Sequence[Spoken]], known: Sequence[Sequence[S
         of 0.3, 0.5 and 0.7, 0 to 1. ``iou``: mean over known segments of the best tIoU with one found.
         ``boundary_error``: median distance in seconds from a boundary between two known segments to the nearest one
         found (None: there is none). ``count``: segments found for each known. ``matched``: pairs with a tIoU of at
-        least 0.5; over their captions ``bleu_4``, 0 to 100 (None without pairs). ``soda``: see :func:`soda`, 0 to 1.
+        least 0.5; over their captions ``bleu_4``, 0 to 100, ``cider`` where the package pycocoevalcap is installed
+        (None without pairs), and ``content``, the share of pairs whose caption names every action of the known segment
+        (None where no actions are known). ``soda``: see :func:`soda`, 0 to 1.
 
     Raises:
         ValueError: not as many takes in both, or none.
@@ -78,9 +83,18 @@ def segment_scores(found: Sequence[Sequence[Spoken]], known: Sequence[Sequence[S
     pairs = [(fs[i], ks[j]) for fs, ks in zip(found, known, strict=True) for i, j in matched(fs, ks, CAPTIONS_FROM)]
     scores["matched"] = len(pairs)
     captions = [f.captions[0] for f, _ in pairs]
-    scores["bleu_4"] = metrics.score(captions, [list(k.captions) for _, k in pairs])["bleu_4"] if pairs else None
+    said = metrics.score(captions, [list(k.captions) for _, k in pairs]) if pairs else {}
+    scores["bleu_4"], scores["cider"] = said.get("bleu_4"), said.get("cider")
+    right = [_names_all(f.captions[0], k.names) for f, k in pairs if k.names]
+    scores["content"] = float(np.mean(right)) if right else None
     scores["soda"] = float(np.mean([soda(f, k) for f, k in zip(found, known, strict=True)]))
     return scores
+
+
+def _names_all(caption: str, names: Sequence[frozenset[str]]) -> bool:
+    """Whether a word of the caption names each of the actions."""
+    stems = {word_stem(word) for word in caption.split()}
+    return all(stems & own for own in names)
 
 
 def _boundary_errors(found: Sequence[Timed], known: Sequence[Timed]) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from m2t_fast.captioning.pipeline import caption_joints
+from m2t_fast.data.matching import ActionNames
 from m2t_fast.data.takes import Take
 from m2t_fast.data.text import tokenise
 from m2t_fast.evaluation.segment_scores import Spoken, segment_scores
@@ -27,6 +28,8 @@ COLUMNS: dict[str, str] = {
     "boundary_error": "boundary (s)",
     "count": "found/known",
     "bleu_4": "BLEU@4",
+    "cider": "CIDEr",
+    "content": "content",
     "soda": "SODA",
 }
 
@@ -58,9 +61,15 @@ def segment_rows(
         ValueError: no takes.
     """
     fps = run.skeleton.fps
+    names = ActionNames.of(segment.parts for take in takes for segment in take.segments)
     known = [
         [
-            Spoken(s.start / fps, s.end / fps, tuple(" ".join(tokenise(text)) for text in s.captions))
+            Spoken(
+                s.start / fps,
+                s.end / fps,
+                tuple(" ".join(tokenise(text)) for text in s.captions),
+                tuple(names.stems_of(part) for part in s.parts),
+            )
             for s in take.segments
         ]
         for take in takes
@@ -124,7 +133,7 @@ def printed(rows: Sequence[SegmentRow]) -> str:
     cells = [["", *COLUMNS.values()]]
     for row in rows:
         values = [row.scores[name] for name in COLUMNS]
-        formats = ["{:.1f}" if name == "bleu_4" else "{:.2f}" for name in COLUMNS]
+        formats = ["{:.1f}" if name in ("bleu_4", "cider") else "{:.2f}" for name in COLUMNS]
         cells.append([row.name, *("-" if v is None else f.format(v) for f, v in zip(formats, values, strict=True))])
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -41,6 +43,27 @@ def test_segments_tile_the_take_in_every_output(call, tiny_run, take, tmp_path):
         (s["start"], s["end"], s["caption"]) for s in listed["segments"]
     ]
     assert all(s.start <= w.start <= w.end <= s.end + 1e-6 for s in found for w in s.words)
+
+
+def test_frames_from_a_pipe_give_the_segments_of_a_stream(call, refused, tiny_run, take, monkeypatch):
+    joints = np.load(take)[:120]
+    lines = [" ".join(map(repr, frame.ravel().tolist())) + "\n" for frame in joints]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(lines)))
+    result = call("caption", tiny_run, "-", "--fps", 20, "--max-length", 3)
+    assert result.code == 0, result
+    stream = load_run(tiny_run).stream(fps=20, max_length=3)
+    expected = [*stream.push(joints), *stream.close()]
+    rows = [line.split("\t") for line in result.out.splitlines()]
+    assert [row[3] for row in rows] == [s.caption for s in expected] and float(rows[-1][1]) == 6.0
+    monkeypatch.setattr(sys, "stdin", io.StringIO("[" + lines[0].strip().replace(" ", ", ") + "]\n\n"))
+    listed = json.loads(call("caption", tiny_run, "-", "--fps", 20, "--max-length", 3, "--json").out)
+    assert set(listed) == {"start", "end", "caption", "score", "words"} and listed["end"] == 0.05
+    for text, reason in (("1 2 3\n", "line 1: got 3 numbers, expected 66"), ("a\n", "expected 66 numbers")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert reason in refused("caption", tiny_run, "-", "--fps", 20)
+    assert "--fps" in refused("caption", tiny_run, "-")
+    assert "pipe alone" in refused("caption", tiny_run, "-", take, "--fps", 20)
+    assert "--csv" in refused("caption", tiny_run, "-", "--fps", 20, "--csv", "a.csv")
 
 
 def test_a_long_take_without_the_option_hears_of_it(call, run_of, take):

@@ -33,6 +33,16 @@ def test_scores_counted_by_hand():
     assert scores["count"] == pytest.approx(2 / 3)
 
 
+def test_content_is_right_where_every_action_is_named():
+    walk, wave = frozenset({"walk", "step"}), frozenset({"wave"})
+    known = [Spoken(0, 4, ("x",), (walk,)), Spoken(4, 8, ("x",), (walk, wave)), Spoken(8, 12, ("x",))]
+    found = spoken((0, 4, "a person steps"), (4, 8, "a person waves"), (8, 12, "a person sits"))
+    assert segment_scores([found], [known])["content"] == 0.5
+    found[1] = Spoken(4, 8, ("walking he waved",))
+    assert segment_scores([found], [known])["content"] == 1.0
+    assert segment_scores([found], [known[2:]])["content"] is None
+
+
 def test_each_segment_is_matched_once_best_pairs_first():
     found = spoken((0, 4, "x"), (0.5, 4, "x"))
     assert matched(found, KNOWN, 0.5) == [(0, 0)]

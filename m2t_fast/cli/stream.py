@@ -1,0 +1,92 @@
+"""``caption RUN - --fps N``: segments of a motion that comes through a pipe, each printed when it is certain."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from m2t_fast.cli import options
+from m2t_fast.errors import UserError
+
+if TYPE_CHECKING:
+    from m2t_fast.inference import Segment
+
+PIPE = Path("-")
+
+
+def asked(args: argparse.Namespace) -> bool:
+    """Whether one of the motions is a pipe.
+
+    Raises:
+        UserError: it is not the only one, or an option does not go with it.
+    """
+    if PIPE not in args.motions:
+        return False
+    if len(args.motions) > 1:
+        raise UserError(f"-: got {len(args.motions)} motions, expected the pipe alone")
+    if args.fps is None:
+        raise UserError("-: frames from a pipe need --fps N, their number per second")
+    for name in ("html", "gif", "mp4", "srt", "vtt", "csv", "eaf", "units", "up", "joints", "joint_map", "mean", "std"):
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')}: does not go with frames from a pipe")
+    return True
+
+
+def run(args: argparse.Namespace, lines: Iterable[str] | None = None) -> int:
+    """Reads frames until the pipe ends, a line each: J x 3 numbers in the run's unit, Y up, separated by spaces or
+    commas (brackets do not count). Prints a line per segment, as ``--segments`` does, at most 20 seconds after its end.
+
+    Raises:
+        UserError: a line is no frame.
+    """
+    from m2t_fast.inference import load_run
+
+    device = options.device(args.device)
+    with options.backend(args.backend, device):
+        opened = load_run(args.run_folder, device)
+        stream = opened.stream(args.fps, args.batch_size, **options.search_of(args))
+        for frames in _frames(sys.stdin if lines is None else lines, opened.skeleton.joints, round(args.fps)):
+            _print(stream.push(frames), args.json)
+        _print(stream.close(), args.json)
+    return 0
+
+
+def _frames(lines: Iterable[str], joints: int, together: int) -> Iterator[np.ndarray]:
+    """Frames (T, J, 3) of about a second: a push of each alone would copy what is held every time."""
+    held: list[np.ndarray] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            frame = np.array(line.translate(_SPACES).split(), dtype=np.float32)
+        except ValueError:
+            raise UserError(f"-: line {number}: expected {3 * joints} numbers") from None
+        if frame.size != 3 * joints or not np.isfinite(frame).all():
+            raise UserError(f"-: line {number}: got {frame.size} numbers, expected {3 * joints} finite ones")
+        held.append(frame.reshape(joints, 3))
+        if len(held) >= max(1, together):
+            yield np.stack(held)
+            held.clear()
+    if held:
+        yield np.stack(held)
+
+
+_SPACES = str.maketrans(",;[]()\t", "       ")
+
+
+def _print(segments: Iterable[Segment], as_json: bool) -> None:
+    for found in segments:
+        if as_json:
+            words = [
+                {"word": w.text, "gate": w.gate, "start": w.start, "end": w.end, "parts": w.parts} for w in found.words
+            ]
+            listed = {"start": found.start, "end": found.end, "caption": found.caption, "score": found.score}
+            print(json.dumps({**listed, "words": words}, ensure_ascii=False), flush=True)
+        else:
+            print(f"{found.start:.2f}\t{found.end:.2f}\t{found.score:.2f}\t{found.caption}", flush=True)
