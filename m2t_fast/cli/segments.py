@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast.cli import options
+from m2t_fast.cli import options, pictures
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
     from m2t_fast.cli.motion_files import MotionFile
+    from m2t_fast.interpretation.captioned import CaptionedMotion
     from m2t_fast.run_folder import Run
     from m2t_fast.segmentation import Segment, Segmenter
 
@@ -55,9 +57,11 @@ def check(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
         raise UserError(f"--{next(iter(asked))}: goes with --segments")
     if not args.segments:
         return
-    for name in ("html", "gif", "mp4"):
+    for name in ("gif", "mp4"):
         if getattr(args, name) is not None:
-            raise UserError(f"--{name}: does not go with --segments; expected --json, --srt, --vtt, --csv or --eaf")
+            raise UserError(
+                f"--{name}: does not go with --segments; expected --json, --html, --srt, --vtt, --csv or --eaf"
+            )
     if asked and len(inputs) != 1:
         raise UserError(f"--{next(iter(asked))}: got {len(inputs)} motions, expected one")
     taken = {path.resolve(): str(path) for path in inputs}
@@ -96,6 +100,7 @@ def run(args: argparse.Namespace, files: Sequence[MotionFile], opened: Run, segm
     asked = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
     if asked and len(files) != 1:
         raise UserError(f"--{next(iter(asked))}: {files[0].path} holds {len(files)} motions, expected one")
+    items = []
     for file in files:
         found = segment_joints(
             opened,
@@ -117,6 +122,27 @@ def run(args: argparse.Namespace, files: Sequence[MotionFile], opened: Run, segm
                 print(text if len(files) == 1 else f"{file.name}\t{text}")
         for kind, path in asked.items():
             write(kind, path, lines, file.path.name)
+        if args.html is not None:
+            items.append(_item(file, found, opened))
+    if items:
+        pictures.write(args, items)
+
+
+def _item(file: MotionFile, found: Sequence[Segment], opened: Run) -> CaptionedMotion:
+    """A take with its segments for the page, in frames that the model reads."""
+    from m2t_fast.captioning.pipeline import Captioned, Hypothesis
+    from m2t_fast.data.preprocessing import downsample
+
+    settings = opened.settings
+    kept = downsample(file.joints, settings)
+    first = min(settings.first_frame, len(file.joints) - 1)
+    made = pictures.item(file, Captioned(kept, [Hypothesis("", 0.0)], []), opened)
+
+    def frame(raw: int) -> float:
+        return (raw - first) / settings.downsample
+
+    stretches = tuple((frame(s.start), frame(s.end), s.captioned.captions[0].caption) for s in found)
+    return dataclasses.replace(made, score=None, segments=stretches)
 
 
 def _describe(segment: Segment, opened: Run) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class CaptionedMotion:
         notes: what was assumed about the motion's file: its joints, unit, axes.
         score: of the caption: log-probability / length ** length_penalty.
         others: other captions that the search found, each with its score, best first.
+        segments: of a long take, stretches (start, end, caption) that the page shows; in frames, end exclusive.
         doubts: why the caption is not to be trusted, one phrase each.
 
     Raises:
@@ -50,6 +51,7 @@ class CaptionedMotion:
     notes: str = ""
     score: float | None = None
     others: tuple[tuple[str, float], ...] = ()
+    segments: tuple[tuple[float, float, str], ...] = ()
     doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

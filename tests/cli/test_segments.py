@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 
@@ -66,6 +67,18 @@ def test_frames_from_a_pipe_give_the_segments_of_a_stream(call, refused, tiny_ru
     assert "--csv" in refused("caption", tiny_run, "-", "--fps", 20, "--csv", "a.csv")
 
 
+def test_the_page_of_a_take_shows_its_segments(call, tiny_run, take, tmp_path):
+    page = tmp_path / "take.html"
+    result = call("caption", tiny_run, take, "--segments", "--max-length", 3, "--html", page)
+    assert result.code == 0, result
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    rows = [line.split("\t") for line in result.out.splitlines()]
+    (motion,) = data["motions"]
+    seconds = [[start / motion["fps"] + motion["start"], text] for start, _, text in motion["segments"]]
+    assert [text for _, text in seconds] == [row[3] for row in rows]
+    assert [start for start, _ in seconds] == pytest.approx([float(row[0]) for row in rows], abs=0.02)
+
+
 def test_a_long_take_without_the_option_hears_of_it(call, run_of, take):
     result = call("caption", run_of(22, max_frames=100), take, "--max-length", 3)
     assert result.code == 0 and "--segments" in result.err
@@ -73,7 +86,7 @@ def test_a_long_take_without_the_option_hears_of_it(call, run_of, take):
 
 def test_options_that_do_not_fit_are_refused(refused, tiny_run, take, tmp_path):
     assert "goes with --segments" in refused("caption", tiny_run, take, "--srt", tmp_path / "a.srt")
-    assert "--html" in refused("caption", tiny_run, take, "--segments", "--html", tmp_path / "a.html")
+    assert "--gif" in refused("caption", tiny_run, take, "--segments", "--gif", tmp_path / "a.gif")
     assert "expected one" in refused("caption", tiny_run, take, take, "--segments", "--csv", tmp_path / "a.csv")
     assert "another file" in refused("caption", tiny_run, take, "--segments", "--csv", take)
     assert not list(tmp_path.iterdir())

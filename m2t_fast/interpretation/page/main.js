@@ -62,6 +62,7 @@ function showTime() {
   const scrub = element("scrub");
   scrub.value = String(frame);
   scrub.setAttribute("aria-valuetext", `${now} seconds, frame ${Math.round(frame)}`);
+  showSegment();
   element("clock").textContent = `${now} s / ${secondsAt(motion, motion.frames - 1).toFixed(2)} s`;
 }
 
@@ -151,6 +152,38 @@ function showWords() {
   markMotionWords();
 }
 
+/** The segments of a long take as buttons on the time line; each goes to its beginning. */
+function showSegments() {
+  const { motion } = state;
+  const strip = element("segments");
+  const long = Math.max(motion.frames - 1, 1);
+  const made = motion.segments.map(([start, end, text]) => {
+    const from = clamp(start, [0, long]);
+    const button = make("button", { type: "button", className: "segment", textContent: text });
+    button.title = `${secondsAt(motion, start).toFixed(2)} to ${secondsAt(motion, end).toFixed(2)} s: ${text}`;
+    button.style.left = `${(100 * from) / long}%`;
+    button.style.width = `${(100 * (clamp(end, [0, long]) - from)) / long}%`;
+    button.addEventListener("click", () => seek(start));
+    return button;
+  });
+  strip.replaceChildren(...made);
+  strip.hidden = element("saying").hidden = made.length === 0;
+  element("words").hidden = made.length > 0 && motion.words.length === 0;
+}
+
+/** Marks the segment of the current frame and tells its caption. */
+function showSegment() {
+  const { motion, frame } = state;
+  const number = motion.segments.findIndex(([start, end]) => frame >= Math.max(start, 0) && frame < end);
+  [...element("segments").children].forEach((button, place) => {
+    button.classList.toggle("playing", place === number);
+    if (place === number) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  });
+  const text = number < 0 ? "" : motion.segments[number][2];
+  if (element("saying").textContent !== text) element("saying").textContent = text;
+}
+
 function markMotionWords() {
   const over = new Set(motionWords(state.motion, state.threshold));
   buttons().forEach((button, number) => {
@@ -165,6 +198,7 @@ function open(motion) {
   state.motion = motion;
   state.frame = 0;
   showWords();
+  showSegments();
   pick(null);
   element("name").textContent = motion.name;
   element("reference").hidden = !motion.reference;

@@ -77,7 +77,7 @@ def render_page(
         "style_hash": _hash(style),
         "script": script,
         "script_hash": _hash(script),
-        "captions": "".join(f"<li>{html.escape(f'{m.name}: {m.caption}')}</li>" for m in motions),
+        "captions": "".join(f"<li>{html.escape(f'{m.name}: {_told(m)}')}</li>" for m in motions),
         "data": _json(data),
     }
     # One pass: what is filled in is not looked at again, so a caption may hold braces.
@@ -110,6 +110,11 @@ def page_bytes(motions: Sequence[CaptionedMotion]) -> int:
     return round(written * numbers / sum(m.joints.size + m.window.size + m.spatial.size for m in some))
 
 
+def _told(motion: CaptionedMotion) -> str:
+    """What is said of a motion, in a line: its caption, or those of its segments."""
+    return "; ".join(text for _, _, text in motion.segments) or motion.caption
+
+
 def _motion(motion: CaptionedMotion) -> dict[str, Any]:
     """What the scripts read of a motion; model.js has the inverse."""
     return {
@@ -121,6 +126,7 @@ def _motion(motion: CaptionedMotion) -> dict[str, Any]:
         "notes": motion.notes,
         "doubts": list(motion.doubts),
         "score": None if motion.score is None else round(float(motion.score), 4),
+        "segments": [[round(float(start), 2), round(float(end), 2), text] for start, end, text in motion.segments],
         "others": [[text, round(float(score), 4)] for text, score in motion.others],
         "joints": _thousandths(motion.joints),
         "words": [

@@ -512,6 +512,28 @@ def test_axe_finds_nothing(
     assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == []
 
 
+def test_the_segments_of_a_take(browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path) -> None:
+    """They tile the time line, a click goes to one's beginning, the playing one is marked and told."""
+    segments = ((-0.5, 15.0, "a person walks"), (15.0, 39.5, "a person <b>waves</b>"))
+    path = save_page(tmp_path / "take.html", [captioned(words=(), segments=segments)])
+    browser.open(path)
+    playing = "[...document.querySelectorAll('.segment')].map((x) => x.classList.contains('playing'))"
+    assert browser.run(playing) == [True, False]
+    assert browser.run("document.getElementById('saying').textContent") == "a person walks"
+    browser.run("document.querySelectorAll('.segment')[1].click()")
+    browser.settle()
+    assert browser.run("Number(document.getElementById('scrub').value)") == 15.0
+    assert browser.run(playing) == [False, True]
+    assert browser.run("document.getElementById('saying').textContent") == "a person <b>waves</b>"
+    first, second = browser.run(
+        "[...document.querySelectorAll('.segment')].map((x) => x.getBoundingClientRect().toJSON())"
+    )
+    scrub = browser.run("document.getElementById('scrub').getBoundingClientRect().toJSON()")
+    assert abs(first["left"] - scrub["left"]) < 2 and abs(first["right"] - second["left"]) < 2
+    assert abs(second["right"] - scrub["right"]) < 2 and first["width"] < second["width"]
+    assert browser.run("document.getElementById('words').hidden")
+
+
 def test_another_motion_brings_its_own_word(
     browser: Browser, captioned: Callable[..., CaptionedMotion], tmp_path: Path
 ) -> None:
