@@ -10,10 +10,11 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2t_fast import threads
+from m2t_fast import checkout, threads
 from m2t_fast._version import __version__
 
 threads.set_default()
+checkout.warn_if_shadowing()
 
 _ROOT = Path(__file__).parents[1]
 if (_ROOT / "csrc").is_dir() and (_ROOT / "kernels").is_dir():
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from m2t_fast.captioner import Captioner, CaptionerOutput
     from m2t_fast.config import CaptionerConfig
     from m2t_fast.data import Vocabulary, load_data
-    from m2t_fast.inference import load_run
+    from m2t_fast.inference import CaptioningRun, load_run
     from m2t_fast.ops.registry import available_backends, use_backend
     from m2t_fast.released import accelerate
 
@@ -32,6 +33,7 @@ _MODULE_OF = {
     "Captioner": "captioner",
     "CaptionerConfig": "config",
     "CaptionerOutput": "captioner",
+    "CaptioningRun": "inference",
     "Vocabulary": "data",
     "accelerate": "released",
     "available_backends": "ops.registry",
@@ -45,6 +47,7 @@ __all__ = [
     "Captioner",
     "CaptionerConfig",
     "CaptionerOutput",
+    "CaptioningRun",
     "Vocabulary",
     "__version__",
     "accelerate",

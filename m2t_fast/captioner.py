@@ -22,10 +22,11 @@ from m2t_fast.ops.decoding.words import search_with
 from m2t_fast.ops.draws import random_draws
 from m2t_fast.ops.registry import has_kernel
 from m2t_fast.outputs import CaptionerOutput, Draws
+from m2t_fast.pretrained import Pretrained
 from m2t_fast.random import Counter
 
 
-class Captioner(nn.Module):
+class Captioner(Pretrained, nn.Module):
     """Interpretable motion captioning (the paper's figure 1).
 
     Args:
@@ -95,6 +96,11 @@ class Captioner(nn.Module):
                 and parts are written; None: where the backend in use has kernels for it. The values are the same.
                 Where layers were replaced they are called, and nothing is folded.
         """
+        if hasattr(type(self), "unshard"):
+            raise NotImplementedError(
+                "Captioner.losses: the model is sharded by fully_shard, which gathers weights around forward alone; "
+                "call the model, and m2t_fast.losses.guided_loss of what it gives"
+            )
         replaced = self.replaced_layers()
         if (_has_folded_kernels(batch.motion) if folded is None else folded) and not replaced:
             return self._folded_losses(batch, draws)
@@ -276,6 +282,7 @@ class Captioner(nn.Module):
             *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
         )
 
+    @layers.gathered
     @torch.no_grad()
     def generate(
         self,
@@ -330,6 +337,7 @@ class Captioner(nn.Module):
         )
         return Generation(tokens, scores, CaptionAttention(*attention))
 
+    @layers.gathered
     @torch.no_grad()
     def greedy_words(self, motion: Tensor, lengths: Tensor, relative: bool = False, ends: bool = True) -> Tensor:
         """The words (B, MAX_LENGTH) int64 of greedy captions of checked motions; what comes after <eos> is not to be
@@ -347,6 +355,8 @@ class Captioner(nn.Module):
         return Decoder(self.decoder_weights(), self.attention.scale, force_gate)
 
     def _checked_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            layers.refuse_distributed(self)
         sizes = {"J": self.config.joints}
         check_shape("Captioner", "motion", motion, ("B", "T", "J", 3), sizes)
         if motion.dtype != (wanted := self._weight().dtype):

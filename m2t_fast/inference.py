@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import importlib
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from m2t_fast.captioning.trust import Trust
 from m2t_fast.captioning.words import WordAttention, seconds_of
 from m2t_fast.errors import UserError
 from m2t_fast.files import new_folder
+from m2t_fast.hub import on_hub
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.interpretation.localisation import word_range
 from m2t_fast.interpretation.page import render_page, save_page
@@ -128,8 +127,9 @@ class CaptioningRun(Run):
         Raises:
             UserError: no run folder, a damaged one, or huggingface_hub is not installed.
         """
-        folder = Path(name) if Path(name).is_dir() else Path(_hub().snapshot_download(str(name), **download))
-        return cls(**vars(run_folder.load_run(folder, device)))
+        if Path(name).is_dir():
+            return cls(**vars(run_folder.load_run(Path(name), device)))
+        return cls(**vars(run_folder.load_run(on_hub().from_pretrained(str(name), **download).folder, device)))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> Path:
         """Write the run as a new run folder: configuration, vocabulary, weights, and what tells which captions are not
@@ -150,13 +150,17 @@ class CaptioningRun(Run):
                 known.save(made)
         return path
 
-    def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> str:
-        """Upload the run folder to the Hugging Face Hub (extra ``hub``); the address of the commit."""
-        hub = _hub()
-        hub.create_repo(repo_id, private=private, token=token, exist_ok=True)
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = self.save_pretrained(Path(temporary) / "run")
-            return str(hub.upload_folder(repo_id=repo_id, folder_path=folder, token=token))
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the run folder with a model card to the Hugging Face Hub (extra ``hub``); the address of the commit.
+
+        Args:
+            repo_id: "OWNER/REPOSITORY", made where there is none. options: those of huggingface_hub's
+                ``ModelHubMixin.push_to_hub`` (private, token, commit_message, ...).
+
+        Raises:
+            UserError: huggingface_hub is not installed, or a weight is not finite.
+        """
+        return str(on_hub()(self).push_to_hub(repo_id, **options))
 
     @overload
     def caption(self, motion: Given, **options: Any) -> Caption: ...
@@ -372,13 +376,6 @@ class Stream:
     def _segments(self) -> list[Segment]:
         joints = np.ascontiguousarray(resample(self._frames, self._fps, self._run.skeleton.fps), dtype=np.float32)
         return self._run._segments(joints, self._seen, self._batch_size, self._search)
-
-
-def _hub() -> Any:
-    try:
-        return importlib.import_module("huggingface_hub")
-    except ModuleNotFoundError:
-        raise UserError('huggingface_hub is not installed: pip install "m2t_fast[hub]"') from None
 
 
 def _is_folder(motion: object) -> bool:

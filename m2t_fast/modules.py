@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from m2t_fast import ops
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.layers import is_own
+from m2t_fast.layers import gathered, is_own
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput, check_force_gate
 from m2t_fast.ops.torch_lstm import lstm
@@ -82,6 +82,7 @@ class SpatioTemporalAttention(nn.Module):
         else:  # cancels in the softmax over the parts
             self.register_parameter("spatial_bias", None)
 
+    @gathered
     def keys(self, parts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Temporal and spatial keys (B, T, S, D) of parts (B, T, P, H); once a motion, whatever the words."""
         temporal, spatial = self.temporal_key, self.spatial_key

@@ -37,7 +37,12 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
         UserError: the file cannot be written, or a number is not finite: then the old file stays.
     """
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    seen = set[int]()
     for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        if storage in seen:  # tied weights: the format has each tensor once
+            tensors[name] = tensor.clone()
+        seen.add(storage)
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(
                 f"{path}: not written: {name} has values that are not finite; training went wrong, and a smaller "

@@ -68,6 +68,11 @@ def autocast_enabled(device_type: str) -> bool:
     return device_type in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device_type)
 
 
+def transformed() -> bool:
+    """Whether ``torch.func`` transforms the call (grad, jacrev, vmap, jvp): it cannot see into a registered op."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+
+
 @torch.library.custom_op("m2t_fast::checked_range", mutates_args=())
 def _checked_range(values: Tensor, low: int, high: int, name: str) -> Tensor:
     outside = (values < low) | (values > high)

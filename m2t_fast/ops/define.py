@@ -21,7 +21,7 @@ from m2t_fast import records
 from m2t_fast import reference as equations
 from m2t_fast.ops import registry
 from m2t_fast.ops.casts import cast as cast_to
-from m2t_fast.ops.checks import autocast_dtype, checked_indices
+from m2t_fast.ops.checks import autocast_dtype, checked_indices, transformed
 from m2t_fast.ops.documentation import documentation
 from m2t_fast.ops.outputs import kind_dtype, outputs_of, returns
 from m2t_fast.ops.packing import Packing
@@ -231,7 +231,7 @@ class Op(Generic[P, R]):
             with torch.no_grad():
                 return self._run(x)
         backend = registry.chosen_backend()
-        if (backend == registry.AUTOGRAD and not self.is_data) or (self.differentiable and _transformed()):
+        if (backend == registry.AUTOGRAD and not self.is_data) or (self.differentiable and transformed()):
             # By its name, so that what stands in for the equations runs.
             run: Any = getattr(equations, self.name, self.reference)
             return cast(R, run(*x))
@@ -404,11 +404,6 @@ class _OwnCall(threading.local):
 
 
 _own_call = _OwnCall()
-
-
-def _transformed() -> bool:
-    """Whether ``torch.func`` transforms the call (grad, jacrev, vmap, jvp): it cannot see into a registered op."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _plain(outputs: Any) -> Any:

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch._higher_order_ops.scan import scan
 
 from m2t_fast.ops import cudnn_lstm
-from m2t_fast.reference.lstm import activated, next_state
+from m2t_fast.ops.checks import autocast_dtype, transformed
+from m2t_fast.reference.lstm import activated, lstm_cell, next_state
 
 
 def lstm_step(
@@ -37,6 +38,13 @@ def lstm(
         state = zeros, zeros
     if torch.compiler.is_exporting():
         return _exported(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
+    if transformed():
+        return _by_words(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
+    if x.device.type == "cpu" and autocast_dtype(x) == torch.float16 and x.dtype != torch.float64:
+        # torch's own kernel for autocast has no gradient in float16; its others have.
+        x, hidden, cell, *half = (y.half() for y in (x, *state, weight_ih, weight_hh, bias_ih, bias_hh))
+        with torch.autocast("cpu", enabled=False):
+            return lstm(x, (hidden, cell), *half)
     if x.shape[1] == 1 and x.device.type != "cpu":
         return lstm_step(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
     hidden, cell = state[0][None].contiguous(), state[1][None].contiguous()
@@ -50,6 +58,17 @@ def lstm(
         x.contiguous(), (hidden, cell), weights, True, 1, 0.0, training, False, True
     )
     return output, (hidden[0], cell[0])
+
+
+def _by_words(
+    x: Tensor, state: tuple[Tensor, Tensor], weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """:func:`lstm` under torch.func, whose vmap and forward mode do not know torch's own."""
+    outputs = []
+    for word in x.unbind(1):
+        state = lstm_cell(word, state, weight_ih, weight_hh, bias_ih, bias_hh)
+        outputs.append(state[0])
+    return torch.stack(outputs, 1), state
 
 
 def _exported(
