@@ -19,7 +19,7 @@ CORE = tests/test_captioner.py tests/test_losses.py tests/data tests/decoding te
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
 BUILD_FILES = setup.py pyproject.toml MANIFEST.in m2t_fast/_version.py $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h)
 
-.PHONY: demo check test fuzz torture lint sanitize bench gpu gpu-rehearsal gpu-bundle docs site release clean
+.PHONY: demo check test fuzz hostile torture lint sanitize bench gpu gpu-rehearsal gpu-bundle docs site release clean
 .SUFFIXES:
 
 # The folder of the last demo makes room for the new one; the command itself never overwrites.
@@ -50,6 +50,11 @@ SEED ?= 0
 fuzz: export OMP_NUM_THREADS = 1
 fuzz: $(VENV)/.installed-dev
 	@$(VENV)/bin/python tests/helpers/fuzz.py $(SECONDS) $(SEED)
+
+# Calls of every op with hostile tensors and options, on a copy of the extension built with the sanitizers.
+COUNT ?= 5000
+hostile: $(VENV)/.installed-dev
+	@.ci/sanitize $(VENV) tests/helpers/hostile.py $(COUNT) $(SEED)
 
 # Every command with a full disk from, and with a kill at, every change of a file.
 torture: export OMP_NUM_THREADS = 1

@@ -124,9 +124,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # a parent that others have put something into stays
             for parent in missing:
                 parent.rmdir()
-        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
-            raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
+        if isinstance(error, OSError) and error.filename is None:
+            raise UserError(f"{path}: cannot write: {_reason(error)}") from None
         raise
+
+
+def _reason(error: OSError) -> str:
+    """NumPy does not pass on why it could not write all."""
+    return error.strerror or (f"{os.strerror(errno.ENOSPC)}: {error}" if "requested and" in str(error) else str(error))
 
 
 def remove_left_over(path: Path) -> None:

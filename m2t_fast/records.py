@@ -338,8 +338,10 @@ def _learn(dimension: Dimension, size: int, sizes: Sizes) -> bool:
     return False
 
 
-def check(op: str, x: Any) -> Sizes:
+def check(op: str, x: Any, without: tuple[str, ...] = ()) -> Sizes:
     """Check the shapes, dtypes and devices of a record's tensors against what its fields say; the letters' sizes.
+
+    Fields of the names ``without`` may be None.
 
     Raises:
         TypeError: no tensor, or a dtype does not fit. ValueError: a shape or device does not fit. Both name the
@@ -347,14 +349,16 @@ def check(op: str, x: Any) -> Sizes:
     """
     sizes = _given(x)
     first: list[tuple[str, Tensor]] = []
-    _check(op, x, sizes, first, getattr(type(x), "derive", None))
+    _check(op, x, sizes, first, getattr(type(x), "derive", None), without)
     return sizes
 
 
-def _check(op: str, x: Any, sizes: Sizes, first: list[tuple[str, Tensor]], derive: Any) -> None:
+def _check(
+    op: str, x: Any, sizes: Sizes, first: list[tuple[str, Tensor]], derive: Any, without: tuple[str, ...] = ()
+) -> None:
     later = []
     for field, value in zip(fields_of(x), x, strict=True):
-        if value is None and field.optional:
+        if value is None and (field.optional or field.name in without):
             continue
         if field.record is not None:
             _check(op, value, sizes, first, derive)

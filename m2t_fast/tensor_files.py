@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import safetensors
 import safetensors.torch
@@ -13,7 +13,7 @@ import torch
 
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path
-from m2t_fast.reading import Missing, check_archive, open_regular, require_regular
+from m2t_fast.reading import Missing, check_archive, open_regular
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 """The dtypes of weights, by the names in a header."""
@@ -68,8 +68,7 @@ def read_tensors(
         UserError: the file is missing or damaged, or its tensors are others than expected or do not fit in memory.
     """
     try:
-        require_regular(path)
-        with safetensors.safe_open(path, framework="pt") as file:
+        with open_regular(path) as opened, safetensors.safe_open(_utf8(path, opened), framework="pt") as file:
             names = list(file.keys())  # noqa: SIM118
             if expected is not None:
                 found = {name: file.get_slice(name) for name in names}
@@ -82,6 +81,15 @@ def read_tensors(
         raise
     except (safetensors.SafetensorError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged or foreign weights ({error})") from error
+
+
+def _utf8(path: Path, opened: IO[bytes]) -> Path | str:
+    """The path, or, as the library takes UTF-8 alone, another one of the same open file."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return f"/proc/self/fd/{opened.fileno()}"
+    return path
 
 
 def load_checkpoint(path: Path) -> Any:

@@ -32,7 +32,7 @@ from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import read_motions, units_of
 from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.progress import Progress
-from m2t_fast.reading import Malformed, Unreadable, parse_json, read_text, shown
+from m2t_fast.reading import Malformed, Unreadable, open_regular, parse_json, read_text, shown
 from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
 
@@ -331,5 +331,5 @@ def _finish(job: CaptionJob, plan: _Plan) -> tuple[int, list[str]]:
 def _lines(path: Path) -> int:
     if not path.exists():
         return 0
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return sum(1 for _ in file)

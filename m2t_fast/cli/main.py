@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
-from m2t_fast.cli.visible import shortened, visible, visible_output
+from m2t_fast.cli.visible import shortened, visible_output
 from m2t_fast.errors import JobError, ReportedElsewhere, UserError
+from m2t_fast.visible import visible
 
 PROGRAM = "m2t-fast"
 COMMANDS = (

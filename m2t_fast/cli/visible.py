@@ -8,18 +8,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from m2t_fast.visible import visible
+
 LONGEST_LINE = 2000
 """Characters of a line on stderr: what files hold may be quoted there, and a name or a value may be megabytes long."""
 
 _LAST = 400  # of them at the end, where messages say what to do
-_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 _BAR = re.compile(r"(\r|(?:\x1b\[A)+)?(.*?)(\r?)", re.DOTALL)
 """What a progress bar writes: it goes back to the start of its line, or lines up, before its text or after it."""
-
-
-def visible(text: str) -> str:
-    """The text with control characters, but line ends and tabs, written out: a word cannot colour a terminal."""
-    return text.translate(_ESCAPED)
 
 
 def shortened(text: str) -> str:

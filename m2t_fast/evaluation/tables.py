@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from m2t_fast.visible import visible_line
+
 COLUMNS: dict[str, str] = {
     "bleu_1": "BLEU@1",
     "bleu_4": "BLEU@4",
@@ -92,7 +94,7 @@ class Table:
     def latex(self) -> str:
         r"""A ``tabular`` that needs no package, one row per line; split and text below, the protocol as a comment."""
         head, cells = self._cells((r"$\lambda_{spat}$", r"$\lambda_{adapt}$", r"$\hat{\beta}$"))
-        top = [f"% {self.protocol}", rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\hline"]
+        top = [f"% {visible_line(self.protocol)}", rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\hline"]
         lines = [*top, " & ".join(head) + r" \\", r"\hline"]
         for row in cells:
             lines.append(" & ".join(rf"\textbf{{{_tex(text)}}}" if best else _tex(text) for text, best in row) + r" \\")
@@ -113,8 +115,8 @@ class Table:
         for row in self.rows:
             gate = [] if not gates else ["adaptive" if row.force_gate is None else f"{row.force_gate:g}"]
             about = [
-                self.dataset,
-                row.model,
+                visible_line(self.dataset),
+                visible_line(row.model),
                 _number(row.lambda_spat),
                 _number(row.lambda_adapt),
                 _number(row.beam_size),
@@ -140,7 +142,7 @@ def _piped(cells: Sequence[str]) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, in a cell of a table, too."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", visible_line(text))
 
 
 _TEX = {
@@ -151,4 +153,4 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in text)
+    return "".join(_TEX.get(letter, letter) for letter in visible_line(text))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from m2t_fast.files import write_text
+from m2t_fast.visible import visible_line
 
 NAME = "localisation"
 
@@ -66,7 +67,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     where unknown) and, where time was guided, ``lambda_temp``: its row is there if any run has it.
     """
     lines = [
-        "| | " + " | ".join(re.sub("[|<>]", r"\\\g<0>", measured["run"]) for measured in runs) + " |",
+        "| | " + " | ".join(re.sub("[|<>]", r"\\\g<0>", visible_line(measured["run"])) for measured in runs) + " |",
         "| --- |" + " ---: |" * len(runs),
     ]
     for label, of_run, of_guess, style in _ROWS:

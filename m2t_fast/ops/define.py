@@ -23,8 +23,8 @@ from m2t_fast.ops import registry
 from m2t_fast.ops.casts import cast as cast_to
 from m2t_fast.ops.checks import autocast_dtype, checked_indices, transformed
 from m2t_fast.ops.documentation import documentation
-from m2t_fast.ops.outputs import kind_dtype, outputs_of, returns
-from m2t_fast.ops.packing import Packing
+from m2t_fast.ops.outputs import check_results, kind_dtype, outputs_of, returns
+from m2t_fast.ops.packing import Packing, signature
 from m2t_fast.records import Field, Index, Kind, Sizes, fields
 
 P = ParamSpec("P")
@@ -365,6 +365,9 @@ class Op(Generic[P, R]):
 
     def _backward_here(self, *flat: Any) -> Any:
         grads, x, saved, needed, backend = self._unpack_backward(flat)
+        key = tuple(map(signature, flat))
+        if key not in self._remembered:  # as a rule autograd calls, but the registered name is everybody's
+            self._remembered[key] = self._check_backward(grads, x, saved)
         run = registry.implementation(self, backend, x, "_backward")
         more = {f"need_{name}": need for name, need in needed.items()}
         found = run(grads, x, saved, **more) if self._saved._fields else run(grads, x, **more)
@@ -373,6 +376,17 @@ class Op(Generic[P, R]):
                 found[name] = self._empty(x)
         made = tuple(found[name] for name in self.gradients)
         return made[0] if len(made) == 1 else made
+
+    def _check_backward(self, grads: Any, x: Any, saved: Any) -> Sizes:
+        """Whether inputs, gradients and what was saved fit one another; the letters' sizes."""
+        name = f"{self.name}_backward"
+        sizes = records.check(name, x, self._unread)
+        kinds = dict(self.outputs) | self._keeps
+        given = zip((n for n, _ in self.outputs), grads if self.output is not None else (grads,), strict=True)
+        pairs = [(f"grad_{n}", kinds[n], v) for n, v in given]
+        pairs += [(f"saved_{n}", kinds[n], v) for n, v in saved._asdict().items()]
+        check_results(name, x, sizes, self._derive, pairs)
+        return sizes
 
     def _backward_fake(self, *flat: Any) -> Any:
         _, x, _, needed, _ = self._unpack_backward(flat)

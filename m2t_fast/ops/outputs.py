@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import torch
@@ -20,6 +21,27 @@ def kind_dtype(kind: Kind, x: Any) -> torch.dtype:
     given = next((v for v in x if isinstance(v, torch.dtype)), None)
     dtype: torch.dtype = given or next(v.dtype for v in x if isinstance(v, Tensor))
     return torch.promote_types(dtype, torch.float32) if isinstance(kind, Wide) else dtype
+
+
+def check_results(
+    op: str, x: Any, sizes: records.Sizes, derive: Any, pairs: Sequence[tuple[str, Kind, Tensor | None]]
+) -> None:
+    """Check tensors of the kinds of an op's outputs (gradients, what was saved) against the inputs ``x``; None: none.
+
+    Raises:
+        ValueError: another shape or device. TypeError: another dtype, whose memory the kernels would misread.
+    """
+    device = next(v.device for v in x if isinstance(v, Tensor))
+    for name, kind, value in pairs:
+        if value is None:
+            continue
+        expected, dtype = records.shape_of(kind, sizes, derive), kind_dtype(kind, x)
+        if tuple(value.shape) != expected:
+            raise ValueError(f"{op}: {name} has shape {tuple(value.shape)}, expected {expected}")
+        if value.dtype != dtype:
+            raise TypeError(f"{op}: {name} has dtype {value.dtype}, expected {dtype}")
+        if value.device != device:
+            raise ValueError(f"{op}: {name} is on {value.device}, expected {device}")
 
 
 def returns(count: int) -> str:

@@ -106,6 +106,15 @@ class Packing:
         return tuple(found)
 
 
+def signature(value: Any) -> Any:
+    """What the check of a flat argument depends on."""
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype, value.device
+    if isinstance(value, list | tuple):
+        return tuple(map(signature, value))
+    return value if isinstance(value, int) else type(value)
+
+
 def _is_lists(field: Field) -> bool:
     return isinstance(field.note, records.Lists)
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from m2t_fast.cli.visible import LONGEST_LINE, Visible, VisibleMessages, shortened, visible, visible_output
+from m2t_fast.cli.visible import LONGEST_LINE, Visible, VisibleMessages, shortened, visible_output
+from m2t_fast.visible import visible
 
 
 def test_control_characters_are_shown() -> None:

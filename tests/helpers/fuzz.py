@@ -227,7 +227,7 @@ def attempt(target: Target, world: Path, content: bytes) -> str | None:
     for name in target.output:
         remove(world / name)
     (world / target.file).write_bytes(content)
-    begun = _begin_measuring()
+    begun = begin_measuring()
     outside = {path.name for path in world.parent.iterdir()}
     try:
         with inside(world):
@@ -238,7 +238,7 @@ def attempt(target: Target, world: Path, content: bytes) -> str | None:
         return f"exit code {code}: {said}"
     if (taken := time.process_time() - begun) > MOST_SECONDS:
         return f"{taken:.1f} s"
-    if (memory := _most_memory()) > MOST_MEMORY:
+    if (memory := most_memory()) > MOST_MEMORY:
         return f"{memory / 2**30:.1f} GiB"
     if len(said) > 20_000:
         return f"{len(said)} characters: {said[:500]}"
@@ -247,13 +247,13 @@ def attempt(target: Target, world: Path, content: bytes) -> str | None:
     return None
 
 
-def _begin_measuring() -> float:
+def begin_measuring() -> float:
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/clear_refs").write_text("5")  # the largest size so far is forgotten
     return time.process_time()
 
 
-def _most_memory() -> int:
+def most_memory() -> int:
     """Bytes that this process held at most since the measuring began, 0 where the system does not tell."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -291,13 +291,13 @@ def _begin_jobs(folder: Path) -> None:
     for name in "ab":
         shutil.copy(folder / "takes/a.npy", folder / f"mixed/{name}.npy")
         (folder / f"mixed/{name}{name}.npy").write_text("no motion")
-    _run_until(job, "_finish", ["caption", "run", "--data", "takes", "--output", "out.jsonl"], folder)
+    run_until(job, "_finish", ["caption", "run", "--data", "takes", "--output", "out.jsonl"], folder)
     part = folder / "out.jsonl.parts" / "part-00000.jsonl"
     part.write_bytes(part.read_bytes().splitlines(keepends=True)[0])  # the others are still to be made
-    _run_until(job.shutil, "rmtree", ["caption", "run", "--data", "mixed", "--output", "done.jsonl"], folder)
+    run_until(job.shutil, "rmtree", ["caption", "run", "--data", "mixed", "--output", "done.jsonl"], folder)
 
 
-def _run_until(module: Any, name: str, argv: list[str], folder: Path) -> None:
+def run_until(module: Any, name: str, argv: list[str], folder: Path) -> None:
     """Runs a command that is killed where it calls this function."""
     function = getattr(module, name)
     try:

@@ -157,7 +157,7 @@ def contents(folder: Path) -> dict[str, Any]:
             tensors = read_tensors(path)[0]
             found[name] = {key: tensor.numpy().tobytes() for key, tensor in tensors.items()}
         elif path.name == "metrics.jsonl":
-            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            rows = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
             found[name] = [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
         else:
             found[name] = path.read_bytes()
