@@ -71,7 +71,7 @@ class GreedyWords(nn.Module):
             word; and where each word looked (B, max_length, ...), 0 after the caption's end.
         """
         _require_within("lengths", lengths, 1, motion.shape[1])
-        batch, frames, size = motion.shape[0], motion.shape[1], self.model.config.hidden_size
+        batch, size = motion.shape[0], self.model.config.hidden_size
         memory = self.model.encode(motion, lengths)
         decoder = LayerDecoder(self.model)
 
@@ -82,9 +82,8 @@ class GreedyWords(nn.Module):
             hidden, top, (bottom_state, top_state) = decoder.run_lstms(embedded, before)
             attended, gated = decoder.look(memory, hidden, top, embedded, embedded)
             log_probability, likeliest = wide(self.model.output(gated.features)[:, 0]).log_softmax(-1).max(-1)
-            # Batch and frames are named here, as in m2t_fast.ops.torch_lstm.
-            word, window = torch.where(going, likeliest, PAD).reshape(batch), attended.window.reshape(batch, frames)
-            looked = gated.gate[:, 0], window, attended.spatial[:, 0], attended.mean[:, 0]
+            word = torch.where(going, likeliest, PAD).reshape(batch)  # naming the batch, as in m2t_fast.ops.torch_lstm
+            looked = gated.gate[:, 0], attended.window[:, 0], attended.spatial[:, 0], attended.mean[:, 0]
             inside = going, going[:, None], going[:, None, None], going
             seen = [torch.where(mask, x, 0) for mask, x in zip(inside, looked, strict=True)]
             found = word, torch.where(going, log_probability, 0), *seen, torch.where(going, attended.std[:, 0], 0)
