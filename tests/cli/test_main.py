@@ -86,6 +86,8 @@ def test_a_signal_to_end_leaves_nothing_half_written(
     call: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     number = getattr(signal, name)
+    # Under nohup a terminal that closes is to be survived, and the tests inherit that.
+    before = signal.signal(number, signal.SIG_DFL)
 
     def rows() -> Iterator[tuple[str, str]]:
         with atomic_path(tmp_path / "file") as temporary:
@@ -94,9 +96,12 @@ def test_a_signal_to_end_leaves_nothing_half_written(
             yield "label", "value"
 
     monkeypatch.setattr(info, "_machine", rows)
-    assert call("info") == (128 + number, "", "m2t-fast: terminated\n")
-    assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(number) is signal.SIG_DFL
+    try:
+        assert call("info") == (128 + number, "", "m2t-fast: terminated\n")
+        assert list(tmp_path.iterdir()) == []
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize(
