@@ -181,6 +181,8 @@ class Op(Generic[P, R]):
         key = self._packing.key(x)
         if key not in self._remembered:
             sizes = records.check(self.name, x)
+            if self._check is not None:
+                self._check(x)
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = sizes
@@ -293,6 +295,8 @@ class Op(Generic[P, R]):
             _own_call.op = None
         elif self._packing.key(x) not in self._remembered:  # called by its registered name, or compiled
             records.check(self.name, x)
+            if self._check is not None:
+                self._check(x)
         for field in self._indices:
             value = getattr(x, field.name)
             if value is not None and value.dtype != torch.int64:

@@ -148,7 +148,7 @@ def _of_archive(content: bytes, draw: random.Random) -> bytes:
     elif kind == 1:
         members.append(members[place])
     elif kind == 2:
-        members[place] = (draw.choice(("../../x", "\udcff.npy", "x/y/z", "", name + "x")), inner)
+        members[place] = (draw.choice(("../../x", "\udcff.npy", "x/y/z", name + "x")), inner)
     elif kind == 3:
         members[place] = (name, inner + b"\0" * (1 << 26))
     else:
@@ -157,7 +157,7 @@ def _of_archive(content: bytes, draw: random.Random) -> bytes:
     packed = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     with (
         warnings.catch_warnings(action="ignore"),  # two members of one name
-        suppress(UnicodeEncodeError),
+        suppress(UnicodeEncodeError, ValueError, IndexError),
         zipfile.ZipFile(made, "w", packed, compresslevel=1) as archive,
     ):
         for name, inner in members:

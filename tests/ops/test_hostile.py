@@ -35,3 +35,14 @@ def test_a_registered_gradient_is_checked_like_a_call() -> None:
     place = next(place for place, value in enumerate(saved) if value is not None)
     with pytest.raises(ValueError, match="saved_.* has shape .* expected"):
         call(grads, [v[:0] if n == place and v is not None else v for n, v in enumerate(saved)])
+
+
+def test_options_that_do_not_fit_are_refused_by_every_name() -> None:
+    """What the public call refuses, the registered op once took, and read outside of the frames."""
+    declared = hostile.registry.OPS["gather_motions"]
+    x = next(iter(CASES["gather_motions"].values())).record(torch.float32)
+    for wrong in (x._replace(frames=x.frames[:, :0]), x._replace(mean=torch.zeros(3), std=None)):
+        with pytest.raises(ValueError, match="gather_motions: "):
+            declared.in_bounds(*wrong)
+        with pytest.raises(ValueError, match="gather_motions: "):
+            torch.ops.m2t_fast.gather_motions(*declared._packing.pack(wrong), "cpu")
