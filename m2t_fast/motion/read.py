@@ -187,6 +187,19 @@ def _read(path: str | Path, skeleton: Skeleton, options: MotionOptions, units_pe
         content = pickled.plain_arrays(pickled.load_pickle(path))
     else:
         content = pickled.load_npy(path)
+    try:
+        return _motions_in(path, content, skeleton, options, units_per_metre)
+    except UserError:
+        raise
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: arrays whose types or shapes do not fit together ({reason})") from None
+
+
+def _motions_in(
+    path: str | Path, content: Any, skeleton: Skeleton, options: MotionOptions, units_per_metre: float
+) -> list[_Found]:
+    """The motions of an array, or of a dictionary as generators and estimators write them."""
     if isinstance(content, np.ndarray):
         return _arrays(path, content, skeleton, options, units_per_metre)
     if isinstance(content, dict):

@@ -8,6 +8,7 @@ AddressSanitizer and UndefinedBehaviorSanitizer, where a read out of bounds ends
 from __future__ import annotations
 
 import faulthandler
+import math
 import random
 import sys
 from collections import Counter
@@ -128,7 +129,8 @@ def attempt(op: str, x: Any, draw: random.Random) -> str | None:
     if len(made) < 2 or way not in ("public", "gradient"):
         return None  # past the public call out-of-bounds indices may give anything that is in bounds of the memory
     dense = [v for v in records.tensors(x) if v.is_floating_point() and not v.is_meta and not v.is_sparse]
-    if not all(bool(v.isfinite().all()) for v in dense):
+    options = [v for v in x if isinstance(v, float)]
+    if not all(bool(v.isfinite().all()) for v in dense) or not all(map(math.isfinite, options)):
         return None  # where NaN goes is nobody's promise
     short = any(v.dtype in (torch.bfloat16, torch.float16) for v in records.tensors(x))
     return _difference(*(made[backend] for backend in BACKENDS), way, 0.2 if short else 2e-3)

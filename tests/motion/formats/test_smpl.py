@@ -199,3 +199,28 @@ def test_bad_parameters(content: dict[str, Any], message: str, tmp_path: Path) -
     np.savez(tmp_path / "m.npz", **content)
     with pytest.raises(UserError, match=message):
         read_motion(tmp_path / "m.npz", HUMANML3D)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"betas": np.array(3.0)}, {"trans": np.zeros(7)}, {"poses": np.array(1.0)}, {"mocap_framerate": np.array("x")},
+        {"smpl_scaling": np.zeros(1)}, {"mocap_framerate": np.array(1e-300)}, {"betas": np.array(["x"])},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_arrays_of_other_shapes_and_types_are_one_line(wrong: dict[str, Any], tmp_path: Path) -> None:
+    content = {"poses": poses(), "trans": np.zeros((FRAMES, 3)), "betas": np.zeros(10)} | wrong
+    np.savez(tmp_path / "m.npz", **content)
+    try:
+        read_motion(tmp_path / "m.npz", HUMANML3D)
+    except UserError as error:
+        assert str(error).startswith(f"{tmp_path / 'm.npz'}: ") and "\n" not in str(error)
+
+
+def test_people_without_numbers(tmp_path: Path) -> None:
+    frame = {"smpl": [{"global_orient": np.eye(3)[None], "body_pose": np.tile(np.eye(3), (23, 1, 1))}]}
+    for ids in (["x"], [None], 3, [float("nan")]):
+        (tmp_path / "m.pkl").write_bytes(pickle.dumps({"0": {**frame, "tracked_ids": ids}}))
+        with pytest.raises(UserError, match="m.pkl: "):
+            read_motion(tmp_path / "m.pkl", HUMANML3D)
