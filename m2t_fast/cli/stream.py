@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from m2t_fast.inference import Segment
 
 PIPE = Path("-")
@@ -59,6 +59,8 @@ def run(args: argparse.Namespace, lines: Iterable[str] | None = None) -> int:
 
 def _frames(lines: Iterable[str], joints: int, together: int) -> Iterator[np.ndarray]:
     """Frames (T, J, 3) of about a second: a push of each alone would copy what is held every time."""
+    import numpy as np
+
     held: list[np.ndarray] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -28,9 +28,12 @@ LIMIT = float(os.environ.get("M2T_FAST_TEST_LIMIT") or 90.0)
 """Seconds of a test; compilation included."""
 POISON = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert", "AcceleratorError")
 _poisoned: list[str] = []
+# Not PYTEST_XDIST_WORKER: a run that another run's worker has started inherits that.
+_workers: list[str] = []
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _workers.extend(getattr(config, "workerinput", {}).get("workerid", "").split())
     for item in (item for item in items if item.path.parent == HERE):
         # cuDNN's LSTM says so where it finds weights in several pieces, as under autocast.
         item.add_marker(pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous"))
@@ -71,7 +74,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Failures into the log, from the one process that hears of all of them."""
     path = os.environ.get("M2T_FAST_TEST_LOG")
-    if path and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+    if path and report.failed and not _workers:
         line = {"test": report.nodeid, "when": report.when, "text": str(report.longreprtext)[-6000:]}
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
