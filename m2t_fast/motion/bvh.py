@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from m2t_fast.errors import UserError
-from m2t_fast.motion.bvh_mending import Node, mend_trunk, mended_rows, one_body
+from m2t_fast.motion.bvh_mending import Node, is_comment, mend_trunk, mended_rows, one_body, separated
 from m2t_fast.motion.capture import Capture, check_size
 from m2t_fast.motion.kinematics import axis_rotation, forward_kinematics
 from m2t_fast.motion.text import decode
@@ -20,7 +20,8 @@ __all__ = ["Bvh", "axis_rotation", "read_bvh"]
 
 _MOTION = re.compile(r"\s*MOTION(?=\s|$)", re.IGNORECASE)
 _FRAMES = re.compile(r"\s*frames\s*:?\s*(\d+)(?=\s|$)", re.IGNORECASE)
-_FRAME_TIME = re.compile(r"\s*frame\s+time\s*:?\s*(\S+)\s*", re.IGNORECASE)
+_FRAME_TIME = re.compile(r"\s*frame\s*_?time\s*:?\s*(\S+)\s*", re.IGNORECASE)
+_PIECES = re.compile(r"([{}])|(?<=\s)(?=(?:ROOT|JOINT|End Site|OFFSET|CHANNELS)\s)")  # what some write on one line
 _MOST_NODES = 3000
 _ROWS = 512  # lines of values that are read at once
 _CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
@@ -39,13 +40,14 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
     that order is. The root's position channels are its position. Exporters disagree about those of other joints: they
     take the place of the OFFSETs, except in a file in which most are less than half as long and so must be added.
 
-    Read as meant: UTF-16, decimal commas, a Ctrl-Z at the end, ``MOTION`` and ``Frames`` on one line, an End Site
-    without OFFSET (it is at its joint).
+    Read as meant: UTF-16, decimal commas, numbers separated by commas or semicolons, a Ctrl-Z at the end, ``MOTION``
+    and ``Frames`` on one line, ``Frame Time`` before ``Frames``, lines of comments (``#``, ``//``), ``EndSite``, an End
+    Site without OFFSET (it is at its joint).
 
     Args:
         path: the file.
         mend: read as meant what else many files have wrong, with a note: CMU's missing trunk bone, another number of
-            frames than the file says, a prop beside the body (``bvh_mending``).
+            frames than the file says, a prop beside the body (``bvh_mending``); without ``Frame Time``, NaN is.
 
     Raises:
         UserError: the file is unreadable or truncated, no .bvh, or a number of it is missing, no number or not finite;
@@ -90,14 +92,15 @@ def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[
         def refuse(reason: str, number: int = number) -> NoReturn:
             raise UserError(f"{path}: line {number}: {reason}")
 
-        for line in (piece.strip() for piece in re.split(r"([{}])", whole)):
+        for line in (piece.strip() for piece in _PIECES.split(whole) if piece and not is_comment(whole)):
             if not line:
                 continue
             word, *rest = line.split()
+            name = line[len(word) :].strip()
             word = word.upper()
-            if word in ("ROOT", "JOINT", "END"):
-                name = line[len(word) :].strip()
-                if not name:
+            if word in ("ROOT", "JOINT", "END", "ENDSITE", "END_SITE"):
+                word = "END" if word.startswith("END") else word
+                if not name and word != "END":
                     refuse(f"{word} without a name")
                 if word == "ROOT" and nodes and (opened or not several):
                     refuse(f"a second skeleton, {name!r}; expected one in a file")
@@ -117,6 +120,7 @@ def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[
                     refuse("a brace too many")
                 opened.pop()
             elif word == "OFFSET" and opened:
+                rest = separated(" ".join(rest)).split()
                 nodes[opened[-1]].offset = _three_numbers(rest) if len(rest) == 3 else None
                 if nodes[opened[-1]].offset is None:
                     refuse(f"{line!r}, expected OFFSET and three numbers")
@@ -161,23 +165,32 @@ def _parse_motion(
     note on what was mended. ``ended``: the last line is whole."""
     head = [(start, _MOTION.sub("", lines[start]))]
     head += [(number, lines[number]) for number in range(start + 1, min(start + 20, len(lines)))]
-    told = [(number, line.strip()) for number, line in head if line.strip()]
-    counted = _FRAMES.match(told[0][1]) if told else None
-    timed = None
-    if counted is not None:
-        rest = told[0][1][counted.end() :].strip()
-        told = [(told[0][0], rest), *told[1:]] if rest else told[1:]
-        timed = _FRAME_TIME.fullmatch(told[0][1]) if told else None
-    if counted is None or timed is None:
+    told = [(number, line.strip()) for number, line in head if line.strip() and not is_comment(line)]
+    counted = timed = None
+    first = start + 1  # index of the first line of values
+    while told and (counted is None or timed is None):
+        number, line = told[0]
+        if counted is None and (counted := _FRAMES.match(line)) is not None:
+            rest = line[counted.end() :].strip()
+            told = [(number, rest), *told[1:]] if rest else told[1:]
+        elif timed is None and (timed := _FRAME_TIME.fullmatch(line)) is not None:
+            told = told[1:]
+        else:
+            break
+        first = number + 1
+    if counted is None or (timed is None and not (mend and _begins_with_numbers(told))):
         raise UserError(f"{path}: expected 'Frames: N' and 'Frame Time: SECONDS' after MOTION (line {start + 1})")
     frames = int(counted[1][:18])
     try:
-        frame_time = float(timed[1].replace(",", "."))
+        frame_time = float(timed[1].replace(",", ".")) if timed is not None else float("nan")
     except ValueError:
         raise UserError(f"{path}: frame time {timed[1]!r}, expected seconds") from None
     if frames == 0:
         raise UserError(f"{path}: no frames (Frames: 0), expected at least one")
-    rows = [(number, line) for number, line in enumerate(lines[told[0][0] + 1 :], told[0][0] + 2) if line.strip()]
+    rows = [(number, line) for number, line in enumerate(lines[first:], first + 1) if line.strip()]
+    rows = [(number, line) for number, line in rows if not is_comment(line)]
+    if rows and separated(rows[0][1]) != rows[0][1]:
+        rows = [(number, separated(line)) for number, line in rows]
     if rows and _decimal_commas(rows[0][1]):
         rows = [(number, line.replace(",", ".")) for number, line in rows]
     note = ""
@@ -201,6 +214,10 @@ def _parse_motion(
     if not finite.all():
         raise UserError(f"{path}: line {rows[int((~finite).argmax())][0]}: NaN or infinite values")
     return frame_time, values, note
+
+
+def _begins_with_numbers(told: list[tuple[int, str]]) -> bool:
+    return bool(told) and len(_numbers(separated(told[0][1]))) > 0
 
 
 def _row(path: str | Path, number: int, line: str, channels: int) -> np.ndarray:

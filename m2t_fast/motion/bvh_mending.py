@@ -27,6 +27,22 @@ class Node:
     channels: list[tuple[str, int]] = field(default_factory=list)
 
 
+def is_comment(line: str) -> bool:
+    """Whether a line is a comment: none of the format's, but people write them."""
+    return line.lstrip().startswith(("#", "//"))
+
+
+def separated(line: str) -> str:
+    """A line of numbers that commas or semicolons separate, with spaces instead; decimal commas stay.
+
+    A comma separates where numbers have points, or where a space comes after it.
+    """
+    line = line.replace(";", " ")
+    if "," in line and ("." in line or re.search(r",\s", line)):
+        return line.replace(",", " ") if "." in line else re.sub(r",(?=\s|$)", " ", line)
+    return line
+
+
 def mended_rows(rows: list[Row], frames: int, channels: int, ended: bool) -> tuple[list[Row], str]:
     """Rows of ``channels`` numbers where there are not as many lines as ``frames``, and a note that says so.
 

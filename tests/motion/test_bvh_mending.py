@@ -15,6 +15,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.motion import read_motions
 from m2t_fast.motion.bvh import read_bvh
 from m2t_fast.motion.from_capture import frame_rate
+from m2t_fast.motion.options import MotionOptions
 from m2t_fast.skeleton import HUMANML3D
 
 _spec = importlib.util.spec_from_file_location("motion_zoo", Path(__file__).parent / "matching" / "zoo.py")
@@ -137,3 +138,73 @@ def test_two_bodies_are_refused(text: str, tmp_path: Path) -> None:
 )
 def test_frame_times_that_are_no_seconds(seconds: float, fps: float) -> None:
     assert frame_rate("m.bvh", seconds, None)[0] == pytest.approx(fps, rel=1e-3)
+
+
+def _numbers(separator: str) -> Callable[[str], str]:
+    def written(text: str) -> str:
+        head, rows = split(text)
+        return head + "\n".join(separator.join(row.split()) for row in rows) + "\n"
+
+    return written
+
+
+def _decimal_commas(text: str) -> str:
+    head, rows = split(text)
+    return head + "\n".join(rows).replace(".", ",") + "\n"
+
+
+def _hierarchy_on_one_line(text: str) -> str:
+    hierarchy, motion = text.split("MOTION")
+    return " ".join(hierarchy.split()) + "\nMOTION" + motion
+
+
+WRITINGS: dict[str, Callable[[str], str]] = {
+    "EndSite": lambda text: text.replace("End Site", "EndSite"),
+    "End_Site": lambda text: text.replace("End Site", "End_Site"),
+    "end site": lambda text: text.replace("End Site", "end site"),
+    "an End without Site": lambda text: text.replace("End Site", "End"),
+    "a comment on top": lambda text: f"# exported by somebody\n{text}",
+    "comments between joints": lambda text: re.sub(r"(?m)^(\s*)OFFSET", r"\1# in {cm}\n\1// and\n\1OFFSET", text),
+    "comments behind MOTION": lambda text: text.replace("MOTION\n", "MOTION\n# 20 per second\n"),
+    "comments among values": lambda text: split(text)[0] + "# one frame per line\n" + "\n".join(split(text)[1]),
+    "FrameTime": lambda text: text.replace("Frame Time", "FrameTime"),
+    "Frame Time first": lambda text: re.sub(r"(Frames:.*)\n(Frame Time:.*)\n", r"\2\n\1\n", text),
+    "OFFSETs with commas": lambda text: re.sub(r"(OFFSET \S+) (\S+) (\S+)", r"\1, \2, \3", text),
+    "values with commas": _numbers(","),
+    "values with commas and spaces": _numbers(", "),
+    "values with semicolons": _numbers(" ; "),
+    "decimal commas and semicolons": lambda text: _decimal_commas(_numbers("; ")(text)),
+    "the hierarchy on one line": _hierarchy_on_one_line,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("writing", WRITINGS)
+def test_other_writings_of_the_same_file_are_the_same_motion(tmp_path: Path, text: str, writing: str) -> None:
+    plain, other = tmp_path / "plain.bvh", tmp_path / "other.bvh"
+    plain.write_text(text)
+    changed = WRITINGS[writing](text)
+    assert changed != text
+    other.write_text(changed)
+    expected, found = read_bvh(plain), read_bvh(other)
+    assert found.names == expected.names and found.parents == expected.parents
+    assert found.frame_time == expected.frame_time
+    np.testing.assert_array_equal(found.positions, expected.positions)
+
+
+def test_a_file_without_a_frame_time_is_read_at_a_frame_rate_that_is_given(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "untimed.bvh"
+    path.write_text(re.sub(r"Frame Time:.*\n", "", text))
+    with pytest.raises(UserError, match=r"no frame time in it.*--fps N"):
+        read_motions(path, HUMANML3D)
+    (motion,) = read_motions(path, HUMANML3D, MotionOptions(fps=20))
+    assert len(motion.joints) == FRAMES
+
+
+def test_a_line_of_values_that_is_missing_after_comments_is_still_told_by_its_number(tmp_path: Path, text: str) -> None:
+    head, rows = split("# by somebody\n" + text)
+    path = tmp_path / "short.bvh"
+    rows[1] = rows[1].rsplit(" ", 1)[0]
+    path.write_text(head + "# values\n" + "\n".join(rows) + "\n")
+    number = head.count("\n") + 3  # the comment, and the second frame
+    with pytest.raises(UserError, match=f"line {number}: .* values, but"):
+        read_bvh(path)
