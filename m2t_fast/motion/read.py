@@ -236,6 +236,8 @@ def _arrays(
     if options.layout is not None:
         joints, metres, notes = arrays.read_keypoints(path, array, skeleton, options)
         return [_Found(joints, metres, fps, [notes[0], rate, *notes[1:]])]
+    if array.ndim == 3 and len(array) and array.shape[2] in FEATURE_SIZES:  # a generator's batch
+        return _labelled([one for sample in array for one in _arrays(path, sample, skeleton, options, units_per_metre)])
     if array.ndim == 2 and array.shape[1] in FEATURE_SIZES:
         joints, metres, notes = arrays.read_features(path, array, skeleton, options)
         return [_Found(joints, metres, fps, [notes[0], rate, *notes[1:]])]
@@ -272,7 +274,8 @@ def _people(
         rate = f"{fps:g} frames per second" + ("" if options.fps or person.fps else " assumed (--fps)")
         body = smpl.FIXED if model is None else f"joints of {Path(options.body_model or '').name}"
         shape = "" if model is None or person.betas is None else " with betas"
-        yield _Found(joints, 1.0, fps, ["SMPL parameters", rate, body + shape, *notes], person.label)
+        place = [smpl.STILL] if person.still else []
+        yield _Found(joints, 1.0, fps, ["SMPL parameters", rate, body + shape, *place, *notes], person.label)
 
 
 _VIDEO = 30.0  # frames per second of most video, which estimators do not write down

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from m2t_fast.motion import read_motions
 from m2t_fast.motion.features import FEATURE_SIZES, feature_size, recover_joints, why_implausible
 from m2t_fast.motion.placement import place
 from m2t_fast.skeleton import HUMANML3D, KIT, SKELETONS, Skeleton
@@ -87,3 +89,17 @@ def test_what_is_no_body(motions: Callable) -> None:
     assert re.fullmatch(said, why_implausible(halved, HUMANML3D, 1.0) or "")
     growing = joints * np.linspace(0.7, 1.4, len(joints))[:, None, None]
     assert "limbs whose length changes by" in (why_implausible(growing, HUMANML3D, 1.0) or "")
+
+
+@pytest.mark.parametrize("skeleton", [HUMANML3D, KIT])
+def test_a_batch_of_features_is_one_motion_per_sample(
+    skeleton: Skeleton, motions: Callable, features_of: Callable, tmp_path: Path
+) -> None:
+    features = [features_of(joints[:12]) for joints in motions(skeleton.joints)[:3]]
+    np.save(tmp_path / "batch.npy", np.stack(features))
+    found = read_motions(tmp_path / "batch.npy", skeleton)
+    assert [one.label for one in found] == ["#0", "#1", "#2"]
+    for one, sample in zip(found, features, strict=True):
+        np.save(tmp_path / "alone.npy", sample)
+        (alone,) = read_motions(tmp_path / "alone.npy", skeleton)
+        np.testing.assert_array_equal(one.joints, alone.joints)

@@ -34,6 +34,7 @@ _MOST_BETAS = 16
 _WHOLE = ("poses", "pose_world", "pose", "smpl_poses", "smpl_thetas", "thetas", "fullpose", "full_pose")
 _PARTS = (("global_orient", "body_pose"), ("root_orient", "pose_body"), ("root_pose", "body_pose"))
 
+STILL = "no translation in it: the body turns and moves its limbs in place"
 FIXED = "joints of a fixed skeleton of 1.7 m (--body-model FILE gives the body's own: bones differ by centimetres)"
 
 
@@ -43,7 +44,7 @@ class Parameters:
 
     ``turns`` (T, 22, 3, 3) rotations of the joints in their parents' frames; ``root`` (T, 3) translation in metres;
     ``betas`` (K,) or None; ``fps`` or None; ``up`` the axis of camera coordinates ("-y"), None where the body tells;
-    ``label`` of the person.
+    ``label`` of the person; ``still``: the file has no translation, so that ``root`` is zeros.
     """
 
     turns: np.ndarray
@@ -52,6 +53,7 @@ class Parameters:
     fps: float | None
     up: str | None = None
     label: str = ""
+    still: bool = False
 
 
 def rest_joints(model: dict[str, Any] | None, betas: np.ndarray | None) -> np.ndarray:
@@ -118,7 +120,8 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         UserError: unreadable, truncated, or no .npz.
     """
-    found = {}
+    found: dict[str, np.ndarray] = {}
+    objects: list[str] = []
     try:
         with open_regular(path) as file:
             check_archive(file)
@@ -127,8 +130,9 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
                     try:
                         found[name] = archive[name]
                     except ValueError as error:
-                        if "pickle" not in str(error):  # else an object, for example a dictionary of settings
+                        if "pickle" not in str(error):
                             raise
+                        objects.append(name)  # for example a dictionary of settings
     except Unreadable:
         raise
     except OSError as error:
@@ -136,6 +140,8 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
     except Exception as error:  # foreign bytes make NumPy raise nearly anything
         reason = "no .npz" if "pickle" in str(error) else " ".join(str(error).split())[:120]
         raise UserError(f"{path}: truncated or not an .npz file ({reason})") from None
+    if objects and not found:
+        raise UserError(f"{path}: pickled objects alone ({', '.join(objects[:6])}), which are not opened; save numbers")
     return found
 
 
@@ -219,6 +225,7 @@ def _of(path: str | Path, content: dict[Any, Any], label: str) -> Parameters:
     assert turns is not None
     frames = len(turns)
     root = _first(content, ("trans_world", "trans", "transl", "smpl_trans"))
+    still = root is None
     root = np.zeros((frames, 3)) if root is None else root.reshape(-1, 3)
     scale = _array(content.get("smpl_scaling"))
     if scale is not None and scale.size == 1:
@@ -232,7 +239,7 @@ def _of(path: str | Path, content: dict[Any, Any], label: str) -> Parameters:
     if not (np.isfinite(turns).all() and np.isfinite(root).all()):
         raise UserError(f"{path}: NaN or infinite values in its parameters")
     fps = float(rate.reshape(-1)[0]) if rate is not None and rate.size else None
-    return Parameters(turns, root, betas, fps if fps and fps > 0 else None, content.get("__up"), label)
+    return Parameters(turns, root, betas, fps if fps and fps > 0 else None, content.get("__up"), label, still)
 
 
 def _frames_of_people(content: dict[Any, Any]) -> dict[str, dict[str, Any]]:

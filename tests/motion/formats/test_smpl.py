@@ -224,3 +224,17 @@ def test_people_without_numbers(tmp_path: Path) -> None:
         (tmp_path / "m.pkl").write_bytes(pickle.dumps({"0": {**frame, "tracked_ids": ids}}))
         with pytest.raises(UserError, match="m.pkl: "):
             read_motion(tmp_path / "m.pkl", HUMANML3D)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_parameters_without_translation_say_that_the_body_stays_in_place(moves: bool, tmp_path: Path) -> None:
+    content = {"poses": np.pad(poses().reshape(FRAMES, 66), ((0, 0), (0, 6)))}
+    np.savez(tmp_path / "m.npz", **content, **({"trans": np.zeros((FRAMES, 3))} if moves else {}))
+    _, notes = read_motion(tmp_path / "m.npz", HUMANML3D)
+    assert any("no translation in it" in note for note in notes) is not moves
+
+
+def test_an_archive_of_objects_alone_is_refused_as_that(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", poses=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(UserError, match=r"pickled objects alone \(poses\), which are not opened"):
+        read_motion(tmp_path / "m.npz", HUMANML3D)
