@@ -181,10 +181,11 @@ def _parse_motion(
     if counted is None or (timed is None and not (mend and _begins_with_numbers(told))):
         raise UserError(f"{path}: expected 'Frames: N' and 'Frame Time: SECONDS' after MOTION (line {start + 1})")
     frames = int(counted[1][:18])
+    written = timed[1] if timed is not None else "nan"
     try:
-        frame_time = float(timed[1].replace(",", ".")) if timed is not None else float("nan")
+        frame_time = float(written.replace(",", "."))
     except ValueError:
-        raise UserError(f"{path}: frame time {timed[1]!r}, expected seconds") from None
+        raise UserError(f"{path}: frame time {written!r}, expected seconds") from None
     if frames == 0:
         raise UserError(f"{path}: no frames (Frames: 0), expected at least one")
     rows = [(number, line) for number, line in enumerate(lines[first:], first + 1) if line.strip()]
