@@ -230,7 +230,7 @@ def test_a_bvh_without_frame_time_needs_fps(make_bvh: Callable, seconds: str) ->
         (np.zeros((5, 262)), r"shape (5, 262), expected (frames, 22, 3) joints or (frames, 263) features"),
         (np.zeros((5, 251)), "251 features of 21 joints, but the run reads 22 (humanml3d)"),
         (np.zeros((5, 21, 3)), "21 joints, but the run reads 22 (humanml3d)"),
-        (np.zeros((2, 5, 263)), "shape (2, 5, 263)"),
+        (np.zeros((2, 5, 262)), "shape (2, 5, 262)"),
         (np.zeros((0, 263)), "no frames"),
         (np.zeros((0, 22, 3)), "no frames"),
         (np.full((5, 263), np.nan), "NaN or infinite values in 5 of 5 frames, first in frame 0"),
