@@ -101,7 +101,7 @@ def frame_rate(path: str | Path, seconds: float, fps: float | None) -> tuple[flo
         return fps, f"{fps:.5g} frames per second (--fps)"
     if np.isnan(seconds):
         raise UserError(
-            f"{path}: no frame time in it, expected seconds above 0 ('Frame Time: SECONDS'); --fps N says the frame rate"
+            f"{path}: no frame time in it, expected seconds above 0 ('Frame Time: SECONDS'); --fps N says the rate"
         )
     if not (seconds > 0 and np.isfinite(seconds)):
         raise UserError(f"{path}: frame time {seconds:g}, expected seconds above 0 (--fps N overrides it)")
