@@ -94,9 +94,9 @@ def test_a_step_under_autocast(dtype: torch.dtype, model: Captioner, batch: Trip
     expected = gradients(model, lambda: model(*batch))
     with torch.autocast("cpu", dtype=dtype):
         found = gradients(model, lambda: model(*batch))
-    largest = max(float(x.abs().max()) for x in expected)
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0.15 * largest)
+        # Each gradient against its own size: 7 roundings of the dtype were measured where terms cancel.
+        assert float((one - other).norm()) <= 16 * torch.finfo(dtype).eps * float(other.norm())
 
 
 def test_averaged_weights(model: Captioner, batch: Triple, said: Said) -> None:
