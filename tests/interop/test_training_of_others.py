@@ -85,7 +85,10 @@ def test_autocast_of_every_op(name: str, dtype: torch.dtype) -> None:
     for one, other in zip(*(y if isinstance(y, tuple) else (y,) for y in (found, exact)), strict=True):
         assert one.dtype in (dtype, torch.float32)
         scale = float(other.double().abs().max()) if other.numel() else 1.0
-        torch.testing.assert_close(one.double(), other.double(), rtol=0, atol=0.05 * max(scale, 1e-6))
+        # 2.7 roundings of the dtype were measured.
+        torch.testing.assert_close(
+            one.double(), other.double(), rtol=0, atol=4 * torch.finfo(dtype).eps * max(scale, 1e-6)
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
