@@ -5,7 +5,9 @@
 
 #include "common/huge_pages.h"
 #include "common/parallel.h"
+#include "common/sum_rows.h"
 #include "common/workspace.h"
+#include "cpu/word_chunks.h"
 
 namespace m2t {
 namespace {
@@ -15,26 +17,13 @@ std::size_t bytes_of(std::int64_t elements) {
     return static_cast<std::size_t>(elements) * sizeof(T);
 }
 
-// Sums `rows` rows of `size` numbers in order, in double.
-template <typename T>
-void sum_rows(const T* from, std::int64_t rows, std::int64_t size, T* to) {
-    std::vector<double> total(static_cast<std::size_t>(size), 0.0);
-    for (std::int64_t i = 0; i < rows; ++i) {
-        for (std::int64_t j = 0; j < size; ++j) total[static_cast<std::size_t>(j)] += from[i * size + j];
-    }
-    std::transform(total.begin(), total.end(), to, [](double x) { return static_cast<T>(x); });
-}
-
 }  // namespace
 
 template <typename T>
 void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const AttentionOutputs<T>& out,
                        int threads, InstructionSet isa) {
-    // All words of a motion at once read its keys once. With few motions, several threads share one.
-    const std::int64_t wanted = 4 * static_cast<std::int64_t>(std::max(threads, 1));
-    const std::int64_t cuts = sizes.batch >= wanted || sizes.batch == 0 ? 1 : (wanted + sizes.batch - 1) / sizes.batch;
-    const std::int64_t words = std::max<std::int64_t>(4, ((sizes.words + cuts - 1) / cuts + 3) / 4 * 4);
-    const std::int64_t chunks = (sizes.words + words - 1) / words;
+    const WordChunks cut(sizes.batch, sizes.words, threads);
+    const std::int64_t words = cut.words, chunks = cut.chunks;
     const AttentionKernels<T> kernel = attention_kernels<T>(isa);
     const Workspaces workspaces(threads, kernel.workspace(sizes, std::min(words, sizes.words), false));
     const std::int64_t weights = sizes.batch * sizes.words * sizes.frames;
