@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,22 +28,17 @@ def load_pickle(path: str | Path, file: IO[bytes] | None = None) -> Any:
         UserError: unreadable, no pickle, it holds more than numbers, arrays, tensors and containers of them, or what
             it holds takes far more memory than the file has bytes.
     """
-    try:
-        if file is None:
-            with open_regular(path) as opened:
-                return load_pickle(path, opened)
+    if file is None:
+        with foreign_bytes(path, "a pickle of arrays"), open_regular(path) as opened:
+            return load_pickle(path, opened)
+    with foreign_bytes(path, "a pickle of arrays"):
         memory = allowed_memory(os.fstat(file.fileno()).st_size)
-        content = Unpickler(file, memory).load()
-        check_memory(content, memory)
-        return content
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: not opened: {one_line(error)}; only pickles of numbers and arrays are") from None
-    except Exception as error:  # foreign bytes make the unpickler raise nearly anything, from EOFError to MemoryError
-        raise UserError(f"{path}: truncated or not a pickle of arrays ({one_line(error)})") from None
+        try:
+            content = Unpickler(file, memory).load()
+            check_memory(content, memory)
+            return content
+        except pickle.UnpicklingError as error:
+            raise UserError(f"{path}: not opened: {one_line(error)}; only pickles of numbers and arrays are") from None
 
 
 def load_npy(path: str | Path) -> Any:
@@ -52,22 +49,33 @@ def load_npy(path: str | Path) -> Any:
     """
     from numpy.lib import format as npy
 
+    with foreign_bytes(path, "a .npy file of numbers", without_advice), open_regular(path) as file:
+        version = npy.read_magic(file)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        _, _, dtype = header(file)
+        if dtype.hasobject:
+            found = load_pickle(path, file)
+            return found.item() if isinstance(found, np.ndarray) and found.shape == () else found
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
+
+
+@contextlib.contextmanager
+def foreign_bytes(path: str | Path, kind: str, said: Callable[[Exception], str] | None = None) -> Iterator[None]:
+    """Inside the block whatever reading ``path`` raises is one line that says it is unreadable or not ``kind``:
+    foreign bytes make readers raise nearly anything, from EOFError to MemoryError.
+
+    Args:
+        said: what of such an exception is told (default: :func:`one_line`).
+    """
     try:
-        with open_regular(path) as file:
-            version = npy.read_magic(file)
-            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            _, _, dtype = header(file)
-            if dtype.hasobject:
-                found = load_pickle(path, file)
-                return found.item() if isinstance(found, np.ndarray) and found.shape == () else found
-            file.seek(0)
-            return np.load(file, allow_pickle=False)
+        yield
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
     except Exception as error:
-        raise UserError(f"{path}: truncated or not a .npy file of numbers ({_plain(error)})") from None
+        raise UserError(f"{path}: truncated or not {kind} ({(said or one_line)(error)})") from None
 
 
 def plain_arrays(content: Any) -> Any:
@@ -81,9 +89,10 @@ def plain_arrays(content: Any) -> Any:
     return content
 
 
-def _plain(error: Exception) -> str:
+def without_advice(error: Exception) -> str:
+    """NumPy's errors may recommend to trust pickles."""
     text = one_line(error)
-    return "it is no array" if "pickle" in text else text
+    return "it holds no arrays of numbers" if "pickle" in text else text
 
 
 def one_line(error: Exception) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from m2t_fast.errors import UserError
-from m2t_fast.motion.formats.pickled import load_pickle
+from m2t_fast.motion.formats.pickled import foreign_bytes, load_pickle, without_advice
 from m2t_fast.motion.formats.unpickler import Inert
 from m2t_fast.motion.joint_names import JOINT_NAMES
 from m2t_fast.motion.kinematics import forward_kinematics
-from m2t_fast.reading import Unreadable, check_archive, open_regular
+from m2t_fast.reading import check_archive, open_regular
 
 JOINTS = 22
 PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
@@ -122,24 +122,16 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
     """
     found: dict[str, np.ndarray] = {}
     objects: list[str] = []
-    try:
-        with open_regular(path) as file:
-            check_archive(file)
-            with np.load(file, allow_pickle=False) as archive:
-                for name in archive.files:
-                    try:
-                        found[name] = archive[name]
-                    except ValueError as error:
-                        if "pickle" not in str(error):
-                            raise
-                        objects.append(name)  # for example a dictionary of settings
-    except Unreadable:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except Exception as error:  # foreign bytes make NumPy raise nearly anything
-        reason = "no .npz" if "pickle" in str(error) else " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: truncated or not an .npz file ({reason})") from None
+    with foreign_bytes(path, "an .npz file", without_advice), open_regular(path) as file:
+        check_archive(file)
+        with np.load(file, allow_pickle=False) as archive:
+            for name in archive.files:
+                try:
+                    found[name] = archive[name]
+                except ValueError as error:
+                    if "pickle" not in str(error):
+                        raise
+                    objects.append(name)  # for example a dictionary of settings
     if objects and not found:
         raise UserError(f"{path}: pickled objects alone ({', '.join(objects[:6])}), which are not opened; save numbers")
     return found

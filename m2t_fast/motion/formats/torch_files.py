@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from m2t_fast.errors import UserError
-from m2t_fast.motion.formats.pickled import one_line
+from m2t_fast.motion.formats.pickled import foreign_bytes, one_line
 from m2t_fast.motion.formats.unpickler import Unpickler, allowed_memory, check_memory
 from m2t_fast.reading import Malformed, check_archive, open_regular
 
@@ -34,26 +34,20 @@ def load_torch(path: str | Path) -> Any:
         UserError: unreadable, truncated, it holds anything else, or what it holds takes far more memory than the file
             has bytes.
     """
-    try:
-        with open_regular(path) as file:
-            memory = allowed_memory(os.fstat(file.fileno()).st_size)
-            archive = file.read(2) == b"PK"
-            file.seek(0)
+    with foreign_bytes(path, "a file of torch.save"), open_regular(path) as file:
+        memory = allowed_memory(os.fstat(file.fileno()).st_size)
+        archive = file.read(2) == b"PK"
+        file.seek(0)
+        try:
             content = _from_archive(file, memory) if archive else _from_old(file)
             check_memory(content, memory)
             return content
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except pickle.UnpicklingError as error:
-        if "GLOBAL " in str(error):
-            error = pickle.UnpicklingError(f"it holds {str(error).split('GLOBAL ')[-1].split()[0]}")
-        elif not archive:
-            raise UserError(f"{path}: truncated or not a file of torch.save") from None
-        raise UserError(f"{path}: not opened: {one_line(error)}; only tensors, arrays and numbers are") from None
-    except Exception as error:  # foreign bytes make zipfile and the unpickler raise nearly anything
-        raise UserError(f"{path}: truncated or not a file of torch.save ({one_line(error)})") from None
+        except pickle.UnpicklingError as error:
+            if "GLOBAL " in str(error):
+                error = pickle.UnpicklingError(f"it holds {str(error).split('GLOBAL ')[-1].split()[0]}")
+            elif not archive:
+                raise UserError(f"{path}: truncated or not a file of torch.save") from None
+            raise UserError(f"{path}: not opened: {one_line(error)}; only tensors, arrays and numbers are") from None
 
 
 def _from_old(file: IO[bytes]) -> Any:

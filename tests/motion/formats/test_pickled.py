@@ -83,7 +83,11 @@ def test_spoiled_pickles(tmp_path: Path) -> None:
             assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x93NUMPY", b"\x80\x04."])
+LONG_HEADER = b"\x93NUMPY\x02\x00" + (20000).to_bytes(4, "little") + b" " * 20000
+"""NumPy's error recommends allow_pickle for it."""
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x93NUMPY", b"\x80\x04.", LONG_HEADER], ids=len)
 def test_no_such_files(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m"
     path.write_bytes(content)
