@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
-from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
@@ -160,7 +159,7 @@ def _cuda(
     gradient = f"attention_score_gradient<{kind}, {16 if rows == 1 and slots > 1 else 8}, {6 if rows > 1 else 1}>"
     call = Call(keys, lengths, (batch, frames, words, slots * rows, slots, dim, dim))
     d_scores = keys.new_empty(batch, words, frames * slots * rows, dtype=torch.float32)
-    with mock.patch.object(launch, "emulated", emulated):
+    with launch.emulating(emulated):
         for name in (scores, gradient):
             emulated.set_planning(True)
             try:
@@ -181,7 +180,7 @@ def _triton(
     from triton.runtime.jit import JITFunction
 
     from m2t_fast.kernels import devices
-    from m2t_fast.ops.triton import attention, launch
+    from m2t_fast.ops.triton import ahead, attention, launch
 
     found: list[tuple[str, int, int]] = []
 
@@ -190,7 +189,7 @@ def _triton(
         found.append((label, math.prod(grid), 32 * kwargs["num_warps"]))
 
     d_scores = keys.new_empty(keys.shape[0], query.shape[1], keys.shape[1] * keys.shape[2] * len(weight))
-    with mock.patch.object(JITFunction, "run", record), mock.patch.object(launch, "assumed", devices.DEFAULT):
+    with ahead.recorded(record), launch.assuming(devices.DEFAULT):
         attention.scores(keys, query, weight, lengths, exact=exact)
         attention.score_gradient(keys, query, weight, lengths, d_scores.float())
     short = keys.dtype == torch.bfloat16

@@ -7,7 +7,7 @@ widened, and float64 runs on ``reference``. Shapes were checked by the ops, and 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +20,17 @@ from m2t_fast.ops.capability import check_dtype
 
 emulated: ModuleType | None = None
 """The kernels compiled as plain C++, on CPU tensors: set by their tests, and never otherwise."""
+
+
+@contextlib.contextmanager
+def emulating(extension: ModuleType) -> Iterator[None]:
+    """Inside the block launchers call this emulated device."""
+    global emulated
+    before, emulated = emulated, extension
+    try:
+        yield
+    finally:
+        emulated = before
 
 
 def why_unavailable() -> str | None:

@@ -73,7 +73,7 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         shown += " guided" if arguments.get("target") is not None else ""
         found.append(Launch(f"{label} {self.fn.__name__} {shown}".rstrip(), self, arguments, options))
 
-    with _recorded(record), launch.assuming(table):
+    with recorded(record), launch.assuming(table):
         for slots, mode in ((6, "part"), (1, "frame")):
             for words in (40, 1):
                 label = f"{mode} L={words}"
@@ -102,7 +102,7 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
 
 
 @contextlib.contextmanager
-def _recorded(record: Any) -> Iterator[None]:
+def recorded(record: Any) -> Iterator[None]:
     """Inside the block a launch of any Triton kernel is a call of ``record``."""
     function: Any = JITFunction
     before, function.run = function.run, record
