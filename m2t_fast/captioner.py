@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from m2t_fast import layers
+from m2t_fast import layers, sharded
 from m2t_fast import losses as loss
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
 from m2t_fast.data.batches import Batch
@@ -87,6 +87,7 @@ class Captioner(Pretrained, nn.Module):
         memory = self.encode(motion, lengths, relative)
         return self.decode(memory, self.input_words(memory, tokens, draws), draws.dropout)
 
+    @sharded.gathered
     def losses(self, batch: Batch, draws: Draws, folded: bool | None = None) -> Losses | TimedLosses:
         """The losses of a training step (eq. 11-13, and of times if the batch has any) over a checked batch and given
         ``draws``.
@@ -96,11 +97,6 @@ class Captioner(Pretrained, nn.Module):
                 and parts are written; None: where the backend in use has kernels for it. The values are the same.
                 Where layers were replaced they are called, and nothing is folded.
         """
-        if hasattr(type(self), "unshard"):
-            raise NotImplementedError(
-                "Captioner.losses: the model is sharded by fully_shard, which gathers weights around forward alone; "
-                "call the model, and m2t_fast.losses.guided_loss of what it gives"
-            )
         replaced = self.replaced_layers()
         if (_has_folded_kernels(batch.motion) if folded is None else folded) and not replaced:
             return self._folded_losses(batch, draws)
@@ -173,6 +169,8 @@ class Captioner(Pretrained, nn.Module):
         ``relative``: every joint but the root is relative to the root already, as a
         :class:`~m2t_fast.data.resident.ResidentSplit` gives them.
         """
+        if not torch.compiler.is_compiling():
+            sharded.refuse_distributed(self)
         parts = self.encoder(motion, lengths, relative)
         return Memory(parts, *self.attention.keys(parts, lengths), lengths)
 
@@ -209,7 +207,7 @@ class Captioner(Pretrained, nn.Module):
     def _states(self, words: Tensor, dropout: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Embeddings (B, L, E) of the words as the gate and the mixture read them, and both LSTMs' outputs."""
         word = self.embedding(words)
-        first, second = (word * mask for mask in dropout) if dropout is not None else (word, word)
+        first, second = (word * mask.to(word.dtype) for mask in dropout) if dropout is not None else (word, word)
         hidden, top, _ = self.run_lstms(first, None)
         return word, second, hidden, top
 
@@ -276,13 +274,16 @@ class Captioner(Pretrained, nn.Module):
         words = tokens[:, :-1]
         if draws.coins is None:
             return words
-        if self.replaced_layers():
-            return sampled_words(layers.LayerDecoder(self), memory, words, draws.coins, draws.dropout or (None, None))
-        return decode.sample_words.in_bounds(
-            *memory, self.decoder_weights(), words, draws.coins, draws.dropout, self.attention.scale
-        )
+        with sharded.whole(self):
+            dtype = self._weight().dtype
+            dropout = None if draws.dropout is None else (draws.dropout[0].to(dtype), draws.dropout[1].to(dtype))
+            if self.replaced_layers():
+                return sampled_words(layers.LayerDecoder(self), memory, words, draws.coins, dropout or (None, None))
+            return decode.sample_words.in_bounds(
+                *memory, self.decoder_weights(), words, draws.coins, dropout, self.attention.scale
+            )
 
-    @layers.gathered
+    @sharded.gathered
     @torch.no_grad()
     def generate(
         self,
@@ -322,31 +323,32 @@ class Captioner(Pretrained, nn.Module):
             decode.check_search(beam_size, 1 if max_length is None else max_length, length_penalty, force_gate)
             if length_penalty != 1.0:
                 raise ValueError(f"length_penalty: got {length_penalty!r}, expected 1 with search='best_first'")
-            if beam_size > 1:
-                decoder = self._decoder(force_gate)
-                return generate_best_first(decoder, self.encode(motion, lengths), beam_size, max_length)
-        max_length = MAX_LENGTH if max_length is None else max_length
         memory = self.encode(motion, lengths)
-        if self.replaced_layers():
-            decode.check_search(beam_size, max_length, length_penalty, force_gate)
-            found = search_with(self._decoder(force_gate), memory, beam_size, max_length, length_penalty)
-            tokens, scores, *attention = decode.cut(found)
-            return Generation(tokens, scores, CaptionAttention(*attention))
-        tokens, scores, *attention = decode.search(
-            *memory, self.decoder_weights(), beam_size, max_length, length_penalty, force_gate, self.attention.scale
-        )
+        with sharded.whole(self):
+            if search == "best_first" and beam_size > 1:
+                return generate_best_first(self._decoder(force_gate), memory, beam_size, max_length)
+            max_length = MAX_LENGTH if max_length is None else max_length
+            if self.replaced_layers():
+                decode.check_search(beam_size, max_length, length_penalty, force_gate)
+                found = search_with(self._decoder(force_gate), memory, beam_size, max_length, length_penalty)
+                found = decode.cut(found)
+            else:
+                weights, scale = self.decoder_weights(), self.attention.scale
+                found = decode.search(*memory, weights, beam_size, max_length, length_penalty, force_gate, scale)
+        tokens, scores, *attention = found
         return Generation(tokens, scores, CaptionAttention(*attention))
 
-    @layers.gathered
+    @sharded.gathered
     @torch.no_grad()
     def greedy_words(self, motion: Tensor, lengths: Tensor, relative: bool = False, ends: bool = True) -> Tensor:
         """The words (B, MAX_LENGTH) int64 of greedy captions of checked motions; what comes after <eos> is not to be
         read. ``relative``: as in :meth:`encode`; ``ends``: as of :func:`~m2t_fast.ops.decode.greedy_words`, whose False
         lets a CUDA graph hold it."""
         memory = self.encode(motion, lengths, relative)
-        if self.replaced_layers():
-            return search_with(self._decoder(), memory, 1, MAX_LENGTH, 1.0).tokens[:, 0]
-        return decode.greedy_words(*memory, self.decoder_weights(), MAX_LENGTH, self.attention.scale, ends)
+        with sharded.whole(self):
+            if self.replaced_layers():
+                return search_with(self._decoder(), memory, 1, MAX_LENGTH, 1.0).tokens[:, 0]
+            return decode.greedy_words(*memory, self.decoder_weights(), MAX_LENGTH, self.attention.scale, ends)
 
     def _decoder(self, force_gate: float | None = None) -> Decoder:
         """The decoder word by word: of the weights, or of the layers where any was replaced."""
@@ -355,11 +357,11 @@ class Captioner(Pretrained, nn.Module):
         return Decoder(self.decoder_weights(), self.attention.scale, force_gate)
 
     def _checked_motion(self, motion: Tensor, lengths: Tensor) -> Tensor:
-        if not torch.compiler.is_compiling():
-            layers.refuse_distributed(self)
         sizes = {"J": self.config.joints}
         check_shape("Captioner", "motion", motion, ("B", "T", "J", 3), sizes)
-        if motion.dtype != (wanted := self._weight().dtype):
+        weight = self._weight()
+        # What is sharded on its own may be gathered in another dtype (FSDP2's mixed precision): the ops check it then.
+        if motion.dtype != (wanted := weight.dtype) and not sharded.is_distributed(weight):
             raise TypeError(f"Captioner: motion has dtype {motion.dtype}, expected {wanted} as the weights")
         check_shape("Captioner", "lengths", lengths, ("B",), sizes)
         if motion.shape[1] < 1:

@@ -6,10 +6,8 @@ The ops take a layer's weights, and so never see what somebody put in its place 
 
 from __future__ import annotations
 
-import functools
-import sys
-from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
@@ -17,46 +15,6 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.decoding.decoder import Decoder, Memory, State
 from m2t_fast.ops.gate import GateOutput
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def gathered(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Decorates a method besides forward that reads weights: of a module that FSDP2 shards it runs on whole weights.
-
-    ``fully_shard`` gathers the weights around ``forward`` alone; another method has to be registered.
-    """
-    name = method.__name__
-
-    @functools.wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-        if hasattr(type(self), "unshard") and name not in vars(self):
-            from torch.distributed.fsdp import register_fsdp_forward_method
-
-            register_fsdp_forward_method(self, name)
-            found: R = getattr(self, name)(*args, **kwargs)
-            return found
-        return method(self, *args, **kwargs)
-
-    return call
-
-
-def refuse_distributed(model: nn.Module) -> None:
-    """Raise NotImplementedError for DTensor parameters that neither FSDP2 nor a hook on their layer gathers."""
-    if "torch.distributed.tensor" not in sys.modules:
-        return
-    from torch.distributed.tensor import DTensor
-
-    if any(hasattr(type(module), "unshard") for module in model.modules()):
-        return
-    for name, layer in model.named_modules():
-        for weight, parameter in layer._parameters.items():
-            if isinstance(parameter, DTensor) and not has_hook(layer):
-                raise NotImplementedError(
-                    f"Captioner: {name}.{weight} is a DTensor; expected a plain tensor, or one that fully_shard or "
-                    "parallelize_module gathers (the ops run on whole weights)"
-                )
 
 
 def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:

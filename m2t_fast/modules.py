@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from m2t_fast import ops
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.layers import gathered, is_own
+from m2t_fast.layers import is_own
 from m2t_fast.ops.attention import AttentionOutput
 from m2t_fast.ops.gate import GateOutput, check_force_gate
 from m2t_fast.ops.torch_lstm import lstm
 from m2t_fast.reference.attention_with_loss import GuidedAttentionOutput
 from m2t_fast.reference.encoder import valid_frames
+from m2t_fast.sharded import gathered
 
 
 def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
