@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,49 @@ def why_not_replaceable(path: Path) -> str | None:
     if (path.exists() and not path.is_file()) or (path.is_symlink() and os.readlink(path).startswith("/proc/")):
         return "it is not a regular file"
     return None
+
+
+def resolved(path: str | Path) -> Path:
+    """The absolute path without links; unlike ``Path.resolve`` it has an answer also where links go round."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a null byte: no such file can be, as its opening will say
+        return Path(path).absolute()
+
+
+def require_own(path: Path) -> None:
+    """Raises unless a file or folder that this package keeps in a folder of its own is there itself, or nothing is.
+
+    Raises:
+        UserError: it is a link, which could lead out of the folder, or neither a regular file nor a folder.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
+    if stat.S_ISLNK(mode):
+        raise UserError(f"{path}: a link, expected a file or folder of this folder's own")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"{path}: cannot write: it is not a regular file")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Opens a file that this package keeps in a folder of its own, and neither follows a link nor waits for a pipe.
+
+    Returns:
+        The descriptor, for the caller to close.
+
+    Raises:
+        UserError: as :func:`require_own`, or it cannot be opened.
+    """
+    require_own(path)
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        return os.open(path, flags | careful, 0o666)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from m2t_fast.errors import UserError
+from m2t_fast.files import open_own, require_own
 from m2t_fast.reading import open_regular
 
 _BLOCK = 1 << 16
@@ -19,13 +20,12 @@ def cut_torn_tail(path: Path) -> None:
     Raises:
         UserError: the journal is a link, which could lead out of its folder, no regular file, or cannot be written.
     """
-    if path.is_symlink():
-        raise UserError(f"{path}: a link, expected a file of this folder's own")
+    require_own(path)
     if not path.exists():
         return
     open_regular(path).close()
     try:
-        with open(path, "r+b") as file:
+        with os.fdopen(open_own(path, os.O_RDWR), "r+b") as file:
             end = whole = file.seek(0, os.SEEK_END)
             while whole:
                 start = max(0, whole - _BLOCK)
@@ -68,11 +68,7 @@ class Appender:
 
     def __enter__(self) -> Self:
         cut_torn_tail(self.path)
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-            self._file = os.open(self.path, flags, 0o666)
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot write: {error.strerror or error}") from None
+        self._file = open_own(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         return self
 
     def __exit__(self, *_: object) -> None:

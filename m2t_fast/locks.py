@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from m2t_fast.errors import UserError
+from m2t_fast.files import open_own
 
 
 @contextmanager
@@ -16,13 +18,9 @@ def locked(path: Path) -> Iterator[None]:
     system knows no locks there is none.
 
     Raises:
-        UserError: another process holds it, or the file cannot be opened.
+        UserError: another process holds it, or the file is a link, no regular file, or cannot be opened.
     """
-    try:
-        file = open(path, "ab")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
-    with file:
+    with os.fdopen(open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "ab") as file:
         try:
             fcntl = importlib.import_module("fcntl")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path, new_folder
+from m2t_fast.files import atomic_path, new_folder, open_own, require_own, resolved
 
 
 def test_replaces_at_the_end(tmp_path: Path) -> None:
@@ -67,3 +67,29 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     with new_folder(tmp_path / "run"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}
+
+
+def test_a_file_of_our_own_is_no_link_and_no_pipe(tmp_path: Path) -> None:
+    own, link, pipe = (tmp_path / name for name in ("own", "link", "pipe"))
+    link.symlink_to(tmp_path / "elsewhere")
+    os.close(open_own(own, os.O_WRONLY | os.O_CREAT))
+    with pytest.raises(UserError, match="link: a link, expected"):
+        open_own(link, os.O_WRONLY | os.O_CREAT)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(pipe)
+        for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+            with pytest.raises(UserError, match="pipe: cannot write: it is not a regular file"):
+                open_own(pipe, flags)
+    with pytest.raises(UserError, match="missing: cannot write: No such file"):
+        open_own(tmp_path / "missing", os.O_RDWR)
+    require_own(tmp_path)
+    require_own(tmp_path / "missing")
+    assert own.exists() and not (tmp_path / "elsewhere").exists()
+
+
+def test_paths_resolve_where_links_go_round_and_null_bytes_are(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    assert resolved(tmp_path / "round").name == "round"
+    assert resolved(tmp_path / "link") == (tmp_path / "there").resolve()
+    assert resolved("a\0b").name == "a\0b"

@@ -25,7 +25,7 @@ from m2t_fast.captioning.trust import Judge
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path, write_text
+from m2t_fast.files import atomic_path, require_own, resolved, write_text
 from m2t_fast.journals import lines_of
 from m2t_fast.locks import locked_folder
 from m2t_fast.motion.options import MotionOptions
@@ -75,6 +75,9 @@ class CaptionJob:
         options: what is known about the files.
         search: arguments of :meth:`~m2t_fast.Captioner.generate`.
         batch_size: most motions at a time.
+
+    Raises:
+        UserError: the output is no name of a file.
     """
 
     source: Path
@@ -82,6 +85,10 @@ class CaptionJob:
     options: MotionOptions = MotionOptions()
     search: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if not self.output.name:
+            raise UserError(f"{self.output}: is no name of a file, expected one to write")
 
     @property
     def parts(self) -> Path:
@@ -127,6 +134,7 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
 def _begin(job: CaptionJob, stack: ExitStack) -> None:
     if job.output.exists() and not job.parts.exists():
         raise UserError(f"{job.output}: output file exists already")
+    require_own(job.parts)
     stack.enter_context(locked_folder(job.parts))
 
 
@@ -148,7 +156,7 @@ class _Plan:
         if job.output.exists():  # all that is missing is to tidy up
             count = sum(_lines(path) for path in (job.output, job.left_out))
             return cls(job.parts, count, WINDOW, count, [], journal)
-        identity = {"format": FORMAT, "source": str(job.source.resolve()), **_identity(run, job)}
+        identity = {"format": FORMAT, "source": str(resolved(job.source)), **_identity(run, job)}
         settings = job.parts / "job.json"
         if not settings.exists():
             try:

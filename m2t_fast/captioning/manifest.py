@@ -14,7 +14,7 @@ from pathlib import Path
 
 from m2t_fast.data.folder import MOTIONS
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
+from m2t_fast.files import atomic_path, resolved
 from m2t_fast.motion.kinds import SUFFIXES
 from m2t_fast.reading import Malformed, Missing, open_regular, parse_json
 
@@ -38,7 +38,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
         UserError: there is no such source, it cannot be read, or it has no motion.
     """
     if source.is_dir():
-        base = source.resolve()
+        base = resolved(source)
         within = next((name for name in MOTIONS if (base / name).is_dir()), "")
         names: Iterable[str] = _sorted(_walk(base, within), manifest.parent)
         nothing = f"{source}: no motion files in it; expected {' or '.join(SUFFIXES)}"

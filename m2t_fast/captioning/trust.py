@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from m2t_fast.captioner import Captioner
 from m2t_fast.captioning.familiarity import FILE, SHARE, Familiarity, pooled_features
 from m2t_fast.data.batches import MotionBatch
+from m2t_fast.errors import UserError
 from m2t_fast.motion.read import units_of
 from m2t_fast.run_folder import Run
 
@@ -52,10 +54,10 @@ class Judge:
     """
 
     def __init__(self, run: Run):
-        self._familiarity = Familiarity.load(run.folder)
-        if self._familiarity is None and (run.folder / FILE).exists():
+        self._familiarity, self._file = Familiarity.load(run.folder), run.folder / FILE
+        if self._familiarity is None and self._file.exists():
             text = "belongs to other weights and is not used; m2t-fast calibrate RUN --data DATA makes it again"
-            warnings.warn(f"{run.folder / FILE}: {text}", stacklevel=2)
+            warnings.warn(f"{self._file}: {text}", stacklevel=2)
         self._units = units_of(run.statistics, run.skeleton)
         self._shortest = max(run.settings.min_frames or 0, LEAST_FRAMES)
         self._still = STILL
@@ -76,13 +78,20 @@ class Judge:
         return []
 
     def distances(self, model: Captioner, batch: MotionBatch) -> list[float | None]:
-        """The distance of every motion of a batch, as in :class:`Trust`."""
+        """The distance of every motion of a batch, as in :class:`Trust`.
+
+        Raises:
+            UserError: one is not finite.
+        """
         if self._familiarity is None:
             return [None] * len(batch.index)
         features = pooled_features(model, batch)
         if features.shape[1] != len(self._familiarity.mean):
             return [None] * len(batch.index)
         found: list[float | None] = self._familiarity.distance(features).tolist()
+        if not all(distance is not None and math.isfinite(distance) for distance in found):
+            text = "damaged: it gives distances that are not finite; make it again with m2t-fast calibrate"
+            raise UserError(f"{self._file}: {text}")
         return found
 
     @staticmethod

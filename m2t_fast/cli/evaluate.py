@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options, scoring
 from m2t_fast.errors import UserError
+from m2t_fast.files import resolved
 
 if TYPE_CHECKING:
     from m2t_fast.evaluation.scored_runs import Files, Report
@@ -150,9 +151,9 @@ def _write(report: Report, files: Files) -> None:
 
 def _names(folders: list[Path]) -> list[str]:
     """What the table calls each run: the name of its folder, or the whole path where several have that name."""
-    resolved = [folder.resolve() for folder in folders]
-    for place, folder in enumerate(resolved):
-        if folder in resolved[:place]:
+    whole = [resolved(folder) for folder in folders]
+    for place, folder in enumerate(whole):
+        if folder in whole[:place]:
             raise UserError(f"{folders[place]}: this run is there twice, expected each once")
-    count = Counter(folder.name for folder in resolved)
-    return [full.name if count[full.name] == 1 else str(given) for full, given in zip(resolved, folders, strict=True)]
+    count = Counter(folder.name for folder in whole)
+    return [full.name if count[full.name] == 1 else str(given) for full, given in zip(whole, folders, strict=True)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from m2t_fast.cli import options
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
+from m2t_fast.files import resolved
 
 if TYPE_CHECKING:
     from m2t_fast.data.dataset import MotionDataset
@@ -133,7 +134,7 @@ def _folder_names(runs: list[Path]) -> list[str]:
     """A name for each run, that of its folder; equal ones are numbered."""
     names: list[str] = []
     for path in runs:
-        name = wanted = path.resolve().name or "run"
+        name = wanted = resolved(path).name or "run"
         number = 1
         while name in names:
             number += 1

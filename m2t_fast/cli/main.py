@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _ending_tidily(), warnings.catch_warnings(), visible_output():
             warnings.showwarning = _show_warning
+            if any("\0" in text for text in argv or ()):
+                raise UserError("a null byte in an argument, expected text")
             args = build_parser().parse_args(argv)
             code: int = args.run(args)
         sys.stdout.flush()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
+from m2t_fast.files import resolved
 
 if TYPE_CHECKING:
     from m2t_fast.captioning.pipeline import Captioned
@@ -57,11 +58,11 @@ def check(args: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
     Raises:
         UserError: a file cannot be written, is one of ``inputs`` or written twice, or what writes it is missing.
     """
-    taken = {path.resolve(): str(path) for path in inputs}
+    taken = {resolved(path): str(path) for path in inputs}
     for name, path in asked(args).items():
-        if path.resolve() in taken:
-            raise UserError(f"--{name} {path}: is {taken[path.resolve()]} already, expected another file")
-        taken[path.resolve()] = f"the file of --{name}"
+        if resolved(path) in taken:
+            raise UserError(f"--{name} {path}: is {taken[resolved(path)]} already, expected another file")
+        taken[resolved(path)] = f"the file of --{name}"
         if name != "html":
             from m2t_fast.interpretation.animation import require_writer
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from m2t_fast.cli import options, pictures
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
+from m2t_fast.files import resolved
 
 if TYPE_CHECKING:
     from m2t_fast.cli.motion_files import MotionFile
@@ -64,11 +65,11 @@ def check(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
             )
     if asked and len(inputs) != 1:
         raise UserError(f"--{next(iter(asked))}: got {len(inputs)} motions, expected one")
-    taken = {path.resolve(): str(path) for path in inputs}
+    taken = {resolved(path): str(path) for path in inputs}
     for name, path in asked.items():
-        if path.resolve() in taken:
-            raise UserError(f"--{name} {path}: is {taken[path.resolve()]} already, expected another file")
-        taken[path.resolve()] = f"the file of --{name}"
+        if resolved(path) in taken:
+            raise UserError(f"--{name} {path}: is {taken[resolved(path)]} already, expected another file")
+        taken[resolved(path)] = f"the file of --{name}"
         require(name)
         options.require_writable(path)
 

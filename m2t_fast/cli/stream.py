@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from m2t_fast.inference import Segment
 
 PIPE = Path("-")
+
+_LONGEST = 1 << 16  # characters of a line, of 66 numbers
+_TOGETHER = 1000  # frames that are read at a time, at most
 
 
 def asked(args: argparse.Namespace) -> bool:
@@ -51,10 +55,27 @@ def run(args: argparse.Namespace, lines: Iterable[str] | None = None) -> int:
     with options.backend(args.backend, device):
         opened = load_run(args.run_folder, device)
         stream = opened.stream(args.fps, args.batch_size, **options.search_of(args))
-        for frames in _frames(sys.stdin if lines is None else lines, opened.skeleton.joints, round(args.fps)):
+        together = min(round(args.fps), _TOGETHER)
+        for frames in _frames(_lines(sys.stdin) if lines is None else lines, opened.skeleton.joints, together):
             _print(stream.push(frames), args.json)
         _print(stream.close(), args.json)
     return 0
+
+
+def _lines(pipe: TextIO | None) -> Iterator[str]:
+    """The lines of a pipe, which need not be text nor ever end one."""
+    if pipe is None:
+        raise UserError("-: standard input is closed")
+    for number in itertools.count(1):
+        try:
+            line = pipe.readline(_LONGEST)
+        except UnicodeDecodeError:
+            raise UserError(f"-: line {number} or one behind it is no text, expected numbers") from None
+        if len(line) == _LONGEST:
+            raise UserError(f"-: line {number} is longer than {_LONGEST} characters, expected the numbers of a frame")
+        if not line:
+            return
+        yield line
 
 
 def _frames(lines: Iterable[str], joints: int, together: int) -> Iterator[np.ndarray]:

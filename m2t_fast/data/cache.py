@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
+from m2t_fast.files import atomic_path, resolved
 from m2t_fast.reading import parse_json, require_regular
 
 _KEPT_PER_FOLDER = 4
@@ -37,14 +37,13 @@ def path_of(folder: Path, arguments: dict[str, Any]) -> Path:
     Its name holds a hash of the folder's resolved path and one of the arguments, of name, size and modification time
     of every file the folder is read from, and of this package's own source files, so that no change goes unnoticed.
     """
-    resolved = str(folder.resolve())
     key = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         key.update(source.read_bytes())
     for part in (".", "new_joints", "new_joint_vecs", "texts"):
         for entry in _files(folder / part):
             key.update(f"{part}/{entry[0]}\0{entry[1]}\0{entry[2]}\n".encode(errors="surrogateescape"))
-    owner = hashlib.sha256(resolved.encode(errors="surrogateescape")).hexdigest()[:16]
+    owner = hashlib.sha256(str(resolved(folder)).encode(errors="surrogateescape")).hexdigest()[:16]
     return directory() / f"{owner}-{key.hexdigest()[:32]}.safetensors"
 
 

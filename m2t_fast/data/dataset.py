@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.data import cache
-from m2t_fast.data.faults import Fault, from_rows, refusal, summary, to_rows
+from m2t_fast.data.faults import Fault, refusal, summary
 from m2t_fast.data.folder import SPLITS, read_folder
 from m2t_fast.data.matching import ActionNames
 from m2t_fast.data.preprocessing import DataSettings, FilteredMotion, Statistics, filter_motions
@@ -23,10 +22,7 @@ from m2t_fast.data.supervision import UNSUPERVISED, targets
 from m2t_fast.data.tagging import caption_tags, processed_words, tagger_name
 from m2t_fast.data.timing import UNTIMED, temporal_targets
 from m2t_fast.data.vocabulary import Vocabulary
-from m2t_fast.skeleton import PART_NAMES, Skeleton, skeleton_of
-
-_TENSORS = ("frames", "frame_offsets", "tokens", "token_offsets", "gate_targets", "spatial_targets", "caption_motion")
-_TIMES = "temporal_targets"  # where there are any
+from m2t_fast.skeleton import PART_NAMES, Skeleton
 
 
 @dataclass
@@ -286,6 +282,8 @@ def _load_folder(
     grow: bool,
 ) -> Prepared:
     """A folder, from the cache if it is there; what cannot be used is left out."""
+    from m2t_fast.data import storage  # which knows the classes of this module
+
     if not use_cache or not Path(source).is_dir():
         return prepare(read_folder(source, splits, strict=False), settings, vocabulary, statistics, grow)
     shared = {
@@ -296,76 +294,12 @@ def _load_folder(
         "grow": grow,
     }
     file = cache.path_of(Path(source), shared)
-    stored = cache.fetch(file)
-    if stored is not None:
-        tagger = stored[1]["tagger"]
-        # Targets of untagged captions depend on which tagger this machine has.
-        if tagger is None or tagger == tagger_name():
-            return _unpack(*stored, source=str(source))
+    if (stored := cache.fetch(file)) is not None and (found := storage.unpack(*stored, str(source))) is not None:
+        own_words = vocabulary is None or grow or found.vocabulary.words == vocabulary.words
+        if own_words and set(found.splits) == set(splits):
+            return found
     raw = read_folder(source, splits, strict=False)
     prepared = prepare(raw, settings, vocabulary, statistics, grow)
     untagged = any(not c.tags for motions in raw.splits.values() for m in motions for c in m.captions)
-    cache.store(file, *_pack(prepared, tagger_name() if untagged else None))
+    cache.store(file, *storage.pack(prepared, tagger_name() if untagged else None))
     return prepared
-
-
-def _pack(prepared: Prepared, tagger: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A prepared data set as named tensors and a JSON-ready dictionary."""
-    tensors = {f"{split}.{name}": getattr(d, name) for split, d in prepared.splits.items() for name in _TENSORS}
-    timed = {f"{split}.{_TIMES}": d.temporal_targets for split, d in prepared.splits.items()}
-    tensors |= {name: times for name, times in timed.items() if times is not None}
-    content = {
-        "tagger": tagger,
-        "vocabulary": prepared.vocabulary.words,
-        "statistics": prepared.statistics.to_dict(),
-        "settings": prepared.settings.to_dict(),
-        "joints": prepared.skeleton.joints,
-        "report": prepared.report,
-        "splits": {
-            split: {
-                "ids": d.ids,
-                "references": d.references,
-                "processed": d.processed,
-                "segments": None if d.segments is None else [_rows_of(segments) for segments in d.segments],
-                "faults": to_rows(d.faults),
-            }
-            for split, d in prepared.splits.items()
-        },
-    }
-    return tensors, content
-
-
-def _unpack(tensors: dict[str, Tensor], content: dict[str, Any], source: str) -> Prepared:
-    """The inverse of ``_pack``."""
-    settings, statistics = DataSettings.from_dict(content["settings"]), Statistics.from_dict(content["statistics"])
-    skeleton = skeleton_of(content["joints"])
-    splits = {}
-    for split, lists in content["splits"].items():
-        splits[split] = MotionDataset(
-            split=split,
-            **{name: tensors[f"{split}.{name}"] for name in _TENSORS},
-            ids=lists["ids"],
-            references=lists["references"],
-            processed=lists["processed"],
-            segments=lists["segments"] and [_segments_from(rows) for rows in lists["segments"]],
-            faults=from_rows(lists["faults"]),
-            skeleton=skeleton,
-            statistics=statistics,
-            settings=settings,
-            temporal_targets=tensors.get(f"{split}.{_TIMES}"),
-        )
-    vocabulary = Vocabulary(content["vocabulary"])
-    return Prepared(vocabulary, statistics, settings, skeleton, splits, content["report"], source)
-
-
-def _rows_of(segments: list[Segment] | None) -> list[tuple[Any, ...]] | None:
-    return None if segments is None else [dataclasses.astuple(s) for s in segments]
-
-
-def _segments_from(rows: list[tuple[Any, ...]] | None) -> list[Segment] | None:
-    if rows is None:
-        return None
-    return [
-        Segment(action, start, end, tuple(parts), active and tuple(active), tuple(words))
-        for action, start, end, parts, active, words in rows
-    ]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from m2t_fast.errors import UserError
+from m2t_fast.files import resolved
 from m2t_fast.reading import Malformed, Unreadable, read_json, read_text
 
 BASELINE = "baseline.tsv"
@@ -76,7 +77,7 @@ class BertScorer:
         from bert_score.utils import model2layers
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        place = str(self.folder.resolve())
+        place = str(resolved(self.folder))
         config = AutoConfig.from_pretrained(place, local_files_only=True)
         layers = int(config.num_hidden_layers)
         known = [name for name in _names(self.folder) if model2layers.get(name, layers + 1) <= layers]
@@ -135,13 +136,13 @@ class BertScorer:
 
 def _names(folder: Path) -> list[str]:
     """Names by which bert-score may know the model of a folder, the surest first."""
-    resolved = folder.resolve()
-    hub = [part[8:].replace("--", "/") for part in resolved.parts if part.startswith("models--")]
+    whole = resolved(folder)
+    hub = [part[8:].replace("--", "/") for part in whole.parts if part.startswith("models--")]
     try:
         own = read_json(folder / "config.json", {"_name_or_path?": Any}).get("_name_or_path", "")
     except Malformed as error:
         raise UserError(f"{folder / 'config.json'}: {error}") from None
-    return [part for name in (resolved.name, *hub, str(own)) for part in (name, name.rpartition("/")[2])]
+    return [part for name in (whole.name, *hub, str(own)) for part in (name, name.rpartition("/")[2])]
 
 
 def _read_baseline(path: Path, layer: int) -> float:

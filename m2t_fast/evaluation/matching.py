@@ -18,6 +18,7 @@ from m2t_fast.errors import UserError
 from m2t_fast.evaluation.lemmas import Lemmas
 from m2t_fast.evaluation.matching_networks import MAX_FRAMES, UNIT, MatchingNetworks
 from m2t_fast.evaluation.word_vectors import NAME, TAGS, WordVectors
+from m2t_fast.files import resolved
 from m2t_fast.motion.features import feature_size
 from m2t_fast.skeleton import Skeleton
 from m2t_fast.tensor_files import load_checkpoint
@@ -118,7 +119,7 @@ class Evaluator:
     def describe(self) -> str:
         """What the scores were computed by, for the protocol."""
         return (
-            f"R-precision and MM-Dist by {self.folder.resolve().name}, pools of {POOL}, mean of {REPEATS} deals, "
+            f"R-precision and MM-Dist by {resolved(self.folder).name}, pools of {POOL}, mean of {REPEATS} deals, "
             f"motions of {_SHORTEST[self.skeleton.name]} to {_LONGEST - 1} frames"
         )
 
@@ -216,9 +217,15 @@ class Evaluator:
         return torch.cat(found), places
 
     def score(self, captions: Sequence[str], ids: Sequence[str]) -> dict[str, float]:
-        """``r_precision_1`` to ``_3`` (percent) and ``mm_dist`` of the caption of each motion."""
+        """``r_precision_1`` to ``_3`` (percent) and ``mm_dist`` of the caption of each motion.
+
+        Raises:
+            UserError: the networks give numbers that are not finite, or there are too few motions.
+        """
         motions, places = self.embed_motions(ids)
         texts = self.embed_texts([captions[place] for place in places])
+        if not (texts.isfinite().all() and motions.isfinite().all()):
+            raise UserError(f"{self.folder}: its networks give numbers that are not finite; are the files damaged?")
         shares = r_precision(texts, motions)
         return {
             **{f"r_precision_{best}": share for best, share in zip(BEST, shares, strict=True)},

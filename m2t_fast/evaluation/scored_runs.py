@@ -20,7 +20,7 @@ from m2t_fast.evaluation.lemmas import Lemmas
 from m2t_fast.evaluation.matching import Evaluator
 from m2t_fast.evaluation.scores import evaluate, json_lines
 from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table, escape_markdown
-from m2t_fast.files import atomic_path, encoded
+from m2t_fast.files import atomic_path, encoded, resolved
 from m2t_fast.run_folder import Run
 
 FORMAT = "m2t_fast scores"
@@ -115,7 +115,7 @@ def evaluate_run(
             found.append(records)
             rows.append(
                 Row(
-                    model=name or run.folder.resolve().name,
+                    model=name or resolved(run.folder).name,
                     **run.guidance,
                     beam_size=beam_size,
                     force_gate=gate,
@@ -155,7 +155,7 @@ class Report:
     @property
     def table(self) -> Table:
         """All rows."""
-        name = self.data if self.data == "synthetic" else Path(self.data).resolve().name
+        name = self.data if self.data == "synthetic" else resolved(self.data).name
         return Table(
             name, self.split, self.text, self.protocol, [row for result in self.results for row in result.rows]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from m2t_fast.data.arrays import load_array
 from m2t_fast.errors import UserError
+from m2t_fast.motion.formats.unpickler import Unpickler, allowed_memory, check_memory
 from m2t_fast.reading import open_regular
 
 MAX_WORDS = 20
@@ -48,13 +50,17 @@ class WordVectors:
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        self.vectors = load_array(folder / f"{NAME}_data.npy", "(words, size)").astype(np.float32)
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is refused below
+            self.vectors = load_array(folder / f"{NAME}_data.npy", "(words, size)").astype(np.float32)
+        if self.vectors.ndim != 2 or not np.isfinite(self.vectors).all():
+            shape = self.vectors.shape
+            raise UserError(f"{folder / NAME}_data.npy: shape {shape}, expected (words, size) finite numbers")
         index = _load_plain(folder / f"{NAME}_idx.pkl")
         good = isinstance(index, dict) and all(
             isinstance(word, str) and isinstance(place, int) and 0 <= place < len(self.vectors)
             for word, place in index.items()
         )
-        if self.vectors.ndim != 2 or not good:
+        if not good:
             raise UserError(f"{folder / NAME}_idx.pkl: no numbers of the rows of {NAME}_data.npy by word")
         self.index: dict[str, int] = index
         for word in ("unk", "sos", "eos"):
@@ -78,7 +84,7 @@ class WordVectors:
         return self.vectors[places], tags
 
 
-class _Plain(pickle.Unpickler):
+class _Plain(Unpickler):
     """Reads lists, dictionaries, strings and numbers; whatever would run code is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -88,7 +94,10 @@ class _Plain(pickle.Unpickler):
 def _load_plain(path: Path) -> Any:
     try:
         with open_regular(path) as file:
-            return _Plain(file).load()
+            memory = allowed_memory(os.fstat(file.fileno()).st_size)
+            content = _Plain(file, memory).load()
+            check_memory(content, memory)
+            return content
     except UserError:
         raise
     except Exception as error:  # foreign bytes make pickle raise nearly anything

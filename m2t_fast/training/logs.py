@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from m2t_fast.errors import UserError
+from m2t_fast.files import resolved
 
 LOGS: tuple[str, ...] = ("tensorboard", "wandb")
 _NO_SCALARS = ("kind", "step", "epoch")
@@ -80,7 +81,7 @@ class _WandB:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         import wandb
 
-        self.run: Any = wandb.init(dir=str(folder), name=folder.resolve().name, config=dict(settings), resume="allow")
+        self.run: Any = wandb.init(dir=str(folder), name=resolved(folder).name, config=dict(settings), resume="allow")
 
     def write(self, line: Mapping[str, Any]) -> None:
         self.run.log(scalars(line), step=line["step"])

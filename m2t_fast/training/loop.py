@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from m2t_fast.data.dataset import Prepared
 from m2t_fast.data.faults import in_words
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
-from m2t_fast.files import new_folder, write_all
+from m2t_fast.files import new_folder, open_own, write_all
 from m2t_fast.locks import locked
 from m2t_fast.run_folder import METRICS, STATE, WEIGHTS, Run, write_run
 from m2t_fast.signals import stop_on_signals
@@ -192,7 +193,7 @@ class _Trainer:
         with (
             stop_on_signals(self.stop),
             ThreadPoolExecutor(3, "background") as self.background,
-            open(self.folder / METRICS, "r+b", buffering=0) if self.processes.main else io.BytesIO() as self.metrics,
+            self._open_metrics() as self.metrics,
             Console(self.progress, self.settings.epochs) as self.console,
         ):
             # Lines behind the saved position belong to steps that are taken again.
@@ -211,6 +212,12 @@ class _Trainer:
             if self.validated is not None:
                 self._save_state(now=True)
             self._wait_for_files()
+
+    def _open_metrics(self) -> io.RawIOBase | io.BytesIO:
+        """The file, which is not buffered; in other processes than the main one, nothing."""
+        if not self.processes.main:
+            return io.BytesIO()
+        return open(open_own(self.folder / METRICS, os.O_RDWR), "r+b", buffering=0)
 
     def _epoch(self) -> None:
         position, settings = self.position, self.settings

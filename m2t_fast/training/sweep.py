@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation.tables import COLUMNS, Row, Table
-from m2t_fast.files import write_text
+from m2t_fast.files import open_own, require_own, resolved, write_text
 from m2t_fast.journals import Appender, cut_torn_tail
 from m2t_fast.reading import Malformed, check_form, parse_json, read_text, shown
 from m2t_fast.run_folder import METRICS
@@ -202,7 +203,7 @@ class Sweep:
             rows.append(Row(model=point.name, **point._asdict(), **known, scores=values))
         if not rows:
             return None
-        dataset = scores["data"] if scores["data"] == "synthetic" else Path(scores["data"]).resolve().name
+        dataset = scores["data"] if scores["data"] == "synthetic" else resolved(scores["data"]).name
         return Table(dataset, scores["split"], scores["text"], scores["protocol"], rows)
 
     @property
@@ -236,6 +237,8 @@ def train_and_score(
     run, scores = folder / point.name, folder / f"{point.name}.scores"
     weights = ["--lambda-spat", repr(point.lambda_spat), "--lambda-adapt", repr(point.lambda_adapt)]
     log = folder / f"{point.name}.log"
+    for made in (run, scores):
+        require_own(made)
     _call(["train", *training, *weights, "--output", str(run), "--resume", "--quiet"], log, stop)
     _call(["evaluate", str(run), *scoring, "--output", str(scores)], log, stop)
     content = _parsed(scores / "scores.json", read_text(scores / "scores.json"), _SCORES)
@@ -270,7 +273,7 @@ def journal_backend(path: Path) -> Any:
 def _call(argv: list[str], log: Path, stop: threading.Event) -> None:
     if stop.is_set():
         raise Stopped
-    with open(log, "ab") as file:
+    with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
         process = subprocess.Popen([sys.executable, "-m", "m2t_fast", *argv], stdout=file, stderr=file)
     while True:
         try:

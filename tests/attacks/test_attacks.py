@@ -233,7 +233,7 @@ def test_11_what_a_killed_merge_left_is_removed(world: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 @pytest.mark.parametrize("what", ["pipe", "/dev/zero", "folder"])
 def test_12_only_regular_files_are_read(world: Path, what: str) -> None:
-    kinds = [kind for kind, target in fuzz.TARGETS.items() if (world / target.file).exists()]
+    kinds = [kind for kind, target in fuzz.TARGETS.items() if target.path(world).exists() and not target.piped]
     for kind in kinds:
         target = fuzz.TARGETS[kind]
         path = world / target.file
@@ -276,6 +276,58 @@ def test_15_a_journal_that_is_a_link_is_refused(world: Path, tmp_path: Path) -> 
         (world / journal).symlink_to(other)
         assert "link" in refused(*argv)
         assert other.read_text() == "not ours\n"
+
+
+OURS = {
+    "a sweep's lock": ("study/lock", fuzz.SWEEP),
+    "a sweep's journal": ("study/study.journal", fuzz.SWEEP),
+    "a job's lock": ("new.jsonl.parts/lock", ("caption", "run", "--data", "takes", "--output", "new.jsonl")),
+    "a job's folder": ("new.jsonl.parts", ("caption", "run", "--data", "takes", "--output", "new.jsonl")),
+    "metrics": ("trained/metrics.jsonl", ("train", "--data", "data", "--output", "trained", "--resume", "--quiet")),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("target", ["file", "folder", "missing", "pipe", "itself"])
+@pytest.mark.parametrize("name", OURS)
+def test_15_what_a_command_keeps_beside_its_output_is_no_link(
+    world: Path, tmp_path: Path, name: str, target: str
+) -> None:
+    """Nor does a pipe in its place stop the command for ever."""
+    place, argv = OURS[name]
+    path, other = world / place, tmp_path / "other"
+    path.parent.mkdir(exist_ok=True)
+    fuzz.remove(path)
+    path.symlink_to(path if target == "itself" else other)
+    if target == "file":
+        other.write_text("not ours\n")
+    elif target == "folder":
+        other.mkdir()
+    elif target == "pipe":
+        os.mkfifo(other)
+    said = refused(*argv)
+    assert "link" in said or "holds no sweep" in said  # a link to nowhere is no journal
+    path.unlink()
+    assert os.path.lexists(other) == (target in ("file", "folder", "pipe"))
+    assert target != "file" or other.read_text() == "not ours\n"
+    assert target != "folder" or not list(other.iterdir())
+    os.mkfifo(path)
+    assert "m2t-fast: error: " in refused(*argv)
+
+
+@pytest.mark.parametrize("argv", [(*CAPTION, "--html", "round"), (*CAPTION, "--segments", "--srt", "round"),
+                                  ("evaluate", "round", "--data", "data"), ("caption", "round", "motion.npy"),
+                                  ("caption", "run", "--data", "round", "--output", "new.jsonl")], ids=str)  # fmt: skip
+def test_12_links_that_go_round(world: Path, argv: tuple[str, ...]) -> None:
+    Path("round").symlink_to("round")
+    code, _, said = run(*argv)
+    assert code in (0, 2) and "Traceback" not in said
+
+
+@pytest.mark.parametrize("output", ["", ".", "/", "//"])
+def test_04_an_output_without_a_name(world: Path, output: str) -> None:
+    refused("caption", "run", "--data", "takes", "--output", output)
+    refused("caption", "run\0", "motion.npy")
 
 
 def test_16_control_characters_are_shown(world: Path) -> None:

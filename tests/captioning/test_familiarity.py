@@ -10,7 +10,7 @@ import torch
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.captioning.calibration import calibrate
-from m2t_fast.captioning.familiarity import FILE, Familiarity, pooled_features
+from m2t_fast.captioning.familiarity import FILE, Familiarity, pooled_features, weights_digest
 from m2t_fast.captioning.padding import padded_batches
 from m2t_fast.captioning.pipeline import caption_joints
 from m2t_fast.captioning.trust import Judge, Trust
@@ -155,6 +155,20 @@ def test_a_damaged_file_is_refused(folder: Path, damage: str) -> None:
         save_file(tensors, path)
     with pytest.raises(UserError, match=FILE):
         Familiarity.load(folder)
+
+
+def test_distances_that_are_not_finite_are_refused(folder: Path, many: Prepared) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path, digest = folder / FILE, {"weights": weights_digest(folder)}
+    tensors = load_file(path)
+    for name, value in (("mean", 3e38), ("std", 1e-45), ("scale", 1e-45), ("axes", 3e38)):
+        tensors[name].fill_(value)
+    save_file(tensors, path, digest)
+    run = load_run(folder)
+    (batch,) = padded_batches([many["test"].motion(0)], 1)
+    with pytest.raises(UserError, match=f"{FILE}: damaged: it gives distances that are not finite"):
+        Judge(run).distances(run.model, batch)
 
 
 def raw(run: Run, data: MotionDataset, number: int) -> np.ndarray:

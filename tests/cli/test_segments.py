@@ -67,6 +67,21 @@ def test_frames_from_a_pipe_give_the_segments_of_a_stream(call, refused, tiny_ru
     assert "--csv" in refused("caption", tiny_run, "-", "--fps", 20, "--csv", "a.csv")
 
 
+def test_a_pipe_that_is_no_text_or_never_ends_a_line(refused, tiny_run, monkeypatch):
+    class Endless:
+        def readline(self, size):
+            return "0 " * (size // 2)
+
+    frame = b"0 " * 66 + b"\n"
+    for pipe, reason in (
+        (io.TextIOWrapper(io.BytesIO(frame + b"\xff\n"), "utf-8"), "no text"),
+        (Endless(), "line 1 is longer than"),
+        (None, "standard input is closed"),
+    ):
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert reason in refused("caption", tiny_run, "-", "--fps", 1e300)
+
+
 def test_the_page_of_a_take_shows_its_segments(call, tiny_run, take, tmp_path):
     page = tmp_path / "take.html"
     result = call("caption", tiny_run, take, "--segments", "--max-length", 3, "--html", page)

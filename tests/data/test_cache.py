@@ -107,3 +107,55 @@ def test_old_caches_of_a_folder_go(cache_folder: Path) -> None:
     assert cache.fetch(files[0]) is not None  # used again, so not the oldest any more
     cache.store(files[4], TENSORS, {})
     assert sorted(cache_folder.iterdir()) == [files[0], files[2], files[3], files[4], other]
+
+
+FORGED: dict[str, Callable[[dict, dict], object]] = {
+    "a tensor is missing": lambda tensors, _: tensors.pop("train.tokens"),
+    "a token that is no word": lambda tensors, _: tensors["train.tokens"].fill_(10**6),
+    "offsets beyond the end": lambda tensors, _: tensors["train.frame_offsets"].add_(5),
+    "offsets that go back": lambda tensors, _: tensors["train.token_offsets"].neg_(),
+    "another dtype": lambda tensors, _: tensors.update({"train.gate_targets": tensors["train.gate_targets"].long()}),
+    "a frame is not finite": lambda tensors, _: tensors["train.frames"].fill_(float("nan")),
+    "fewer frames": lambda tensors, _: tensors.update({"train.frames": tensors["train.frames"][1:].clone()}),
+    "a caption of another motion": lambda tensors, _: tensors["train.caption_motion"].fill_(1),
+    "no vocabulary": lambda _, content: content.pop("vocabulary"),
+    "words are numbers": lambda _, content: content.update(vocabulary=[1, 2, 3]),
+    "other joints": lambda _, content: content.update(joints=21),
+    "ids are missing": lambda _, content: content["splits"]["train"].update(ids=[]),
+    "faults of another form": lambda _, content: content["splits"]["train"].update(faults=[[1] * 99]),
+    "another split": lambda _, content: content["splits"].pop("val"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGED)
+def test_what_another_program_wrote_is_built_again(
+    cache_folder: Path, make_folder: Folder, forgery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checksum is right, its content is not that of a data set."""
+    folder = make_folder([6, 3, 1, 4])
+    expected = load_data(folder)
+    (file,) = cache_folder.iterdir()
+    stored = cache.fetch(file)
+    assert stored is not None
+    FORGED[forgery](*stored)
+    cache.store(file, *stored)
+    assert cache.fetch(file) is not None
+    found = load_data(folder)
+    assert found.vocabulary.words == expected.vocabulary.words and found.splits.keys() == expected.splits.keys()
+    for split in expected.splits:
+        assert torch.equal(found[split].frames, expected[split].frames)
+        assert torch.equal(found[split].tokens, expected[split].tokens)
+        assert torch.equal(found[split].frame_offsets, expected[split].frame_offsets)
+
+
+def test_words_that_the_model_does_not_have_are_not_taken_from_a_cache(cache_folder: Path, make_folder: Folder) -> None:
+    folder = make_folder([6, 3, 1, 4])
+    first = load_data(folder, use_cache=False)
+    known = {"vocabulary": first.vocabulary, "statistics": first.statistics, "splits": ("test",)}
+    load_data(folder, **known)
+    (file,) = cache_folder.iterdir()
+    stored = cache.fetch(file)
+    assert stored is not None
+    stored[1]["vocabulary"].append("more")
+    cache.store(file, *stored)
+    assert load_data(folder, **known).vocabulary.words == first.vocabulary.words

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluator_samples import GRU, HIDDEN, SIZE, checkpoint, summary, write_evaluator, write_features
 from torch import Tensor, nn
 
 from m2t_fast.errors import UserError
@@ -16,82 +17,19 @@ from m2t_fast.evaluation.matching_networks import MAX_FRAMES, MatchingNetworks
 from m2t_fast.evaluation.word_vectors import TAGS, WordVectors
 from m2t_fast.skeleton import HUMANML3D, KIT
 
-SIZE, HIDDEN, OUTPUT = 10, 6, 5
-GRU = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
-GRU += [f"{name}_reverse" for name in GRU]
-SUMMARY = [
-    f"{layer}.{kind}"
-    for layer in ("input_emb", "output_net.0", "output_net.1", "output_net.3")
-    for kind in ("weight", "bias")
-]
-SUMMARY += [*(f"gru.{name}" for name in GRU), "hidden"]
-
-
-def state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {name: 0.5 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-
-
-def summary(size: int, more: dict[str, tuple[int, ...]] | None = None, seed: int = 0) -> dict[str, Tensor]:
-    h = HIDDEN
-    shapes: dict[str, tuple[int, ...]] = {
-        **{"input_emb.weight": (h, size), "input_emb.bias": (h,), "hidden": (2, 1, h)},
-        **{"output_net.0.weight": (h, 2 * h), "output_net.0.bias": (h,)},
-        **{"output_net.1.weight": (h,), "output_net.1.bias": (h,)},
-        **{"output_net.3.weight": (OUTPUT, h), "output_net.3.bias": (OUTPUT,)},
-        **{f"gru.{name}": (3 * h, h) if "weight" in name else (3 * h,) for name in GRU},
-    }
-    assert set(shapes) == set(SUMMARY)  # the names of the public checkpoints
-    return state({**shapes, **(more or {})}, seed)
-
-
-def checkpoint(features: int = 259) -> dict:
-    movement = {
-        **{"main.0.weight": (7, features, 4), "main.0.bias": (7,), "main.3.weight": (8, 7, 4), "main.3.bias": (8,)},
-        **{"out_net.weight": (8, 8), "out_net.bias": (8,)},
-    }
-    return {
-        "movement_encoder": state(movement, 1),
-        "motion_encoder": summary(8, seed=2),
-        "text_encoder": summary(SIZE, {"pos_emb.weight": (SIZE, 15), "pos_emb.bias": (SIZE,)}, seed=3),
-        "epoch": 7,
-        "opt_text_encoder": {"state": {0: {"step": 1}}, "param_groups": [{"lr": 1e-3, "params": [0]}]},
-    }
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The public layout, with small networks and a few words."""
-    root = tmp_path / "evaluator"
-    for name in ("t2m/text_mot_match/model", "t2m/Comp_v6_KLD01/meta", "kit/text_mot_match/model", "glove"):
-        (root / name).mkdir(parents=True)
-    torch.save(checkpoint(), root / "t2m/text_mot_match/model/finest.tar")
-    (root / "kit/text_mot_match/model/finest.tar").write_bytes(b"another data set's")
-    generator = np.random.default_rng(0)
-    np.save(root / "t2m/Comp_v6_KLD01/meta/mean.npy", generator.normal(size=263))
-    np.save(root / "t2m/Comp_v6_KLD01/meta/std.npy", generator.uniform(0.5, 2, size=263))
-    words = ["unk", "sos", "eos", "person", "walk", "wave", "left", "a"]
-    np.save(root / "glove/our_vab_data.npy", generator.normal(size=(len(words), SIZE)))
-    (root / "glove/our_vab_words.pkl").write_bytes(pickle.dumps(words))
-    (root / "glove/our_vab_idx.pkl").write_bytes(pickle.dumps({word: i for i, word in enumerate(words)}))
-    return root
+    write_evaluator(tmp_path / "evaluator")
+    return tmp_path / "evaluator"
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data folder of feature vectors: 40 test motions."""
-    folder = tmp_path / "data"
-    (folder / "new_joint_vecs").mkdir(parents=True)
-    (folder / "texts").mkdir()
-    lengths = [50, 45, *(40 + n % 30 for n in range(39)), 30]
-    ids = [f"m{n}" for n in range(len(lengths))]
-    for number, (motion_id, length) in enumerate(zip(ids, lengths, strict=True)):
-        features = np.random.default_rng(number).normal(size=(length, 263)).astype(np.float32)
-        np.save(folder / "new_joint_vecs" / f"{motion_id}.npy", features)
-        (folder / "texts" / f"{motion_id}.txt").write_text("A person walks.#a/DET person/NOUN walk/VERB#0.0#0.0\n")
-    for split, members in (("train", ids[:1]), ("val", ids[1:2]), ("test", ids[2:])):
-        (folder / f"{split}.txt").write_text("".join(f"{m}\n" for m in members))
-    return folder
+    write_features(tmp_path / "data")
+    return tmp_path / "data"
 
 
 def one_by_one(values: Tensor, weights: dict[str, Tensor]) -> Tensor:
@@ -219,6 +157,15 @@ def test_what_is_missing_or_wrong(folder: Path, data: Path, tmp_path: Path, caps
     ):
         index.write_bytes(content)
         refused("our_vab_idx.pkl", reason)
+    many = b"\x80\x02r\xff\xff\xff\x7f"  # a place in the memo for which an unpickler in C takes 32 GB
+    index.write_bytes(whole[:-1] + many[2:] + b".")
+    Evaluator(folder, HUMANML3D, data)
+    vectors = folder / "glove/our_vab_data.npy"
+    values = np.load(vectors)
+    for changed in (values * np.nan, values[0], values[0, 0], np.full_like(values, 1e300)):
+        np.save(vectors, changed)
+        refused("our_vab_data.npy", "finite numbers")
+    np.save(vectors, values)
     assert capsys.readouterr().out == ""  # nothing in the files was run
     index.write_bytes(whole)
     model = folder / "t2m/text_mot_match/model/finest.tar"

@@ -21,7 +21,7 @@ def world() -> Iterator[Path]:
 @pytest.mark.parametrize("name", fuzz.TARGETS)
 def test_a_damaged_file_is_no_traceback(name: str, world: Path) -> None:
     target = fuzz.TARGETS[name]
-    if not (world / target.file).exists():
+    if not target.path(world).exists():
         pytest.skip("ezc3d, which writes the file to damage, is not installed")
     failed = [
         (content, failure)
@@ -34,12 +34,12 @@ def test_a_damaged_file_is_no_traceback(name: str, world: Path) -> None:
 def test_an_undamaged_file_is_read(world: Path) -> None:
     """Else all would be refused for another reason than the damage."""
     for target in {target.argv: target for target in fuzz.TARGETS.values()}.values():
-        if not (world / target.file).exists():
+        if not target.path(world).exists():
             continue
         for name in target.output:
             assert not (world / name).exists()
         with fuzz.inside(world):
-            code, _, said = fuzz.run_quietly(list(target.argv))
+            code, _, said = fuzz.run_quietly(list(target.argv), target.path(world) if target.piped else None)
         assert code in (0, 3), (target.argv, said)
         for name in target.output:
             fuzz.remove(world / name)

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from m2t_fast.errors import UserError
+from m2t_fast.files import resolved
 from m2t_fast.motion.capture import Capture
 from m2t_fast.reading import Unreadable, read_bytes
 
@@ -109,8 +110,8 @@ class _Buffers:
                 except (ValueError, binascii.Error):
                     raise UserError(f"{self.path}: a buffer that is no base64") from None
             else:
-                beside = (self.path.parent / unquote(uri)).resolve()
-                if self.path.parent.resolve() not in beside.parents:
+                beside = resolved(self.path.parent / unquote(uri))
+                if resolved(self.path.parent) not in beside.parents:
                     raise UserError(f"{self.path}: its buffer {uri!r} is outside of its folder")
                 try:
                     content = read_bytes(beside)
