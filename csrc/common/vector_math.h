@@ -4,6 +4,7 @@
 // AVX-512, AVX2, SSE2 or NEON. Another compiler gets vectors of one lane. See common/isa.h for M2T_ISA.
 #pragma once
 
+#include "common/bfloat16.h"
 #include "common/isa.h"
 
 namespace m2t {
@@ -93,6 +94,63 @@ void store_first(T* p, Vec<T> v, std::int64_t n) {
     T values[lanes<T>()];
     store(values, v);
     for (std::int64_t i = 0; i < n; ++i) p[i] = values[i];
+}
+
+// The same of numbers stored as bfloat16, which are computed with as floats.
+#if defined(__GNUC__)
+typedef std::uint16_t ShortBits __attribute__((vector_size(M2T_VECTOR_BYTES / 2)));
+#else
+using ShortBits = std::uint16_t;
+#endif
+inline Vec<float> widened(ShortBits bits) {
+#if defined(__GNUC__)
+    const UnsignedBits<float> wide = __builtin_convertvector(bits, UnsignedBits<float>) << 16;
+#else
+    const UnsignedBits<float> wide = static_cast<UnsignedBits<float>>(bits) << 16;
+#endif
+    Vec<float> v;
+    std::memcpy(&v, &wide, sizeof v);
+    return v;
+}
+// Rounded to the nearest, halves to even; NaN stays NaN.
+inline ShortBits shortened(Vec<float> v) {
+    UnsignedBits<float> bits;
+    std::memcpy(&bits, &v, sizeof bits);
+    const UnsignedBits<float> rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    const UnsignedBits<float> kept = v == v ? rounded : (bits >> 16 | 0x40u);
+#if defined(__GNUC__)
+    return __builtin_convertvector(kept, ShortBits);
+#else
+    return static_cast<ShortBits>(kept);
+#endif
+}
+inline Vec<float> load(const BFloat16* p) {
+    ShortBits bits;
+    std::memcpy(&bits, p, sizeof bits);
+    return widened(bits);
+}
+inline void store(BFloat16* p, Vec<float> v) {
+    const ShortBits bits = shortened(v);
+    std::memcpy(p, &bits, sizeof bits);
+}
+inline Vec<float> load_first(const BFloat16* p, std::int64_t n) {
+    if (n == lanes<float>()) return load(p);
+    ShortBits bits = {};
+    std::memcpy(&bits, p, static_cast<std::size_t>(n) * sizeof(BFloat16));
+    return widened(bits);
+}
+inline void store_first(BFloat16* p, Vec<float> v, std::int64_t n) {
+    if (n == lanes<float>()) return store(p, v);
+    const ShortBits bits = shortened(v);
+    std::memcpy(p, &bits, static_cast<std::size_t>(n) * sizeof(BFloat16));
+}
+
+// n floats as bfloat16.
+inline void shorten(const float* from, std::int64_t n, BFloat16* to) {
+    constexpr std::int64_t W = lanes<float>();
+    std::int64_t i = 0;
+    for (; i + W <= n; i += W) store(to + i, load(from + i));
+    if (i < n) store_first(to + i, load_first(from + i, n - i), n - i);
 }
 
 // The vector, in a register: GCC moves a vector that it sees taken to pieces to memory, where a loop that adds to it
@@ -248,6 +306,15 @@ inline Vec<float> quotient(Vec<float> a, Vec<float> b) {
 }
 #endif
 
+// 1 / x to the 11 bits or more that a result in bfloat16 leaves to be seen. x and 1 / x must be normal numbers.
+inline Vec<float> rough_reciprocal(Vec<float> x) {
+#if M2T_X86_VARIANTS && M2T_VECTOR_BYTES == 64
+    return reinterpret<Vec<float>>(_mm512_maskz_rcp14_ps(0xffff, reinterpret<__m512>(x)));
+#else
+    return all(1.0f) / x;
+#endif
+}
+
 // tanh = e / (e + 2) with e = exp(2|x|) - 1: odd, within [-1, 1], relative error a few roundings down to x = 0 and
 // almost none where it saturates, so that 1 - tanh^2 is as good as tanh; NaN stays NaN.
 //
@@ -268,6 +335,21 @@ inline Vec<float> tanh(Vec<float> x) {
     q = q * r + 0.999999962661f;
     const Vec<float> e = (r + r * r * q) * twice_power + (twice_power * 0.5f - 1.0f);
     return reinterpret<Vec<float>>(reinterpret<Bits<float>>(e / (e + 2.0f)) | sign);
+}
+
+// tanh for a result in bfloat16: relative error 2^-12, and within [-1, 1] when rounded.
+inline Vec<float> rough_tanh(Vec<float> x) {
+    const Bits<float> sign = reinterpret<Bits<float>>(x) & std::numeric_limits<std::int32_t>::min();
+    const Vec<float> a = at_most(reinterpret<Vec<float>>(reinterpret<Bits<float>>(x) ^ sign), 9.2f);
+    const float magic = 12582912.0f;
+    const Vec<float> shifted = a * 2.88539008f + magic;
+    const Vec<float> twice_power =
+        reinterpret<Vec<float>>((reinterpret<UnsignedBits<float>>(shifted) << 23) + 0x40000000u);
+    const Vec<float> r = a - (shifted - magic) * 0.34657359f;
+    Vec<float> q = r * 0.333337630904f + 0.666661707403f;
+    q = q * r + 0.999999962661f;
+    const Vec<float> e = (r + r * r * q) * twice_power + (twice_power * 0.5f - 1.0f);
+    return reinterpret<Vec<float>>(reinterpret<Bits<float>>(e * rough_reciprocal(e + 2.0f)) | sign);
 }
 
 inline Vec<double> tanh(Vec<double> x) {

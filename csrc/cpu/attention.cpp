@@ -27,8 +27,8 @@ void attention_forward(const AttentionSizes& sizes, const AttentionInputs<T>& in
     const AttentionKernels<T> kernel = attention_kernels<T>(isa);
     const Workspaces workspaces(threads, kernel.workspace(sizes, std::min(words, sizes.words), false));
     const std::int64_t weights = sizes.batch * sizes.words * sizes.frames;
-    prefer_huge_pages(out.window, bytes_of<T>(weights));
-    prefer_huge_pages(out.spatial, bytes_of<T>(weights * sizes.parts));
+    prefer_huge_pages(out.window, bytes_of<WideOf<T>>(weights));
+    prefer_huge_pages(out.spatial, bytes_of<WideOf<T>>(weights * sizes.parts));
     parallel_for_uneven(sizes.batch * chunks, threads, [&](std::int64_t item, int thread) {
         const std::int64_t first = item % chunks * words;
         kernel.forward(sizes, in, out, item / chunks, first, std::min(first + words, sizes.words),
@@ -43,9 +43,9 @@ void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& i
     const std::int64_t dim = sizes.attention_dim;
     const std::int64_t rows = sizes.rows();
     // Each motion leaves its share of the gradients that are summed over motions; they are added up in order below.
-    std::vector<T> temporal_weight(static_cast<std::size_t>(sizes.batch * dim));
-    std::vector<T> spatial_weight(static_cast<std::size_t>(sizes.batch * rows * dim));
-    std::vector<T> spatial_bias(static_cast<std::size_t>(sizes.batch * rows));
+    std::vector<WideOf<T>> temporal_weight(static_cast<std::size_t>(sizes.batch * dim));
+    std::vector<WideOf<T>> spatial_weight(static_cast<std::size_t>(sizes.batch * rows * dim));
+    std::vector<WideOf<T>> spatial_bias(static_cast<std::size_t>(sizes.batch * rows));
     AttentionInputGrads<T> shares = out;
     shares.temporal_weight = temporal_weight.data();
     shares.spatial_weight = spatial_weight.data();
@@ -72,6 +72,7 @@ void attention_backward(const AttentionSizes& sizes, const AttentionInputs<T>& i
                                         InstructionSet);
 M2T_INSTANTIATE(float)
 M2T_INSTANTIATE(double)
+M2T_INSTANTIATE(BFloat16)
 #undef M2T_INSTANTIATE
 
 }  // namespace m2t

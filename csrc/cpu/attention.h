@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/bfloat16.h"
 #include "common/isa.h"
 #include "common/record.h"
 
@@ -10,6 +11,9 @@ namespace m2t {
 
 class Bindings;
 
+// T is what the large tensors are stored in: float, double or bfloat16, which is computed with as float. Wide is what
+// all others have.
+//
 // Letters as in the glossary. Every tensor is contiguous, batch first, in the order of its indices here:
 // parts [b][t][p][h], keys [b][t][s][d], queries [b][l][d], window [b][l][t], spatial [b][l][t][p].
 struct AttentionSizes {
@@ -22,9 +26,11 @@ struct AttentionSizes {
 
 template <typename T>
 struct AttentionInputs {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        const T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
-        const T *temporal_weight, *spatial_weight, *spatial_bias;
+        const T *parts, *temporal_keys, *spatial_keys;
+        const Wide *temporal_query, *spatial_query;
+        const Wide *temporal_weight, *spatial_weight, *spatial_bias;
         const std::int64_t* lengths;  // outside 0..T they are taken as the nearest bound
         double scale;
         double sigma_min;  // lower clamp of the window's standard deviation, in frames
@@ -33,33 +39,38 @@ struct AttentionInputs {
 
 template <typename T>
 struct AttentionOutputs {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        T *context, *window, *spatial, *mean, *std;
-        T* gamma;  // (B, L, T, S): what the gradient need not compute again; null where there will be none
+        Wide *context, *window, *spatial, *mean, *std;
+        Wide* gamma;  // (B, L, T, S): what the gradient need not compute again; null where there will be none
     )
 };
 
 // Results of the forward pass that the gradient may use; null to compute them again.
 template <typename T>
 struct AttentionKept {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        const T *spatial, *gamma;
+        const Wide *spatial, *gamma;
     )
 };
 
 // Gradients of the outputs; null for an output that nobody used.
 template <typename T>
 struct AttentionOutputGrads {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        const T *context, *window, *spatial, *mean, *std;
+        const Wide *context, *window, *spatial, *mean, *std;
     )
 };
 
 template <typename T>
 struct AttentionInputGrads {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        T *parts, *temporal_keys, *spatial_keys, *temporal_query, *spatial_query;
-        T *temporal_weight, *spatial_weight, *spatial_bias;
+        T *parts, *temporal_keys, *spatial_keys;
+        Wide *temporal_query, *spatial_query;
+        Wide *temporal_weight, *spatial_weight, *spatial_bias;
     )
 };
 

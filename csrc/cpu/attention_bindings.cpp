@@ -18,6 +18,7 @@ void define(Bindings& to) {
 void bind_attention(Bindings& to) {
     define<float>(to);
     define<double>(to);
+    define<BFloat16>(to);
 }
 
 }  // namespace m2t

@@ -9,9 +9,13 @@
 namespace m2t {
 namespace M2T_ISA {
 
+// Rows of parts whose gradients are summed before they are stored as bfloat16.
+constexpr std::int64_t kPartRows = 48;
+
 // Everything that is kept of one motion and `count` of its words while a thread works on them, and nothing larger.
-template <typename T>
+template <typename S>
 struct AttentionWorkspace {
+    using T = WideOf<S>;
     std::int64_t count, step, frame_stride, slot_stride, part_stride;  // rows are this many elements apart
     T *temporal_query, *spatial_query;                                 // (count, padded D), made ready
     T *temporal_weight, *spatial_weight;                               // (padded D), (R, padded D)
@@ -22,6 +26,7 @@ struct AttentionWorkspace {
     // Gradient only: the words that have one, the gradient of their context (count, padded H), sums of score_gradients.
     std::int64_t* active = nullptr;
     T* d_context = nullptr;
+    T* d_parts = nullptr;  // (kPartRows, H), where they are stored as something else
     ScoreSums<T> sums = {};
     std::size_t bytes;
 
@@ -48,6 +53,7 @@ struct AttentionWorkspace {
         if (gradient) {
             layout.take(active, count);
             layout.take(d_context, count * padded<T>(n.part_dim));
+            layout.take(d_parts, std::is_same_v<S, T> ? 0 : kPartRows * n.part_dim);
             layout.take(sums.total, (count + n.rows()) * step);
             layout.take(sums.tile, (count + n.rows()) * step);
             layout.take(sums.values, 2 * count * lanes<T>());
@@ -64,14 +70,15 @@ void copy_padded(const T* from, std::int64_t size, T* to) {
 }
 
 // The words and keys of one motion; `frames` of them are valid.
-template <typename T>
+template <typename S>
 struct Motion {
+    using T = WideOf<S>;
     std::int64_t b, frames;
-    const T* parts;
-    Scoring<T> temporal, spatial;
+    const S* parts;
+    Scoring<T, S> temporal, spatial;
     bool small;  // ByProduct will do; a property of the whole motion, however its words are split
 
-    Motion(const AttentionSizes& n, const AttentionInputs<T>& in, std::int64_t motion, const AttentionWorkspace<T>& w)
+    Motion(const AttentionSizes& n, const AttentionInputs<S>& in, std::int64_t motion, const AttentionWorkspace<S>& w)
         : b(motion), frames(std::clamp<std::int64_t>(in.lengths[motion], 0, n.frames)) {
         const std::int64_t keys = b * n.frames * n.slots * n.attention_dim;
         parts = in.parts + b * n.frames * n.parts * n.part_dim;
@@ -91,19 +98,19 @@ struct Motion {
 };
 
 // Calls body(ByProduct()) or body(BySum()), whichever suits the motion.
-template <typename T, typename Body>
-void with_tanh_of(const Motion<T>& motion, const Body& body) {
+template <typename S, typename Body>
+void with_tanh_of(const Motion<S>& motion, const Body& body) {
     if (motion.small) {
-        body(ByProduct<T>());
+        body(ByProductOf<S>());
     } else {
-        body(BySum<T>());
+        body(BySum<WideOf<S>>());
     }
 }
 
 // Makes weights and queries ready for the words given as row numbers of (L, D).
-template <typename T, typename WordAt>
-void ready_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion, const WordAt& word_at,
-                 const AttentionWorkspace<T>& w) {
+template <typename S, typename WordAt>
+void ready_words(const AttentionSizes& n, const AttentionInputs<S>& in, const Motion<S>& motion, const WordAt& word_at,
+                 const AttentionWorkspace<S>& w) {
     const std::int64_t dim = n.attention_dim;
     copy_padded(in.temporal_weight, dim, w.temporal_weight);
     for (std::int64_t r = 0; r < n.rows(); ++r) {
@@ -119,9 +126,10 @@ void ready_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Mo
 }
 
 // Fills gamma, mean, variance and alpha of the words that are ready.
-template <typename T>
-void score_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion,
-                 const AttentionWorkspace<T>& w) {
+template <typename S>
+void score_words(const AttentionSizes& n, const AttentionInputs<S>& in, const Motion<S>& motion,
+                 const AttentionWorkspace<S>& w) {
+    using T = WideOf<S>;
     with_tanh_of(motion, [&](auto how) {
         scores<decltype(how)>(motion.temporal, w.z, w.slot_stride, w.values);
         scores<decltype(how)>(motion.spatial, w.alpha, w.part_stride, w.values);
@@ -137,9 +145,10 @@ void score_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Mo
 }
 
 // The same from what the forward pass kept.
-template <typename T, typename WordAt>
-void recall_words(const AttentionSizes& n, const AttentionKept<T>& kept, const Motion<T>& motion, const WordAt& word_at,
-                  const AttentionWorkspace<T>& w) {
+template <typename S, typename WordAt>
+void recall_words(const AttentionSizes& n, const AttentionKept<S>& kept, const Motion<S>& motion, const WordAt& word_at,
+                  const AttentionWorkspace<S>& w) {
+    using T = WideOf<S>;
     for (std::int64_t j = 0; j < w.count; ++j) {
         const std::int64_t row = motion.b * n.words + word_at(j);
         T* gamma = w.gamma + j * w.slot_stride;
@@ -150,9 +159,10 @@ void recall_words(const AttentionSizes& n, const AttentionKept<T>& kept, const M
 }
 
 // Fills window and weights (eq. 4 and 8) from the others.
-template <typename T>
-void weigh_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion,
-                 const AttentionWorkspace<T>& w) {
+template <typename S>
+void weigh_words(const AttentionSizes& n, const AttentionInputs<S>& in, const Motion<S>& motion,
+                 const AttentionWorkspace<S>& w) {
+    using T = WideOf<S>;
     for (std::int64_t j = 0; j < w.count; ++j) {
         T* window = w.window + j * w.frame_stride;
         const T* alpha = w.alpha + j * w.part_stride;
@@ -166,9 +176,9 @@ void weigh_words(const AttentionSizes& n, const AttentionInputs<T>& in, const Mo
 }
 
 // Fills gamma, mean, variance, window, alpha and weights of the words given as row numbers of (L, D).
-template <typename T, typename WordAt>
-void attend(const AttentionSizes& n, const AttentionInputs<T>& in, const Motion<T>& motion, const WordAt& word_at,
-            const AttentionWorkspace<T>& w) {
+template <typename S, typename WordAt>
+void attend(const AttentionSizes& n, const AttentionInputs<S>& in, const Motion<S>& motion, const WordAt& word_at,
+            const AttentionWorkspace<S>& w) {
     ready_words(n, in, motion, word_at, w);
     score_words(n, in, motion, w);
     weigh_words(n, in, motion, w);
@@ -181,11 +191,12 @@ void copy_and_clear(const T* from, std::int64_t used, std::int64_t size, T* to) 
     std::fill(to + used, to + size, T(0));
 }
 
-template <typename T>
-void forward(const AttentionSizes& n, const AttentionInputs<T>& in, const AttentionOutputs<T>& out, std::int64_t b,
+template <typename S>
+void forward(const AttentionSizes& n, const AttentionInputs<S>& in, const AttentionOutputs<S>& out, std::int64_t b,
              std::int64_t first, std::int64_t last, unsigned char* base) {
-    const AttentionWorkspace<T> w(n, last - first, false, base);
-    const Motion<T> motion(n, in, b, w);
+    using T = WideOf<S>;
+    const AttentionWorkspace<S> w(n, last - first, false, base);
+    const Motion<S> motion(n, in, b, w);
     attend(n, in, motion, [=](std::int64_t j) { return first + j; }, w);
     const std::int64_t row = b * n.words + first;
     for (std::int64_t j = 0; j < w.count; ++j) {
@@ -210,8 +221,8 @@ bool any_nonzero(const T* x, std::int64_t first, std::int64_t count) {
 }
 
 // Lists the words of motion b that have a gradient: padding after a caption's end has none, and costs nothing.
-template <typename T>
-std::int64_t active_words(const AttentionSizes& n, const AttentionOutputGrads<T>& grads, std::int64_t b,
+template <typename S>
+std::int64_t active_words(const AttentionSizes& n, const AttentionOutputGrads<S>& grads, std::int64_t b,
                           std::int64_t frames, std::int64_t* active) {
     std::int64_t count = 0;
     for (std::int64_t l = 0; l < n.words; ++l) {
@@ -227,14 +238,16 @@ std::int64_t active_words(const AttentionSizes& n, const AttentionOutputGrads<T>
 }
 
 // Gradients of keys, queries and weight of one scoring, from `grad` (count, frames * slots * rows).
-template <typename T>
-void scoring_backward(const AttentionSizes& n, const Motion<T>& motion, const Scoring<T>& s, const T* grad,
-                      std::int64_t grad_stride, const AttentionWorkspace<T>& w, T* d_keys, T* d_query, T* d_weight) {
+template <typename S>
+void scoring_backward(const AttentionSizes& n, const Motion<S>& motion, const Scoring<WideOf<S>, S>& s,
+                      const WideOf<S>* grad, std::int64_t grad_stride, const AttentionWorkspace<S>& w, S* d_keys,
+                      WideOf<S>* d_query, WideOf<S>* d_weight) {
+    using T = WideOf<S>;
     const std::int64_t dim = n.attention_dim;
     std::fill(w.sums.total, w.sums.total + (s.words + s.rows) * w.step, T(0));
-    T* keys = d_keys + motion.b * n.frames * n.slots * dim;
+    S* keys = d_keys + motion.b * n.frames * n.slots * dim;
     with_tanh_of(motion, [&](auto how) { score_gradients<decltype(how)>(s, grad, grad_stride, keys, w.sums); });
-    std::fill(keys + s.count * dim, keys + n.frames * n.slots * dim, T(0));
+    std::fill(keys + s.count * dim, keys + n.frames * n.slots * dim, S());
     T* queries = d_query + motion.b * n.words * dim;
     std::fill(queries, queries + n.words * dim, T(0));
     for (std::int64_t j = 0; j < s.words; ++j) {
@@ -247,14 +260,32 @@ void scoring_backward(const AttentionSizes& n, const Motion<T>& motion, const Sc
     }
 }
 
-template <typename T>
-void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const AttentionKept<T>& kept,
-              const AttentionOutputGrads<T>& grads, const AttentionInputGrads<T>& out, std::int64_t b,
+// Eq. 8's gradient of the parts: window, alpha and the gradient of the context, summed over the words.
+template <typename S>
+void part_gradients(const AttentionSizes& n, const AttentionWorkspace<S>& w, std::int64_t pairs, S* d_parts) {
+    using T = WideOf<S>;
+    const std::int64_t dim = n.part_dim, step = padded<T>(dim);
+    if constexpr (std::is_same_v<S, T>) {
+        product(w.weights, std::int64_t(1), w.part_stride, pairs, w.d_context, step, w.count, d_parts, dim, dim, false);
+    } else {
+        for (std::int64_t first = 0; first < pairs; first += kPartRows) {
+            const std::int64_t count = std::min(kPartRows, pairs - first);
+            product(w.weights + first, std::int64_t(1), w.part_stride, count, w.d_context, step, w.count, w.d_parts,
+                    dim, dim, false);
+            shorten(w.d_parts, count * dim, d_parts + first * dim);
+        }
+    }
+}
+
+template <typename S>
+void backward(const AttentionSizes& n, const AttentionInputs<S>& in, const AttentionKept<S>& kept,
+              const AttentionOutputGrads<S>& grads, const AttentionInputGrads<S>& out, std::int64_t b,
               unsigned char* base) {
-    AttentionWorkspace<T> w(n, n.words, true, base);
+    using T = WideOf<S>;
+    AttentionWorkspace<S> w(n, n.words, true, base);
     const std::int64_t frames = std::clamp<std::int64_t>(in.lengths[b], 0, n.frames);
     w.count = active_words(n, grads, b, frames, w.active);
-    const Motion<T> motion(n, in, b, w);
+    const Motion<S> motion(n, in, b, w);
     const auto word_at = [&](std::int64_t j) { return w.active[j]; };
     ready_words(n, in, motion, word_at, w);
     if (kept.gamma == nullptr) {
@@ -267,21 +298,20 @@ void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const Atten
     // Eq. 8. From here `weights` is the gradient of the context weights, then that of the spatial scores.
     const std::int64_t pairs = frames * n.parts;
     const std::int64_t context_step = padded<T>(n.part_dim);
-    T* d_parts = out.parts + b * n.frames * n.parts * n.part_dim;
+    S* d_parts = out.parts + b * n.frames * n.parts * n.part_dim;
     if (grads.context != nullptr) {
         for (std::int64_t j = 0; j < w.count; ++j) {
             copy_padded(grads.context + (b * n.words + w.active[j]) * n.part_dim, n.part_dim,
                         w.d_context + j * context_step);
         }
-        product(w.weights, std::int64_t(1), w.part_stride, pairs, w.d_context, context_step, w.count, d_parts,
-                n.part_dim, n.part_dim, false);
+        part_gradients(n, w, pairs, d_parts);
         dots(w.d_context, context_step, w.count, motion.parts, n.part_dim, pairs, n.part_dim, static_cast<T>(in.scale),
              w.weights, w.part_stride);
     } else {
-        std::fill_n(d_parts, pairs * n.part_dim, T(0));
+        std::fill_n(d_parts, pairs * n.part_dim, S());
         std::fill_n(w.weights, w.count * w.part_stride, T(0));
     }
-    std::fill(d_parts + pairs * n.part_dim, d_parts + n.frames * n.parts * n.part_dim, T(0));
+    std::fill(d_parts + pairs * n.part_dim, d_parts + n.frames * n.parts * n.part_dim, S());
 
     for (std::int64_t j = 0; j < w.count; ++j) {
         score_gradients_of_word(n, grads, b * n.words + w.active[j], frames, w.mean[j], w.variance[j], in.sigma_min,
@@ -301,16 +331,17 @@ void backward(const AttentionSizes& n, const AttentionInputs<T>& in, const Atten
     }
 }
 
-template <typename T>
-AttentionKernels<T> attention_kernels() {
+template <typename S>
+AttentionKernels<S> attention_kernels() {
     const auto workspace = [](const AttentionSizes& n, std::int64_t words, bool gradient) {
-        return AttentionWorkspace<T>(n, words, gradient, nullptr).bytes;
+        return AttentionWorkspace<S>(n, words, gradient, nullptr).bytes;
     };
-    return {workspace, &forward<T>, &backward<T>};
+    return {workspace, &forward<S>, &backward<S>};
 }
 
 template AttentionKernels<float> attention_kernels<float>();
 template AttentionKernels<double> attention_kernels<double>();
+template AttentionKernels<BFloat16> attention_kernels<BFloat16>();
 
 }  // namespace M2T_ISA
 }  // namespace m2t

@@ -35,6 +35,17 @@ struct BySum {
     static Vec<T> tanh(Vec<T> key, Vec<T> query) { return M2T_ISA::tanh(key + query); }
 };
 
+// ByProduct for keys stored as bfloat16: the rounding of the stored key is 30 times the error of this reciprocal.
+struct ByRoughProduct {
+    static Vec<float> ready(Vec<float> x) { return exp_of_twice(x); }
+    static Vec<float> tanh(Vec<float> key, Vec<float> query) {
+        return 1.0f - 2.0f * rough_reciprocal(key * query + 1.0f);
+    }
+};
+// The way by exponentials for keys stored as S.
+template <typename S>
+using ByProductOf = std::conditional_t<std::is_same_v<S, BFloat16>, ByRoughProduct, ByProduct<WideOf<S>>>;
+
 // What ByProduct takes: the largest sum of the magnitudes of a key and a query, and the largest norm of a weight row.
 // A norm as large as that (trained models have 1 to 3) would make its error visible in the scores.
 template <typename T>
@@ -44,8 +55,9 @@ constexpr T most_by_product() {
 constexpr double kMostWeight = 8;
 
 // The largest magnitude among n numbers; NaN does not count.
-template <typename T>
-T largest_magnitude(const T* x, std::int64_t n) {
+template <typename S>
+WideOf<S> largest_magnitude(const S* x, std::int64_t n) {
+    using T = WideOf<S>;
     constexpr std::int64_t W = lanes<T>();
     Vec<T> most = {};
     for (std::int64_t i = 0; i < n; i += W) {
@@ -71,19 +83,19 @@ double largest_norm(const T* x, std::int64_t rows, std::int64_t dim) {
 }
 
 // Makes a row of `size` elements ready, and its excess as if it were zeros.
-template <typename How, typename T>
-void make_ready(const T* from, std::int64_t size, T* to) {
+template <typename How, typename S, typename T>
+void make_ready(const S* from, std::int64_t size, T* to) {
     constexpr std::int64_t W = lanes<T>();
     for (std::int64_t d = 0; d < size; d += W) {
         store(to + d, How::ready(d + W <= size ? load(from + d) : load_first(from + d, size - d)));
     }
 }
 
-// A set of keys (count, dim) with the words (words, padded), made ready, that are compared to them and the weights
-// (rows, padded), whose excess is 0.
-template <typename T>
+// A set of keys (count, dim), stored as S, with the words (words, padded), made ready, that are compared to them and
+// the weights (rows, padded), whose excess is 0.
+template <typename T, typename S = T>
 struct Scoring {
-    const T* keys;
+    const S* keys;
     std::int64_t count, dim;
     const T* query;
     std::int64_t words;
@@ -92,8 +104,8 @@ struct Scoring {
 };
 
 // Whether ByProduct will do for keys, weight (rows, dim) and all queries (words, dim), not made ready.
-template <typename T>
-bool product_serves(const Scoring<T>& s, const T* weight, const T* queries, std::int64_t words) {
+template <typename T, typename S>
+bool product_serves(const Scoring<T, S>& s, const T* weight, const T* queries, std::int64_t words) {
     return largest_norm(weight, s.rows, s.dim) <= kMostWeight &&
            largest_magnitude(s.keys, s.count * s.dim) + largest_magnitude(queries, words * s.dim) <=
                most_by_product<T>();
@@ -143,8 +155,8 @@ void score_key_by_rows(const T* key, std::int64_t step, const T* query, const T*
 }
 
 // `key` is a padded row, ready; `values` lies behind it.
-template <typename How, typename T, int Words, typename Out>
-void score_key(const Scoring<T>& s, T* key, std::int64_t word, Out* out, std::int64_t out_stride) {
+template <typename How, typename T, int Words, typename S, typename Out>
+void score_key(const Scoring<T, S>& s, T* key, std::int64_t word, Out* out, std::int64_t out_stride) {
     const std::int64_t step = padded<T>(s.dim);
     const T* query = s.query + word * step;
     out += word * out_stride;
@@ -157,8 +169,8 @@ void score_key(const Scoring<T>& s, T* key, std::int64_t word, Out* out, std::in
 
 // out[l][key * rows + r] for every word l, its rows out_stride apart; Out is T or double. values: workspace, (kWords +
 // 1, padded).
-template <typename How, typename T, typename Out>
-void scores(const Scoring<T>& s, Out* out, std::int64_t out_stride, T* values) {
+template <typename How, typename T, typename S, typename Out>
+void scores(const Scoring<T, S>& s, Out* out, std::int64_t out_stride, T* values) {
     for (std::int64_t i = 0; i < s.count; ++i) {
         make_ready<How>(s.keys + i * s.dim, s.dim, values);
         Out* scored = out + i * s.rows;
@@ -175,8 +187,8 @@ void scores(const Scoring<T>& s, Out* out, std::int64_t out_stride, T* values) {
 
 // One vector of one key, exactly `Rows` weight rows: adds to d_query (words, padded) and d_weight (rows, padded) and
 // returns the key's gradient.
-template <typename How, typename T, int Rows>
-Vec<T> gradient_by_rows(const Scoring<T>& s, Vec<T> key, std::int64_t d, const T* grad, std::int64_t grad_stride,
+template <typename How, typename T, int Rows, typename S>
+Vec<T> gradient_by_rows(const Scoring<T, S>& s, Vec<T> key, std::int64_t d, const T* grad, std::int64_t grad_stride,
                         T* d_query, T* d_weight) {
     const std::int64_t step = padded<T>(s.dim);
     Vec<T> w[Rows];
@@ -205,9 +217,9 @@ Vec<T> gradient_by_rows(const Scoring<T>& s, Vec<T> key, std::int64_t d, const T
 
 // `Rows` of any number of weight rows, starting at `row`: adds to d_weight, and for every word to d_values, the
 // gradient of its tanh value.
-template <typename T, int Rows>
-void gradient_of_values(const Scoring<T>& s, std::int64_t row, std::int64_t d, const T* grad, std::int64_t grad_stride,
-                        const T* values, T* d_values, T* d_weight) {
+template <typename T, int Rows, typename S>
+void gradient_of_values(const Scoring<T, S>& s, std::int64_t row, std::int64_t d, const T* grad,
+                        std::int64_t grad_stride, const T* values, T* d_values, T* d_weight) {
     constexpr std::int64_t W = lanes<T>();
     const std::int64_t step = padded<T>(s.dim);
     const T* weight = s.weight + row * step + d;
@@ -229,9 +241,9 @@ void gradient_of_values(const Scoring<T>& s, std::int64_t row, std::int64_t d, c
 }
 
 // gradient_by_rows for more weight rows than fit in registers. values: workspace, two vectors for each word.
-template <typename How, typename T>
-Vec<T> gradient_by_many_rows(const Scoring<T>& s, Vec<T> key, std::int64_t d, const T* grad, std::int64_t grad_stride,
-                             T* d_query, T* d_weight, T* values) {
+template <typename How, typename T, typename S>
+Vec<T> gradient_by_many_rows(const Scoring<T, S>& s, Vec<T> key, std::int64_t d, const T* grad,
+                             std::int64_t grad_stride, T* d_query, T* d_weight, T* values) {
     constexpr std::int64_t W = lanes<T>();
     const std::int64_t step = padded<T>(s.dim);
     T* d_values = values + s.words * W;
@@ -264,8 +276,8 @@ struct ScoreSums {
 };
 
 // From grad[l][key * rows + r]: d_keys (count, dim), and in sums.total the gradients of query and weight.
-template <typename How, typename T>
-void score_gradients(const Scoring<T>& s, const T* grad, std::int64_t grad_stride, T* d_keys,
+template <typename How, typename T, typename S>
+void score_gradients(const Scoring<T, S>& s, const T* grad, std::int64_t grad_stride, S* d_keys,
                      const ScoreSums<T>& sums) {
     constexpr std::int64_t W = lanes<T>();
     const std::int64_t step = padded<T>(s.dim);
@@ -276,7 +288,7 @@ void score_gradients(const Scoring<T>& s, const T* grad, std::int64_t grad_strid
         const std::int64_t last = std::min(first + kKeysPerSum, s.count);
         std::fill(sums.tile, sums.tile + size, T(0));
         for (std::int64_t i = first; i < last; ++i) {
-            const T* key = s.keys + i * s.dim;
+            const S* key = s.keys + i * s.dim;
             const T* g = grad + i * s.rows;
             for (std::int64_t d = 0; d < step; d += W) {
                 const std::int64_t rest = s.dim - d;
@@ -289,7 +301,7 @@ void score_gradients(const Scoring<T>& s, const T* grad, std::int64_t grad_strid
                 } else {
                     d_key = gradient_by_many_rows<How>(s, k, d, g, grad_stride, d_query, d_weight, sums.values);
                 }
-                T* out = d_keys + i * s.dim + d;
+                S* out = d_keys + i * s.dim + d;
                 if (rest >= W) {
                     store(out, d_key);
                 } else {

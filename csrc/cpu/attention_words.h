@@ -98,8 +98,8 @@ void softmax_over_parts(T* scores, std::int64_t frames, std::int64_t parts, cons
 
 // Gradients of the scores of one word, in place: `d_weights` (frames * parts), the gradient of the context weights
 // window * alpha, becomes that of the spatial scores, `gamma` that of the temporal scores.
-template <typename T>
-void score_gradients_of_word(const AttentionSizes& n, const AttentionOutputGrads<T>& grads, std::int64_t row,
+template <typename S, typename T>
+void score_gradients_of_word(const AttentionSizes& n, const AttentionOutputGrads<S>& grads, std::int64_t row,
                              std::int64_t frames, double mean, double variance, double sigma_min, const T* window,
                              const T* alpha, T* d_weights, T* gamma) {
     const double std = clamped_std(variance, sigma_min);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/bfloat16.h"
 #include "common/isa.h"
 #include "common/record.h"
 
@@ -20,10 +21,12 @@ struct EncoderSizes {
     )
 };
 
+// T is what features and weights are stored in: float, double or bfloat16, whose products are summed in float, as Wide.
 template <typename T>
 struct EncoderInputs {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        const T* motion;              // (B, T, J, 3)
+        const Wide* motion;           // (B, T, J, 3)
         const std::int64_t* lengths;  // (B); outside 0..T they are taken as the nearest bound
         const T *weight1, *bias1;     // (2, 3N, D), (2, P, D)
         const T *weight2, *bias2;     // (2, P, D, H/2), (2, P, H/2)
@@ -32,11 +35,11 @@ struct EncoderInputs {
 
 template <typename T>
 struct EncoderGrads {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        const T *grad, *parts;           // (B, T, P, H): gradient of the output, and the output
-        const T *weight1_t, *weight2_t;  // the weights of every part and stream transposed: (2, D, 3N), (2, P, H/2, D)
-        T *weight1, *bias1, *weight2, *bias2;
-        T* motion;  // (B, T, J, 3), or null where it is not asked for
+        const T *grad, *parts;  // (B, T, P, H): gradient of the output, and the output
+        Wide *weight1, *bias1, *weight2, *bias2;
+        Wide* motion;  // (B, T, J, 3), or null where it is not asked for
     )
 };
 
@@ -56,21 +59,29 @@ template <typename T>
 void encoder_backward(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out, int threads,
                       InstructionSet isa);
 
-// Frames that a thread encodes at a time: their hidden layer stays in cache.
-constexpr std::int64_t kEncoderTile = 64;
+// Frames that a thread encodes at a time: their hidden layer stays in cache. At most kLinearRows.
+constexpr std::int64_t kEncoderTile = 128;
 
 template <typename T>
 struct EncoderKernels {
     std::size_t (*workspace)(const EncoderSizes& sizes);
-    // Frames [first, first + kEncoderTile) of motion b, or fewer where it ends.
-    void (*forward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, T* parts, std::int64_t b, std::int64_t first,
-                    unsigned char* workspace);
+    // Bytes of the packed weights of a part and stream, and packing: for the forward pass, or for the gradient.
+    std::size_t (*packed)(const EncoderSizes& sizes);
+    void (*pack)(const EncoderSizes& sizes, const EncoderInputs<T>& in, bool gradient, std::int64_t stream,
+                 std::int64_t part, unsigned char* packed);
+    // Frames [first, first + kEncoderTile) of motion b, or fewer where it ends. `packed`: of all streams and parts.
+    void (*forward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, const unsigned char* packed, T* parts,
+                    std::int64_t b, std::int64_t first, unsigned char* workspace);
     // All frames of one part and stream. `coordinates` (2, B, T, 3N), or null: their gradients in both streams.
-    void (*backward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out, T* coordinates,
-                     std::int64_t stream, std::int64_t part, unsigned char* workspace);
+    void (*backward)(const EncoderSizes& sizes, const EncoderInputs<T>& in, const EncoderGrads<T>& out,
+                     const unsigned char* packed, WideOf<T>* coordinates, std::int64_t stream, std::int64_t part,
+                     unsigned char* workspace);
 };
 
 M2T_DECLARE_KERNELS(EncoderKernels, encoder_kernels)
+
+// The kernels for processors that multiply bfloat16: has_bfloat16_products of linear.h.
+EncoderKernels<BFloat16> bfloat16_encoder_kernels();
 
 // Adds encoder_forward and encoder_backward to Python's functions.
 void bind_encoder(Bindings& to);

@@ -90,7 +90,7 @@ void forward(const LinearRows& rows, std::vector<LinearOutput<S>>& outputs, cons
                 const std::int64_t from = (b * all + valid_rows(rows, b)) * out.columns;
                 const std::int64_t to = (b + 1) * all * out.columns;
                 if (out.wide != nullptr) {
-                    std::fill(out.wide + from, out.wide + to, typename SumOf<S>::Type(0));
+                    std::fill(out.wide + from, out.wide + to, WideOf<S>(0));
                 } else {
                     std::fill(out.y + from, out.y + to, S());
                 }
@@ -113,7 +113,7 @@ struct Cut {
 
 template <typename S>
 void gradients(const LinearRows& rows, const std::vector<LinearGradient<S>>& all, int threads, InstructionSet isa) {
-    using Sum = typename SumOf<S>::Type;
+    using Sum = WideOf<S>;
     const LinearKernels<S> kernel = kernels_for<S>(isa);
     const std::vector<RowRange> chunks = pieces(rows, kGradientRows);
     const std::int64_t count = static_cast<std::int64_t>(chunks.size());
@@ -165,7 +165,7 @@ void run_forward(const LinearRows& rows, const std::vector<LinearLayer<S>>& laye
     std::vector<LinearOutput<S>> outputs;
     std::vector<const S*> weights;
     for (const LinearLayer<S>& a : layers) {
-        outputs.push_back({{{{a.x, nullptr, a.inputs}, {}}}, 1, a.bias, tanh, a.y, a.outputs, a.wide});
+        outputs.push_back({{{{a.x, nullptr, a.inputs}, {}}}, 1, a.bias, tanh, a.y, a.outputs, a.outputs, a.wide});
         weights.push_back(a.weight);
     }
     forward<S>(rows, outputs, weights, false, threads, isa);
@@ -176,7 +176,7 @@ template <typename S>
 void run_input_gradient(const LinearRows& rows, const std::vector<LinearTerm<S>>& terms,
                         const LinearInputGradient<S>& result, int threads, InstructionSet isa) {
     std::vector<LinearOutput<S>> out = {
-        {{}, static_cast<int>(terms.size()), nullptr, false, result.d_x, result.inputs, nullptr}};
+        {{}, static_cast<int>(terms.size()), nullptr, false, result.d_x, result.inputs, result.inputs, nullptr}};
     std::vector<const S*> weights;
     for (std::size_t i = 0; i < terms.size(); ++i) {
         out[0].sources.at(i) = {terms[i].grad, nullptr, terms[i].outputs};

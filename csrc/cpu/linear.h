@@ -25,20 +25,10 @@ struct LinearRows {
     )
 };
 
-// What products of S are summed in.
-template <typename S>
-struct SumOf {
-    using Type = S;
-};
-template <>
-struct SumOf<BFloat16> {
-    using Type = float;
-};
-
 // A layer of linear_forward: y = x W^T + bias, or in `wide` its sums as they are.
 template <typename T>
 struct LinearLayer {
-    using Wide = typename SumOf<T>::Type;
+    using Wide = WideOf<T>;
     M2T_FIELDS(
         const T *x, *weight, *bias;  // (rows, inputs), (outputs, inputs), (outputs) or null
         T* y;                        // (rows, outputs), or null
@@ -77,7 +67,7 @@ struct LinearSource {
     std::int64_t terms;
 };
 
-// y (rows, columns): the sum of one or two sources, and what follows it.
+// y (rows, columns), its rows `stride` apart: the sum of one or two sources, and what follows it.
 template <typename S>
 struct LinearOutput {
     std::array<LinearSource<S>, 2> sources;
@@ -85,8 +75,8 @@ struct LinearOutput {
     const S* bias;  // (columns), or null
     bool tanh;
     S* y;
-    std::int64_t columns;
-    typename SumOf<S>::Type* wide;  // written in place of y, in the type of the sums, or null
+    std::int64_t columns, stride;
+    WideOf<S>* wide;  // written in place of y, in the type of the sums, or null
 };
 
 // The gradient of one weight: d_weight (outputs, inputs) = grad^T x and d_bias (outputs), the sum of grad's rows.
@@ -118,7 +108,7 @@ constexpr std::int64_t kGradientOutputs = 256;
 
 template <typename S>
 struct LinearKernels {
-    using Sum = typename SumOf<S>::Type;
+    using Sum = WideOf<S>;
     // Elements of S that a packed weight takes, and packing: of (columns, terms), or its transpose (terms, columns).
     std::int64_t (*packed_size)(std::int64_t columns, std::int64_t terms);
     void (*pack)(const S* weight, std::int64_t columns, std::int64_t terms, bool transposed, std::int64_t panel,

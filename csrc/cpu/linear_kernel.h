@@ -21,6 +21,7 @@ struct Step {
     static Vec<S> add(Vec<S> total, Vec<S> x, Vec<S> row) { return total + x * row; }
     static void store(S* to, Vec<S> v, std::int64_t count) { store_first(to, v, count); }
     static Vec<S> read(const S* from, std::int64_t count) { return load_first(from, count); }
+    static Vec<S> tanh(Vec<S> x) { return M2T_ISA::tanh(x); }
 };
 
 #if defined(M2T_BFLOAT16)
@@ -37,13 +38,14 @@ struct Step<BFloat16> {
     }
     static void store(BFloat16* to, Vec<float> v, std::int64_t count) {
         const __m256bh short_v = _mm512_cvtneps_pbh(reinterpret<__m512>(v));
-        std::memcpy(to, &short_v, static_cast<std::size_t>(count) * sizeof(BFloat16));
+        if (count == lanes<float>()) {
+            std::memcpy(to, &short_v, sizeof short_v);
+        } else {
+            std::memcpy(to, &short_v, static_cast<std::size_t>(count) * sizeof(BFloat16));
+        }
     }
-    static Vec<float> read(const BFloat16* from, std::int64_t count) {
-        __m256i bits = {};
-        std::memcpy(&bits, from, static_cast<std::size_t>(count) * sizeof(BFloat16));
-        return reinterpret<Vec<float>>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
-    }
+    static Vec<float> read(const BFloat16* from, std::int64_t count) { return load_first(from, count); }
+    static Vec<float> tanh(Vec<float> x) { return rough_tanh(x); }
 };
 #endif
 
@@ -184,8 +186,8 @@ void linear_forward(const LinearOutput<S>& out, const RowRange& rows, unsigned c
             const Vec<Sum> bias = out.bias == nullptr ? Vec<Sum>{} : Step<S>::read(out.bias + column, count);
             for (std::int64_t i = 0; i < rows.count; ++i) {
                 Vec<Sum> y = load(sums + i * width + v * W) + bias;
-                if (out.tanh) y = tanh(y);
-                const std::int64_t to = (rows.first + i) * out.columns + column;
+                if (out.tanh) y = Step<S>::tanh(y);
+                const std::int64_t to = (rows.first + i) * out.stride + column;
                 if (out.wide != nullptr) {
                     store_first(out.wide + to, y, count);
                 } else {
@@ -222,9 +224,15 @@ void pair_rows(const S* from, std::int64_t stride, std::int64_t rows, std::int64
             std::copy_n(first, columns, to + k * to_stride);
         } else {
             const bool last_alone = k * pair + 1 >= rows;
-            for (std::int64_t j = 0; j < columns; ++j) {
-                const std::uint32_t high = last_alone ? 0u : first[stride + j].bits;
-                to[k * to_stride + j] = static_cast<std::int32_t>(first[j].bits | high << 16);
+            constexpr std::int64_t W = lanes<float>();
+            for (std::int64_t j = 0; j < columns; j += W) {
+                const std::int64_t some = std::min(W, columns - j);
+                const auto low = reinterpret_cast<UnsignedBits<float>>(load_first(first + j, some)) >> 16;
+                const auto high = last_alone
+                                      ? UnsignedBits<float>{}
+                                      : reinterpret_cast<UnsignedBits<float>>(load_first(first + stride + j, some));
+                store_first(reinterpret_cast<float*>(to + k * to_stride + j), reinterpret<Vec<float>>(low | high),
+                            some);
             }
         }
     }

@@ -14,15 +14,15 @@ constexpr std::int64_t kTile = 128;
 
 // c[i][:] = sum over k of a(i, k) b[k][:], added to what is there if `add`, for Rows rows and Vectors vectors, of which
 // the last has `rest` lanes if Partial. a(i, k) lies at a[i * row_step + k * term_step].
-template <typename T, int Rows, int Vectors, bool Partial>
-void product_block(const T* a, std::int64_t row_step, std::int64_t term_step, const T* b, std::int64_t b_stride,
+template <typename T, int Rows, int Vectors, bool Partial, typename B>
+void product_block(const T* a, std::int64_t row_step, std::int64_t term_step, const B* b, std::int64_t b_stride,
                    std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest, bool add) {
     constexpr std::int64_t W = lanes<T>();
     Vec<T> total[Rows][Vectors] = {};
     for (std::int64_t k = 0; k < terms; ++k) {
         Vec<T> row[Vectors];
         for (int v = 0; v < Vectors; ++v) {
-            const T* p = b + k * b_stride + v * W;
+            const B* p = b + k * b_stride + v * W;
             row[v] = Partial && v == Vectors - 1 ? load_first(p, rest) : load(p);
         }
         for (int i = 0; i < Rows; ++i) {
@@ -39,8 +39,8 @@ void product_block(const T* a, std::int64_t row_step, std::int64_t term_step, co
     }
 }
 
-template <typename T, int Vectors, bool Partial>
-void product_rows(const T* a, std::int64_t row_step, std::int64_t term_step, std::int64_t rows, const T* b,
+template <typename T, int Vectors, bool Partial, typename B>
+void product_rows(const T* a, std::int64_t row_step, std::int64_t term_step, std::int64_t rows, const B* b,
                   std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t rest, bool add) {
     std::int64_t i = 0;
     for (; i + kBlockRows <= rows; i += kBlockRows) {
@@ -54,16 +54,16 @@ void product_rows(const T* a, std::int64_t row_step, std::int64_t term_step, std
 }
 
 // c[i][j] = sum over k of a(i, k) b[k][j], added to what is there if `add`, for rows x columns results and `terms`
-// terms; rows of b and c are contiguous.
-template <typename T>
-void product(const T* a, std::int64_t row_step, std::int64_t term_step, std::int64_t rows, const T* b,
+// terms; rows of b, which may be stored as bfloat16, and c are contiguous.
+template <typename T, typename B>
+void product(const T* a, std::int64_t row_step, std::int64_t term_step, std::int64_t rows, const B* b,
              std::int64_t b_stride, std::int64_t terms, T* c, std::int64_t c_stride, std::int64_t columns, bool add) {
     constexpr std::int64_t W = lanes<T>();
     for (std::int64_t i = 0; terms == 0 && !add && i < rows; ++i) std::fill_n(c + i * c_stride, columns, T(0));
     for (std::int64_t k = 0; k < terms; k += kTile, add = true) {
         const std::int64_t count = std::min(kTile, terms - k);
         const T* ak = a + k * term_step;
-        const T* bk = b + k * b_stride;
+        const B* bk = b + k * b_stride;
         std::int64_t j = 0;
         for (; j + kBlockVectors * W <= columns; j += kBlockVectors * W) {
             product_rows<T, kBlockVectors, false>(ak, row_step, term_step, rows, bk + j, b_stride, count, c + j,
@@ -79,8 +79,8 @@ void product(const T* a, std::int64_t row_step, std::int64_t term_step, std::int
     }
 }
 
-template <typename T, int Rows, int Columns>
-void dots_block(const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, std::int64_t terms, T scale, T* c,
+template <typename T, int Rows, int Columns, typename B>
+void dots_block(const T* a, std::int64_t a_stride, const B* b, std::int64_t b_stride, std::int64_t terms, T scale, T* c,
                 std::int64_t c_stride) {
     constexpr std::int64_t W = lanes<T>();
     Vec<T> total[Rows][Columns] = {};
@@ -104,8 +104,8 @@ void dots_block(const T* a, std::int64_t a_stride, const T* b, std::int64_t b_st
     }
 }
 
-template <typename T, int Columns>
-void dots_rows(const T* a, std::int64_t a_stride, std::int64_t rows, const T* b, std::int64_t b_stride,
+template <typename T, int Columns, typename B>
+void dots_rows(const T* a, std::int64_t a_stride, std::int64_t rows, const B* b, std::int64_t b_stride,
                std::int64_t terms, T scale, T* c, std::int64_t c_stride) {
     std::int64_t i = 0;
     for (; i + kBlockRows <= rows; i += kBlockRows) {
@@ -118,8 +118,8 @@ void dots_rows(const T* a, std::int64_t a_stride, std::int64_t rows, const T* b,
 }
 
 // c[i][j] = scale * (a[i] . b[j]), for rows of `terms` elements.
-template <typename T>
-void dots(const T* a, std::int64_t a_stride, std::int64_t rows, const T* b, std::int64_t b_stride, std::int64_t columns,
+template <typename T, typename B>
+void dots(const T* a, std::int64_t a_stride, std::int64_t rows, const B* b, std::int64_t b_stride, std::int64_t columns,
           std::int64_t terms, T scale, T* c, std::int64_t c_stride) {
     std::int64_t j = 0;
     for (; j + kBlockVectors <= columns; j += kBlockVectors) {

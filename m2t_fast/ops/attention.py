@@ -7,6 +7,7 @@ from torch import Tensor
 from m2t_fast import reference
 from m2t_fast.ops import registry
 from m2t_fast.ops.define import define
+from m2t_fast.records import Wide
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
 __all__ = ["AttentionInputs", "AttentionOutput", "spatio_temporal_attention", "spatio_temporal_context"]
@@ -14,7 +15,7 @@ __all__ = ["AttentionInputs", "AttentionOutput", "spatio_temporal_attention", "s
 spatio_temporal_attention = define(
     reference.spatio_temporal_attention,
     file="attention",
-    keeps={"gamma": "B L T S"},
+    keeps={"gamma": Wide("B L T S")},
     saves_if_kept=["spatial"],
     trained=["context", "spatial"],
 )

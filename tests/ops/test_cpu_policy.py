@@ -167,3 +167,39 @@ def test_short_formats(dtype: torch.dtype) -> None:
     assert_within_policy("additive_attention", drawn(AdditiveCase(T=40, D=32, H=16), dtype), floor=1e-3)
     assert_within_policy("gated_decoder_step", drawn(GateCase(), dtype), floor=1e-3)
     assert_within_policy("part_encoder", drawn(EncoderCase(), dtype), floor=1e-3, parts=EncoderCase().parts)
+
+
+@pytest.mark.parametrize("S", [1, 6])
+@pytest.mark.parametrize(
+    ("sizes", "magnitude"),
+    [
+        (dict(T=97, L=3, H=59, D=111), 1.0),
+        (dict(T=24, L=11, H=256, D=256), 1.0),
+        (dict(T=30, L=9, D=64), 40.0),
+        (dict(B=1, T=2000, L=3, H=16, D=32, sharp=10.0), 1.0),
+        (dict(T=9, L=140, H=24, D=16), 1.0),
+    ],
+    ids=["odd", "humanml3d", "saturated", "long", "many words"],
+)
+def test_attention_in_bfloat16(S: int, sizes: dict, magnitude: float) -> None:
+    """Parts and keys are read as they are stored, and tanh is as good as such keys are."""
+    draws = drawn(AttentionCase(S=S, **sizes), torch.bfloat16)
+    scaled = [[x * magnitude if i in (1, 2) else x for i, x in enumerate(inputs)] for inputs in draws]
+    assert_within_policy("spatio_temporal_attention", scaled, floor=1e-3)
+
+
+@pytest.mark.parametrize("case", [*ENCODER_CASES.values(), LARGER_ENCODER, EncoderCase(B=2, T=300, D=30, half=10)])
+def test_encoder_in_bfloat16(case: EncoderCase) -> None:
+    """With an odd hidden layer in float32, else with the processor's bfloat16 products where it has them."""
+    draws = drawn(case, torch.bfloat16)
+    for inputs in draws:
+        inputs[2] = inputs[2] / 3
+        inputs[4] = inputs[4] / case.D**0.5
+    assert_within_policy("part_encoder", draws, floor=1e-3, parts=case.parts)
+
+
+@pytest.mark.parametrize("case", [GateCase(B=4, L=9, H=64, C=128, E=32, D=96), GateCase(H=7)])
+def test_gate_in_bfloat16(case: GateCase) -> None:
+    draws = drawn(case, torch.bfloat16)
+    draws = [[x / x.shape[-1] ** 0.5 if i in (5, 6, 8, 10, 12) else x for i, x in enumerate(d)] for d in draws]
+    assert_within_policy("gated_decoder_step", draws, floor=1e-3)

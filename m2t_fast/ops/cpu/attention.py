@@ -9,21 +9,21 @@ from torch import Tensor
 
 from m2t_fast.config import SIGMA_MIN
 from m2t_fast.ops.cpu.launch import empty, ready, run
-from m2t_fast.records import converted, float_fields, new
+from m2t_fast.records import float_fields, new
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
 
 def spatio_temporal_attention_keeps(x: AttentionInputs) -> bool:
-    """gamma (B, L, T, S) must be as precise as the arithmetic to be of use to the gradient."""
-    return x.parts.dtype in (torch.float32, torch.float64)
+    """gamma (B, L, T, S) is kept as precise as the arithmetic; beside it float16 has too little of alpha."""
+    return x.parts.dtype != torch.float16
 
 
 def spatio_temporal_attention(x: AttentionInputs, keep: bool = False) -> Any:
     """The outputs of ``ops.spatio_temporal_attention``; with ``keep`` and them a tuple of gamma."""
     dtype, x = x.parts.dtype, _ready(x)
-    outputs: AttentionOutput = new(AttentionOutput, x, lambda shape: empty(shape, x.parts))
+    outputs: AttentionOutput = new(AttentionOutput, x, lambda shape: empty(shape, x.temporal_query))
     shape = (*outputs.window.shape, x.temporal_keys.shape[2])
-    gamma = empty(shape, x.parts) if keep else None
+    gamma = empty(shape, x.temporal_query) if keep else None
     run("attention_forward", x.parts.dtype, outputs={**outputs._asdict(), "gamma": gamma}, **_arguments(x))
     outputs = AttentionOutput(*(value.to(dtype) for value in outputs))
     return (outputs, (gamma,)) if keep else outputs
@@ -36,17 +36,32 @@ def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInput
     """
     dtype, x = x.parts.dtype, _ready(x)
     grads = AttentionOutput(*(grad if grad is None else ready(grad) for grad in grads))
+    spatial = None if kept.gamma is None else ready(kept.spatial)
     outputs = {name: empty(value.shape, value) for name, value in x._asdict().items() if name in _FLOATS}
-    run("attention_backward", x.parts.dtype, kept=kept, grads=grads, outputs=outputs, **_arguments(x))
+    run(
+        "attention_backward",
+        x.parts.dtype,
+        kept=dict(spatial=spatial, gamma=kept.gamma),
+        grads=grads,
+        outputs=outputs,
+        **_arguments(x),
+    )
     return {name: value.to(dtype) for name, value in outputs.items()}
 
 
 _FLOATS = float_fields(AttentionInputs)
+_OF_FRAMES = ("parts", "temporal_keys", "spatial_keys")
 
 
 def _ready(x: AttentionInputs) -> AttentionInputs:
-    made: AttentionInputs = converted(x, ready)
-    return made
+    """As the kernels take them: what there is of every frame in bfloat16 as it is stored."""
+    stored = _OF_FRAMES if x.parts.dtype == torch.bfloat16 else ()
+    tensors: dict[str, Any] = {
+        name: value.contiguous() if name in stored else ready(value)
+        for name, value in x._asdict().items()
+        if isinstance(value, Tensor)
+    }
+    return x._replace(**tensors)
 
 
 def _arguments(x: AttentionInputs) -> dict[str, Any]:

@@ -9,36 +9,39 @@ import torch
 from torch import Tensor
 
 from m2t_fast.ops.cpu.launch import ready, run
-from m2t_fast.ops.cpu.linear import input_gradient, linear, weight_gradients
+from m2t_fast.ops.cpu.linear import arithmetic, as_computed, input_gradient, linear, weight_gradients
 from m2t_fast.records import converted
 from m2t_fast.reference.gate import GateInputs, GateOutput
 
 
 def gated_decoder_step(x: GateInputs) -> GateOutput:
     """Features, gate and gate logit of ``ops.gated_decoder_step``."""
-    lead, dtype, x = x.context.shape[:-1], x.context.dtype, converted(x, ready)
-    products = _products(x)
+    lead, dtype, layers, x = x.context.shape[:-1], x.context.dtype, _Layers(x), converted(x, ready)
+    products = layers.products()
     mixture_input = x.context.new_empty(len(products[0]), x.mixture_weight.shape[1])
     gate, logit = x.context.new_empty(lead), x.context.new_empty(lead)
     outputs = dict(mixture_input=mixture_input, gate=gate, logit=logit)
     run("gate_forward", gate.dtype, outputs=outputs, **_arguments(x, products))
-    (features,) = linear(mixture_input, [(x.mixture_weight, x.mixture_bias)], tanh=True)
+    (features,) = linear(
+        layers.computed(mixture_input), [(layers.mixture_weight, layers.computed(x.mixture_bias))], tanh=True
+    )
     return GateOutput(features.view(*lead, features.shape[1]).to(dtype), gate.to(dtype), logit.to(dtype))
 
 
 def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) -> dict[str, Tensor]:
     """Gradients of the fourteen float inputs, from those of the outputs (None: not used)."""
-    dtype, x = x.context.dtype, converted(x, ready)
+    dtype, layers, x = x.context.dtype, _Layers(x), converted(x, ready)
     d_features, d_gate, d_gate_logit = (v if v is None else ready(v) for v in grads)
     gate, features = ready(saved.gate), ready(saved.features).flatten(0, 1)
-    products = _products(x)
-    context, hidden, top, word = (v.flatten(0, 1) for v in (x.context, x.hidden, x.top, x.word))
+    products = layers.products()
+    hidden, word = x.hidden.flatten(0, 1), x.word.flatten(0, 1)
 
     d_mixture = torch.zeros_like(features) if d_features is None else torch.empty_like(features)
     if d_features is not None:
         task = dict(grad=d_features, y=features, out=d_mixture, count=features.numel())
         run("tanh_gradient", features.dtype, task=task)
-    d_mixture_input = input_gradient([d_mixture], [x.mixture_weight])
+    d_mixture = layers.computed(d_mixture)
+    d_mixture_input = ready(input_gradient([d_mixture], [layers.mixture_weight]))
     mixture_input = torch.empty_like(d_mixture_input)
     d_motion, d_language = map(torch.empty_like, products)
     d_hidden, d_word, d_mixed_word = map(torch.empty_like, (x.hidden, x.word, x.mixed_word))
@@ -58,12 +61,13 @@ def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) ->
     )
     run("gate_backward", gate.dtype, outputs=outputs, **_arguments(x, products))
     rows = d_logit.flatten()
-    pairs = [(d_motion, context), (d_language, top), (d_mixture, mixture_input)]
+    d_motion, d_language, mixture_input = map(layers.computed, (d_motion, d_language, mixture_input))
+    pairs = [(d_motion, layers.context), (d_language, layers.top), (d_mixture, mixture_input)]
     d_context_layer, d_language_layer, d_mixture_layer = weight_gradients(pairs)
     found = dict(
-        context=input_gradient([d_motion], [x.context_weight]).view(x.context.shape),
+        context=input_gradient([d_motion], [layers.context_weight]).view(x.context.shape),
         hidden=d_hidden,
-        top=input_gradient([d_language], [x.language_weight]).view(x.top.shape),
+        top=input_gradient([d_language], [layers.language_weight]).view(x.top.shape),
         word=d_word,
         mixed_word=d_mixed_word,
         gate_hidden_weight=rows @ hidden,
@@ -76,11 +80,25 @@ def gated_decoder_step_backward(grads: GateOutput, x: GateInputs, saved: Any) ->
     return {name: value.to(dtype) for name, value in found.items()}
 
 
-def _products(x: GateInputs) -> tuple[Tensor, Tensor]:
-    """W_c c and W_r hbar of eq. 9, (N, D) each for the N words of all captions."""
-    (motion,) = linear(x.context.flatten(0, 1), [(x.context_weight, None)])
-    (language,) = linear(x.top.flatten(0, 1), [(x.language_weight, None)])
-    return motion, language
+class _Layers:
+    """The three linear layers in the dtype of their products, and the inputs of two of them."""
+
+    def __init__(self, x: GateInputs):
+        weights = x.context_weight, x.language_weight, x.mixture_weight
+        self.dtype = arithmetic(x.context.dtype, [n for weight in weights for n in weight.shape])
+        self.context, self.top = (self.computed(v.flatten(0, 1)) for v in (x.context, x.top))
+        self.context_weight, self.language_weight = self.computed(x.context_weight), self.computed(x.language_weight)
+        self.mixture_weight = self.computed(x.mixture_weight)
+
+    def computed(self, x: Tensor) -> Tensor:
+        """As the products take it."""
+        return as_computed(x, self.dtype)
+
+    def products(self) -> tuple[Tensor, Tensor]:
+        """W_c c and W_r hbar of eq. 9, (N, D) each for the N words of all captions, in the dtype of their sums."""
+        (motion,) = linear(self.context, [(self.context_weight, None)], wide=True)
+        (language,) = linear(self.top, [(self.language_weight, None)], wide=True)
+        return motion, language
 
 
 def _arguments(x: GateInputs, products: tuple[Tensor, Tensor]) -> dict[str, Any]:
