@@ -22,11 +22,13 @@ _poisoned = False
 
 def install() -> tuple[str, str]:
     """Make this process take the stand-in for its device; where tensors lie, and the device's name."""
+    import quick_interpreter
     import torch
 
     from m2t_fast.ops import registry
     from m2t_fast.ops.cuda import launch
 
+    quick_interpreter.install()
     spec = importlib.util.spec_from_file_location("_emulated", os.environ["M2T_FAST_EMULATED"])
     assert spec is not None and spec.loader is not None
     emulated = importlib.util.module_from_spec(spec)

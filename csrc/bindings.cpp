@@ -9,21 +9,6 @@
 #include "common/bindings.h"
 #include "common/buffer_pool.h"
 #include "common/build_info.h"
-#include "cpu/additive.h"
-#include "cpu/attention.h"
-#include "cpu/cross_entropy.h"
-#include "cpu/decode.h"
-#include "cpu/draws.h"
-#include "cpu/encoder.h"
-#include "cpu/gate.h"
-#include "cpu/gather.h"
-#include "cpu/linear.h"
-#include "cpu/pack_ragged.h"
-#include "cpu/rates.h"
-#include "cpu/spatial_loss.h"
-#if defined(M2T_CUDA_TARGETS)
-#include "cuda/bindings.h"
-#endif
 
 namespace py = pybind11;
 
@@ -46,23 +31,17 @@ py::dict build_info() {
 PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     module.doc() = "Native kernels on raw addresses; call them through m2t_fast.native, which checks the arguments.";
     module.def("build_info", &build_info);
-    m2t::Bindings to(module);
-    to.function("pack_ragged", m2t::pack_ragged, {"task", "threads"});
-    m2t::bind_buffer_pool(module);
-    m2t::bind_additive(to);
-    m2t::bind_attention(to);
-    m2t::bind_cross_entropy(to);
-    m2t::bind_decode(to);
-    m2t::bind_draws(to);
-    m2t::bind_encoder(to);
-    m2t::bind_gate(to);
-    m2t::bind_gather(to);
-    m2t::bind_linear(to);
-    m2t::bind_rates(to);
-    m2t::bind_spatial_loss(to);
+    py::class_<m2t::Buffer>(module, "Buffer", py::buffer_protocol())
+        .def(py::init<std::size_t>(), py::arg("bytes"))
+        .def_buffer([](m2t::Buffer& buffer) {
+            return py::buffer_info(static_cast<unsigned char*>(buffer.data()),
+                                   static_cast<py::ssize_t>(buffer.bytes()));
+        });
+    module.def("set_pool_limit", &m2t::set_pool_limit, py::arg("bytes"));
+    module.def("pool_bytes", &m2t::pool_bytes);
+    m2t::add_functions(module, m2t::functions_of(m2t::Module::native));
 #if defined(M2T_CUDA_TARGETS)
     py::module_ cuda = module.def_submodule("cuda", "Kernels for CUDA devices; addresses are the device's.");
-    m2t::Bindings to_cuda(cuda);
-    m2t::cuda::bind_all(to_cuda);
+    m2t::add_functions(cuda, m2t::functions_of(m2t::Module::cuda));
 #endif
 }

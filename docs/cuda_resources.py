@@ -1,8 +1,9 @@
-"""Compiles csrc/cuda for every target, and writes what each kernel takes to docs/kernels-counted.md.
+"""Reads from the machine code what each CUDA kernel takes, and writes it to docs/kernels-counted.md.
 
 python docs/cuda_resources.py [--check]
 
-Needs the nvcc that setup.py finds, and c++filt. With --check nothing is written.
+Needs m2t_fast built with its CUDA kernels, the package triton, which carries cuobjdump, and c++filt. With --check
+nothing is written.
 """
 
 from __future__ import annotations
@@ -11,85 +12,58 @@ import argparse
 import re
 import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import machine_code  # noqa: E402
+
 DOCUMENT = ROOT / "docs" / "kernels-counted.md"
 MARKS = "<!-- ptxas table -->", "<!-- end of ptxas table -->"
-TARGETS = ("80", "90", "100")
 
 
-class Resources(NamedTuple):
-    """What ptxas says of one kernel for one target; registers of a thread, the rest in bytes."""
+class Extension(NamedTuple):
+    """The extension that is installed: its file, the nvcc that compiled its kernels, and the targets of its code."""
 
-    registers: int
-    stack: int
-    spill_stores: int
-    spill_loads: int
-    shared: int
+    path: Path
+    release: str
+    targets: tuple[int, ...]
 
 
-def measure(nvcc: str) -> dict[tuple[str, str], Resources]:
-    """(kernel with its template arguments, target) -> resources.
+def extension() -> Extension | None:
+    """The one of this environment; None where it was built without CUDA."""
+    from m2t_fast import native
 
-    Raises:
-        RuntimeError: nvcc or the host compiler refuses a source or warns of it; with its output.
-    """
-    found: dict[tuple[str, str], Resources] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = [(source, target) for source in sorted((ROOT / "csrc/cuda").glob("*.cu")) for target in TARGETS]
-        with ThreadPoolExecutor(2) as pool:
-            for (_, target), text in zip(jobs, pool.map(lambda job: _compile(nvcc, *job, folder), jobs), strict=True):
-                found |= {(kernel, f"sm_{target}"): resources for kernel, resources in _parse(text)}
+    info = native.build_info()
+    if "cuda" not in info:
+        return None
+    from m2t_fast import _native
+
+    return Extension(
+        Path(_native.__file__), info["cuda"], tuple(map(int, re.findall(r"sm_(\d+)", info["cuda_targets"])))
+    )
+
+
+def measure(built: Extension) -> dict[tuple[str, int], machine_code.Resources]:
+    """(kernel with its template arguments, target) -> what it takes."""
+    found = {}
+    for target in built.targets:
+        taken = machine_code.resources(built.path, target)
+        found |= {(name, target): taken[symbol] for symbol, name in readable(taken).items()}
     return found
 
 
-def _compile(nvcc: str, source: Path, target: str, folder: str) -> str:
-    """The words of ptxas."""
-    command = [
-        nvcc,
-        "-std=c++17",
-        "-O3",
-        f"-I{ROOT / 'csrc'}",
-        "-Xcompiler=-fPIC,-Wall,-Wextra,-Werror",
-        "-Werror=all-warnings",
-        "-Xptxas=-v,-warn-spills,-warn-lmem-usage",
-        f"-gencode=arch=compute_{target},code=sm_{target}",
-        "-c",
-        str(source),
-        "-o",
-        f"{folder}/{source.stem}_{target}.o",
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    text = run.stdout + run.stderr
-    if run.returncode != 0 or "warning" in text:
-        raise RuntimeError(f"{source.name} for sm_{target}: {text}")
-    return text
+def readable(symbols: Iterable[str]) -> dict[str, str]:
+    """Kernels' names with their template arguments, without namespaces and parameters, by symbol."""
+    symbols = list(symbols)
+    said = subprocess.run(["c++filt"], input="\n".join(symbols), capture_output=True, text=True, check=True).stdout
+    return dict(zip(symbols, map(_short, said.splitlines()), strict=True))
 
 
-_ENTRY = re.compile(
-    r"Compiling entry function '(?P<name>\w+)'.*?"
-    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
-    r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
-    re.DOTALL,
-)
-
-
-def _parse(text: str) -> list[tuple[str, Resources]]:
-    rows = []
-    for entry in _ENTRY.finditer(text):
-        shared = re.search(r"(\d+) bytes smem", entry["rest"])
-        numbers = (int(entry[key]) for key in ("registers", "stack", "stores", "loads"))
-        rows.append((readable(entry["name"]), Resources(*numbers, int(shared[1]) if shared else 0)))
-    return rows
-
-
-def readable(mangled: str) -> str:
-    """A kernel's name with its template arguments, without namespaces and parameters."""
-    full = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout.strip()
+def _short(full: str) -> str:
     name = re.search(r"(\w+_kernel)(<.*?>)?\(", full)
     if name is None:
         raise RuntimeError(f"{full}: expected a name that ends in _kernel")
@@ -97,12 +71,14 @@ def readable(mangled: str) -> str:
     return name[1] + re.sub(r"\((?:int|unsigned int|bool)\)|(?<=\d)u", "", arguments)
 
 
-def table(found: dict[tuple[str, str], Resources], release: str) -> str:
+def table(found: dict[tuple[str, int], machine_code.Resources], release: str) -> str:
     """The table of the docs."""
-    head = " | ".join(f"sm_{target}" for target in TARGETS)
-    lines = [f"| registers per thread, nvcc {release} | {head} |", f"| --- |{' --- |' * len(TARGETS)}"]
+    targets = sorted({target for _, target in found})
+    head = " | ".join(f"sm_{target}" for target in targets)
+    lines = [f"| registers per thread, nvcc {release} | {head} |", f"| --- |{' --- |' * len(targets)}"]
     for kernel in sorted({kernel for kernel, _ in found}):
-        cells = " | ".join(str(found[kernel, f"sm_{target}"].registers) for target in TARGETS)
+        taken = (found.get((kernel, target)) for target in targets)
+        cells = " | ".join("" if x is None else str(x.registers) for x in taken)
         lines.append(f"| `{kernel.removesuffix('_kernel').replace('_kernel<', '<')}` | {cells} |")
     return "\n".join(lines) + "\n"
 
@@ -119,26 +95,22 @@ def replace_in_document(marks: tuple[str, str], text: str) -> None:
 
 
 def main() -> int:
-    """Compiles, prints, writes; 1 where a kernel spills."""
+    """Reads, prints, writes; 1 where a kernel spills."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
-    from setup import find_cuda
-
-    reason, compiler = find_cuda()
-    if compiler is None:
-        print(reason, file=sys.stderr)
+    built = extension()
+    if built is None:
+        print("m2t_fast was built without its CUDA kernels", file=sys.stderr)
         return 2
-    nvcc, release, _ = compiler
-    found = measure(nvcc)
-    made = table(found, release)
+    found = measure(built)
+    made = table(found, built.release)
     print(made)
     if not options.check:
         replace_in_document(MARKS, made)
-    spilled = {key: resources for key, resources in found.items() if resources.spill_stores or resources.spill_loads}
-    for key, resources in spilled.items():
-        print(*key, resources, file=sys.stderr)
+    spilled = {key: taken for key, taken in found.items() if taken.spilled}
+    for key, taken in spilled.items():
+        print(*key, taken, file=sys.stderr)
     return int(bool(spilled))
 
 

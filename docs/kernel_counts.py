@@ -2,10 +2,10 @@
 
 python docs/kernel_counts.py [--check] [--target 90]
 
-Compiles the CUDA sources and the Triton kernels for every target, disassembles them, and writes the tables of
+Disassembles the extension and the Triton kernels, which it compiles for every target, and writes the tables of
 docs/kernels-counted.md and docs/kernel_counts.json, with which tests/test_kernel_counts.py compares. No GPU is asked.
-What follows for the time of a launch kernel_times.py predicts. Needs the nvcc that setup.py finds, c++filt, and the
-package triton, which carries the disassembler.
+What follows for the time of a launch kernel_times.py predicts. Needs m2t_fast built with its CUDA kernels, c++filt,
+and the package triton, which carries the disassembler.
 """
 
 from __future__ import annotations
@@ -13,27 +13,24 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+sys.path.insert(0, str(ROOT / "docs"))
 
 import cuda_resources  # noqa: E402
-from machine_code import Function, Loop, disassemble  # noqa: E402
+from machine_code import Function, Loop, disassemble, disassemble_cubin, resources  # noqa: E402
 
 BASELINE = ROOT / "docs" / "kernel_counts.json"
 MARKS = "<!-- counts -->", "<!-- end of counts -->"
 TARGETS = (80, 90, 100)
-SOURCES = ("attention_scores.cu", "attention_scores_matrix.cu", "attention_score_gradient.cu")
-"""The sources whose kernels make tanh."""
+CUDA_KERNELS = ("attention_scores", "attention_scores_matrix", "attention_score_gradient")
+"""The CUDA kernels that make tanh,"""
 KERNELS = ("score_tiles", "score_rows", "query_gradient", "key_gradient")
-"""The Triton kernels that do."""
+"""and the Triton kernels that do."""
 
 
 class Count(NamedTuple):
@@ -104,34 +101,14 @@ class Row(NamedTuple):
     """Bytes of shared memory that a block takes, where that is known before the launch."""
 
 
-def cuda_rows(nvcc: str, targets: tuple[int, ...] = TARGETS, sources: tuple[str, ...] = SOURCES) -> Iterator[Row]:
-    """The CUDA kernels of some sources.
-
-    Raises:
-        RuntimeError: nvcc refuses a source; with its output.
-    """
-
-    def build(job: tuple[str, int]) -> list[Function]:
-        source, target = job
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as made:
-            run = subprocess.run(
-                [nvcc, *FLAGS, f"-gencode=arch=compute_{target},code=sm_{target}", "-cubin", "-o", made.name,
-                 str(ROOT / "csrc" / "cuda" / source)],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if run.returncode != 0:
-                raise RuntimeError(f"{source} for sm_{target}: {run.stdout}{run.stderr}")
-            return disassemble(Path(made.name).read_bytes())
-
-    jobs = [(source, target) for source in sources for target in targets]
-    with ThreadPoolExecutor(2) as pool:
-        for (_, target), functions in zip(jobs, pool.map(build, jobs), strict=True):
-            for function in functions:
-                name = cuda_resources.readable(function.symbol).replace("_kernel", "")
-                yield Row(f"cuda {name}", target, function.registers, function.stack, of_function(function))
-
-
-FLAGS = ("-std=c++17", "-O3", f"-I{ROOT / 'csrc'}")
+def cuda_rows(built: cuda_resources.Extension, targets: tuple[int, ...] = TARGETS) -> Iterator[Row]:
+    """The CUDA kernels that make tanh, as the extension holds them."""
+    for target in targets:
+        names = cuda_resources.readable(resources(built.path, target))
+        names = {symbol: name.replace("_kernel", "") for symbol, name in names.items()}
+        wanted = [symbol for symbol, name in names.items() if name.split("<")[0] in CUDA_KERNELS]
+        for made in disassemble(built.path, target, wanted):
+            yield Row(f"cuda {names[made.symbol]}", target, made.registers, made.stack, of_function(made))
 
 
 def triton_label(name: str, arguments: Mapping[str, Any], dtype: str) -> str:
@@ -163,7 +140,7 @@ def triton_rows(
                 if target < 80 and short == "bfloat16":
                     continue
                 built = ahead.build(launched, target)
-                (function,) = disassemble(built.asm["cubin"])
+                (function,) = disassemble_cubin(built.asm["cubin"])
                 of = launched.arguments
                 tile = of.get("BLOCK_L", 1) * of.get("BLOCK_N", 1) * 2 * of["BLOCK_D"]
                 known = tile // (32 * launched.options["num_warps"])
@@ -230,18 +207,16 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--target", type=int, action="append", choices=TARGETS, help="default: all")
     options = parser.parse_args()
-    from setup import find_cuda
-
-    reason, compiler = find_cuda()
-    if compiler is None:
-        print(reason, file=sys.stderr)
+    built = cuda_resources.extension()
+    if built is None:
+        print("m2t_fast was built without its CUDA kernels", file=sys.stderr)
         return 2
     targets = tuple(options.target or TARGETS)
-    rows = [*cuda_rows(compiler[0], targets), *triton_rows(targets)]
+    rows = [*cuda_rows(built, targets), *triton_rows(targets)]
     for target in targets:
         print(table(rows, target))
     if not options.check and targets == TARGETS:
-        text = json.dumps(baseline(rows, compiler[1]), sort_keys=True).replace("}}, ", "}},\n")
+        text = json.dumps(baseline(rows, built.release), sort_keys=True).replace("}}, ", "}},\n")
         BASELINE.write_text(text + "\n", encoding="utf-8")
         cuda_resources.replace_in_document(MARKS, table(rows))
         return 0

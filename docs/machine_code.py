@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 _FUNCTION = re.compile(r"\s*Function : (\S+)")
 _LINE = re.compile(r"\s+/\*(?P<at>[0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?(?P<name>[A-Z][\w.]*)\s*(?P<rest>[^;]*);")
+_USAGE = re.compile(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 _GROUPS = {
     "special": ("MUFU",),
     "shuffle": ("SHFL", "REDUX"),
@@ -81,32 +82,63 @@ def tool() -> Path | None:
     return path if path.exists() else None
 
 
-def disassemble(cubin: bytes) -> list[Function]:
-    """The kernels of one cubin.
+class Resources(NamedTuple):
+    """What a kernel takes: registers of a thread; bytes of its stack, of shared memory, and of spilled registers."""
+
+    registers: int
+    stack: int
+    shared: int
+    local: int
+
+    @property
+    def spilled(self) -> bool:
+        """Whether a thread keeps values in device memory."""
+        return self.stack > 0 or self.local > 0
+
+
+def resources(file: Path, target: int | None = None) -> dict[str, Resources]:
+    """By symbol, what the kernels of a cubin, or of a library for one target, take.
 
     Raises:
         RuntimeError: there is no cuobjdump, or it refuses the file; with its output.
     """
-    program = tool()
-    if program is None:
-        raise RuntimeError("no cuobjdump: expected it in the package triton")
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        text, usage = (_run([str(program), option, file.name]) for option in ("-sass", "-res-usage"))
-    taken = {
-        symbol: (int(registers), int(stack))
-        for symbol, registers, stack in re.findall(r"Function (\S+):\s+REG:(\d+) STACK:(\d+)", usage)
-    }
+    lines = _USAGE.findall(_dump(file, "res-usage", target))
+    return {symbol: Resources(*map(int, numbers)) for symbol, *numbers in lines}
+
+
+def disassemble(file: Path, target: int | None = None, symbols: Sequence[str] = ()) -> list[Function]:
+    """The kernels of a cubin, or of a library for one target; with ``symbols`` those alone.
+
+    Raises:
+        RuntimeError: there is no cuobjdump, or it refuses the file; with its output.
+    """
+    taken = resources(file, target)
     found: dict[str, list[Instruction]] = {}
     code: list[Instruction] = []
-    for line in text.splitlines():
+    for line in _dump(file, "sass", target, symbols).splitlines():
         if started := _FUNCTION.match(line):
             code = found.setdefault(started[1], [])
         elif match := _LINE.match(line):
             jump = re.search(r"0x([0-9a-f]+)\s*$", match["rest"]) if match["name"].startswith(("BRA", "BRX")) else None
             code.append(Instruction(int(match["at"], 16), match["name"], int(jump[1], 16) if jump else None))
-    return [Function(symbol, code, *taken[symbol]) for symbol, code in found.items()]
+    return [Function(symbol, code, taken[symbol].registers, taken[symbol].stack) for symbol, code in found.items()]
+
+
+def disassemble_cubin(cubin: bytes) -> list[Function]:
+    """The kernels of a cubin in memory."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return disassemble(Path(file.name))
+
+
+def _dump(file: Path, what: str, target: int | None, symbols: Sequence[str] = ()) -> str:
+    program = tool()
+    if program is None:
+        raise RuntimeError("no cuobjdump: expected it in the package triton")
+    of_target = () if target is None else ("-arch", f"sm_{target}")
+    of_symbols = ("-fun", ",".join(symbols)) if symbols else ()
+    return _run([str(program), *of_target, *of_symbols, f"-{what}", str(file)])
 
 
 def _run(command: Sequence[str]) -> str:

@@ -1,128 +1,79 @@
-// Functions of records as functions of Python: each record arrives as its bytes, in the places that its text tells.
-//
-// m2t_fast/extension.py is the other side: it packs what the text names, and compares sizes.
+// A Python module of the functions of common/functions.h.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
-#include <cstring>
-#include <stdexcept>
+#include <array>
 #include <string>
-#include <string_view>
-#include <type_traits>
-#include <utility>
-#include <vector>
+#include <variant>
 
-#include "common/isa.h"
-#include "common/record.h"
+#include "common/functions.h"
 
 namespace m2t {
 
-template <typename A>
-using Bare = std::remove_cv_t<std::remove_reference_t<A>>;
+// More parameters than any function has.
+constexpr std::size_t kMostParameters = 16;
 
-// What a function's name ends in.
-template <typename T>
-constexpr const char* kSuffix = "_bfloat16";
-template <>
-constexpr const char* kSuffix<void> = "";
-template <>
-constexpr const char* kSuffix<float> = "_float32";
-template <>
-constexpr const char* kSuffix<double> = "_float64";
-
-// How an argument of type A arrives, and A from it. Numbers arrive as they are.
-template <typename A, typename = void>
-struct Argument {
-    using Given = A;
-    static A of(Given given) { return given; }
-    static pybind11::tuple described(const char* name) { return pybind11::make_tuple(name, "", 0); }
-};
-
-template <>
-struct Argument<InstructionSet> {
-    using Given = int;
-    static InstructionSet of(Given given) { return static_cast<InstructionSet>(given); }
-    static pybind11::tuple described(const char* name) { return pybind11::make_tuple(name, "", 0); }
-};
-
-// A record, or with several behind one another a vector of them.
-template <typename R>
-struct Argument<R, std::void_t<decltype(R::fields())>> {
-    static_assert(std::is_trivially_copyable_v<R>, "a record is made of bytes");
-    using Given = std::string_view;
-    static R of(Given given) {
-        R record;
-        if (given.size() != sizeof(R)) throw std::invalid_argument("a record has another size than its struct");
-        std::memcpy(&record, given.data(), sizeof(R));
-        return record;
+inline Given given(pybind11::handle value) {
+    PyObject* const object = value.ptr();
+    if (PyBytes_Check(object)) {
+        return std::string_view(PyBytes_AS_STRING(object), static_cast<std::size_t>(PyBytes_GET_SIZE(object)));
     }
-    static pybind11::tuple described(const char* name) { return pybind11::make_tuple(name, R::fields(), sizeof(R)); }
-};
-
-template <typename R>
-struct Argument<std::vector<R>, std::void_t<decltype(R::fields())>> {
-    using Given = std::string_view;
-    static std::vector<R> of(Given given) {
-        if (given.size() % sizeof(R) != 0) throw std::invalid_argument("records have another size than their struct");
-        std::vector<R> records(given.size() / sizeof(R));
-        if (!records.empty()) std::memcpy(records.data(), given.data(), given.size());
-        return records;
+    if (PyUnicode_Check(object)) {
+        Py_ssize_t size = 0;
+        const char* const text = PyUnicode_AsUTF8AndSize(object, &size);
+        if (text == nullptr) throw pybind11::error_already_set();
+        return std::string_view(text, static_cast<std::size_t>(size));
     }
-    static pybind11::tuple described(const char* name) { return Argument<R>::described(name); }
-};
+    if (PyLong_Check(object)) {  // a bool is one
+        const long long number = PyLong_AsLongLong(object);
+        if (number == -1 && PyErr_Occurred() != nullptr) throw pybind11::error_already_set();
+        return std::int64_t{number};
+    }
+    if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);
+    throw pybind11::type_error("expected bytes, a text or a number");
+}
 
-// A module of Python and what it says of itself: `signatures`, by function the (name, fields, bytes) of its
-// parameters, and `records`, the fields of those that are fields of others.
-class Bindings {
-public:
-    explicit Bindings(pybind11::module_& module) : module_(module) {
-        for (const char* name : {"signatures", "records"}) {
-            if (!pybind11::hasattr(module, name)) module.attr(name) = pybind11::dict();
+inline pybind11::object returned(const Returned& result) {
+    if (const auto* yes = std::get_if<bool>(&result)) return pybind11::bool_(*yes);
+    if (const auto* number = std::get_if<std::int64_t>(&result)) return pybind11::int_(*number);
+    if (const auto* number = std::get_if<double>(&result)) return pybind11::float_(*number);
+    if (const auto* bytes = std::get_if<std::string>(&result)) return pybind11::bytes(*bytes);
+    return pybind11::none();
+}
+
+inline pybind11::object called(const Function& function, const pybind11::args& arguments) {
+    if (arguments.size() != function.parameters.size()) {
+        throw pybind11::type_error(function.name + ": got " + std::to_string(arguments.size()) +
+                                   " arguments, expected " + std::to_string(function.parameters.size()));
+    }
+    std::array<Given, kMostParameters> values;
+    for (std::size_t i = 0; i < arguments.size(); ++i) values[i] = given(arguments[i]);
+    Returned result;
+    {
+        const pybind11::gil_scoped_release unlocked;
+        result = function.call(values.data());
+    }
+    return returned(result);
+}
+
+// Adds the functions to a module and what it says of them: `signatures`, by function the (name, fields, bytes) of its
+// parameters, and `records`, the fields of those that are fields of others. They run without Python's lock.
+inline void add_functions(pybind11::module_& module, const Functions& all) {
+    pybind11::dict signatures, records;
+    for (const Function& function : all.functions()) {
+        if (function.parameters.size() > kMostParameters) throw std::logic_error(function.name + ": kMostParameters");
+        pybind11::list parameters;
+        for (const Parameter& p : function.parameters) {
+            parameters.append(pybind11::make_tuple(p.name, p.fields, p.bytes));
         }
+        signatures[function.name.c_str()] = pybind11::tuple(parameters);
+        module.def(function.name.c_str(),
+                   [&function](const pybind11::args& arguments) { return called(function, arguments); });
     }
-
-    // The record R as a field of others.
-    template <typename R>
-    void record(const char* name) {
-        module_.attr("records")[name] = R::fields();
-    }
-
-    // NAME_DTYPE of the dtype T, or with void NAME. `names` are those of the function's parameters. It runs without
-    // Python's lock; a record that it returns arrives as bytes.
-    template <typename T = void, typename Result, typename... A>
-    void function(const std::string& name, Result (*function)(A...), std::vector<const char*> names) {
-        if (names.size() != sizeof...(A)) throw std::logic_error(name + ": as many names as parameters");
-        add(name + kSuffix<T>, function, names, std::index_sequence_for<A...>());
-    }
-
-    pybind11::module_& module() { return module_; }
-
-private:
-    template <typename Result, typename... A, std::size_t... I>
-    void add(const std::string& name, Result (*function)(A...), const std::vector<const char*>& names,
-             std::index_sequence<I...>) {
-        module_.attr("signatures")[name.c_str()] = pybind11::make_tuple(Argument<Bare<A>>::described(names[I])...);
-        module_.def(name.c_str(), [function](typename Argument<Bare<A>>::Given... given) {
-            if constexpr (std::is_void_v<Result>) {
-                const pybind11::gil_scoped_release unlocked;
-                function(Argument<Bare<A>>::of(given)...);
-            } else {
-                Result result;
-                {
-                    const pybind11::gil_scoped_release unlocked;
-                    result = function(Argument<Bare<A>>::of(given)...);
-                }
-                if constexpr (std::is_arithmetic_v<Result>) {
-                    return result;
-                } else {
-                    return pybind11::bytes(reinterpret_cast<const char*>(&result), sizeof(result));
-                }
-            }
-        });
-    }
-
-    pybind11::module_& module_;
-};
+    for (const auto& [name, fields] : all.records()) records[name] = fields;
+    module.attr("signatures") = signatures;
+    module.attr("records") = records;
+}
 
 }  // namespace m2t

@@ -1,8 +1,6 @@
 // A list of free pieces under a lock: pieces are few and large, so it is short and seldom asked.
 #include "common/buffer_pool.h"
 
-#include <pybind11/pybind11.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <list>
@@ -10,8 +8,6 @@
 #include <new>
 
 #include "common/huge_pages.h"
-
-namespace py = pybind11;
 
 namespace m2t {
 namespace {
@@ -95,15 +91,8 @@ Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
 
 Buffer::~Buffer() { pool().give_back({data_, size_}); }
 
-void bind_buffer_pool(py::module_& module) {
-    py::class_<Buffer>(module, "Buffer", py::buffer_protocol())
-        .def(py::init<std::size_t>(), py::arg("bytes"))
-        .def_buffer([](Buffer& buffer) {
-            return py::buffer_info(static_cast<unsigned char*>(buffer.data()),
-                                   static_cast<py::ssize_t>(buffer.bytes()));
-        });
-    module.def("set_pool_limit", [](std::size_t bytes) { pool().set_limit(bytes); }, py::arg("bytes"));
-    module.def("pool_bytes", [] { return pool().held(); });
-}
+void set_pool_limit(std::size_t bytes) { pool().set_limit(bytes); }
+
+std::size_t pool_bytes() { return pool().held(); }
 
 }  // namespace m2t

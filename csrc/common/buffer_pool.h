@@ -6,10 +6,6 @@
 
 #include <cstddef>
 
-namespace pybind11 {
-class module_;
-}
-
 namespace m2t {
 
 // Memory for a result, from the pool and back to it. Its contents are not defined.
@@ -28,7 +24,8 @@ private:
     std::size_t bytes_, size_;
 };
 
-// Adds Buffer, with Python's buffer protocol, and what the pool holds to the Python module.
-void bind_buffer_pool(pybind11::module_& module);
+// Free memory that the pool keeps at most, and keeps.
+void set_pool_limit(std::size_t bytes);
+std::size_t pool_bytes();
 
 }  // namespace m2t

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/parallel.h"
 #include "common/sum_rows.h"
 #include "common/workspace.h"
@@ -41,18 +41,18 @@ void additive_gradient(const AdditiveSizes& sizes, const AdditiveInputs<T>& in, 
 namespace {
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("additive_weights", additive_weights<T>,
                    {"sizes", "inputs", "outputs", "threads", "instruction_set"});
     to.function<T>("additive_gradient", additive_gradient<T>,
                    {"sizes", "inputs", "grads", "outputs", "threads", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_additive(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

@@ -8,8 +8,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 // Letters as in the glossary. Every tensor is contiguous, batch first, in the order of its indices here: query
 // [b][l][d], keys [b][t][d], weight [d], weights and d_scores [b][l][t].
 struct AdditiveSizes {
@@ -62,8 +60,5 @@ struct AdditiveKernels {
 };
 
 M2T_DECLARE_KERNELS(AdditiveKernels, additive_kernels)
-
-// Adds additive_weights and additive_gradient to Python's functions.
-void bind_additive(Bindings& to);
 
 }  // namespace m2t

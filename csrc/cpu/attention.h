@@ -9,8 +9,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 // T is what the large tensors are stored in: float, double or bfloat16, which is computed with as float. Wide is what
 // all others have.
 //
@@ -103,8 +101,5 @@ struct AttentionKernels {
 };
 
 M2T_DECLARE_KERNELS(AttentionKernels, attention_kernels)
-
-// Adds attention_forward and attention_backward to Python's functions.
-void bind_attention(Bindings& to);
 
 }  // namespace m2t

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/parallel.h"
 
 namespace m2t {
@@ -21,15 +21,15 @@ void run(const CrossEntropy<T>& task, int threads, InstructionSet isa) {
 }
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("cross_entropy", run<T>, {"task", "threads", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_cross_entropy(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

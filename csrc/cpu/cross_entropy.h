@@ -9,8 +9,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 template <typename T>
 struct CrossEntropy {
     M2T_FIELDS(
@@ -29,8 +27,5 @@ struct CrossEntropyKernels {
 };
 
 M2T_DECLARE_KERNELS(CrossEntropyKernels, cross_entropy_kernels)
-
-// Adds cross_entropy to Python's functions.
-void bind_cross_entropy(Bindings& to);
 
 }  // namespace m2t

@@ -14,8 +14,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 // Letters as in the glossary; mixture is the width of the hidden layer of eq. 10.
 struct DecodeSizes {
     M2T_FIELDS(
@@ -214,8 +212,5 @@ struct SampleInputs {
 
 template <typename T>
 void sample_words(const DecodeModel<T>& model, const SampleInputs<T>& in, int threads, InstructionSet isa);
-
-// Adds decode_search and decode_sample_words to Python's functions.
-void bind_decode(Bindings& to);
 
 }  // namespace m2t

@@ -1,7 +1,7 @@
 // Spreads the draws of a step over threads, and Python's way to them.
 #include "cpu/draws.h"
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/parallel.h"
 
 namespace m2t {
@@ -26,15 +26,15 @@ void run(const DrawsSizes& sizes, const DrawsInputs& in, const DrawsOutputs<T>& 
 }
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("random_draws", run<T>, {"sizes", "inputs", "outputs", "threads", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_draws(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

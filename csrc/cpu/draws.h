@@ -11,8 +11,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 struct DrawsState {
     std::uint64_t seed;
     std::uint32_t step;
@@ -51,8 +49,5 @@ struct DrawsKernels {
 };
 
 M2T_DECLARE_KERNELS(DrawsKernels, draws_kernels)
-
-// Adds random_draws to Python's functions.
-void bind_draws(Bindings& to);
 
 }  // namespace m2t

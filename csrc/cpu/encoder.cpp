@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/huge_pages.h"
 #include "common/parallel.h"
 #include "common/workspace.h"
@@ -110,17 +110,17 @@ void encoder_backward(const EncoderSizes& sizes, const EncoderInputs<T>& in, con
 namespace {
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("encoder_forward", encoder_forward<T>, {"sizes", "inputs", "outputs", "threads", "instruction_set"});
     to.function<T>("encoder_backward", encoder_backward<T>, {"sizes", "inputs", "grads", "threads", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_encoder(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
     define<BFloat16>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

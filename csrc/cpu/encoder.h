@@ -9,8 +9,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 // Letters as in the glossary. Stream 0 encodes positions, stream 1 velocities; the two halves of H are their outputs.
 struct EncoderSizes {
     M2T_FIELDS(
@@ -82,8 +80,5 @@ M2T_DECLARE_KERNELS(EncoderKernels, encoder_kernels)
 
 // The kernels for processors that multiply bfloat16: has_bfloat16_products of linear.h.
 EncoderKernels<BFloat16> bfloat16_encoder_kernels();
-
-// Adds encoder_forward and encoder_backward to Python's functions.
-void bind_encoder(Bindings& to);
 
 }  // namespace m2t

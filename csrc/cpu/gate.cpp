@@ -1,7 +1,7 @@
 // Spreads the gated step over threads, and Python's way to it.
 #include "cpu/gate.h"
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/parallel.h"
 
 namespace m2t {
@@ -60,18 +60,18 @@ void run_tanh_gradient(const TanhGradient<T>& task, int threads, InstructionSet 
 }
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("gate_forward", run_forward<T>, {"sizes", "inputs", "outputs", "threads", "instruction_set"});
     to.function<T>("gate_backward", run_backward<T>, {"sizes", "inputs", "outputs", "threads", "instruction_set"});
     to.function<T>("bias_tanh", run_bias_tanh<T>, {"task", "threads", "instruction_set"});
     to.function<T>("tanh_gradient", run_tanh_gradient<T>, {"task", "threads", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_gate(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

@@ -11,8 +11,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 struct GateSizes {
     M2T_FIELDS(
         std::int64_t rows, hidden, word, attention;  // N = B * L, C, E, D
@@ -72,8 +70,5 @@ struct GateKernels {
 };
 
 M2T_DECLARE_KERNELS(GateKernels, gate_kernels)
-
-// Adds gate_forward, gate_backward and tanh_gradient to Python's functions.
-void bind_gate(Bindings& to);
 
 }  // namespace m2t

@@ -5,7 +5,7 @@
 #include <array>
 #include <string>
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/parallel.h"
 
 namespace m2t {
@@ -55,15 +55,15 @@ void gather_motions(const GatherSizes& n, const GatherInputs<T>& in, const Gathe
 namespace {
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("gather_motions", gather_motions<T>, {"sizes", "inputs", "outputs", "threads"});
 }
 
-}  // namespace
-
-void bind_gather(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

@@ -7,8 +7,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 struct GatherSizes {
     M2T_FIELDS(
         std::int64_t rows, motions;  // frames of all motions together, and their number
@@ -35,8 +33,5 @@ struct GatherOutput {
 // nothing outside `frames`: a motion that is not there is empty, a longer one than T is cut.
 template <typename T>
 void gather_motions(const GatherSizes& sizes, const GatherInputs<T>& in, const GatherOutput<T>& out, int threads);
-
-// Adds gather_motions to Python's functions.
-void bind_gather(Bindings& to);
 
 }  // namespace m2t

@@ -2,8 +2,9 @@
 #include "cpu/linear.h"
 
 #include <algorithm>
+#include <memory>
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/huge_pages.h"
 #include "common/parallel.h"
 #include "common/workspace.h"
@@ -186,20 +187,20 @@ void run_input_gradient(const LinearRows& rows, const std::vector<LinearTerm<S>>
 }
 
 template <typename S>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<S>("linear_forward", run_forward<S>, {"rows", "layers", "tanh", "threads", "instruction_set"});
     to.function<S>("linear_input_gradient", run_input_gradient<S>,
                    {"rows", "terms", "result", "threads", "instruction_set"});
     to.function<S>("linear_weight_gradient", gradients<S>, {"rows", "layers", "threads", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_linear(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
     define<BFloat16>(to);
-    to.module().def("has_bfloat16_products", &has_bfloat16_products);
-}
+    to.function("has_bfloat16_products", has_bfloat16_products, {});
+});
+
+}  // namespace
 
 }  // namespace m2t

@@ -15,8 +15,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 // The rows of x and y: `batch` blocks of `frames * per_frame`, of which the first lengths[b] * per_frame are valid.
 struct LinearRows {
     M2T_FIELDS(
@@ -129,8 +127,5 @@ M2T_DECLARE_KERNELS(LinearKernels, linear_kernels)
 // Whether this processor multiplies bfloat16, and the kernels for it; call them only where it does.
 bool has_bfloat16_products();
 LinearKernels<BFloat16> bfloat16_linear_kernels();
-
-// Adds linear_forward, linear_input_gradient and linear_weight_gradient to Python's functions.
-void bind_linear(Bindings& to);
 
 }  // namespace m2t

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/functions.h"
 #include "common/parallel.h"
 
 namespace m2t {
@@ -33,4 +34,9 @@ void pack_ragged(const RaggedRows& task, int threads) {
     });
 }
 
+namespace {
+
+const Registered registered([](Functions& to) { to.function("pack_ragged", pack_ragged, {"task", "threads"}); });
+
+}  // namespace
 }  // namespace m2t

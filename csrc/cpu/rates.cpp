@@ -1,7 +1,7 @@
 // Python's way to the bare loops.
 #include "cpu/rates.h"
 
-#include "common/bindings.h"
+#include "common/functions.h"
 
 namespace m2t {
 namespace {
@@ -19,16 +19,16 @@ std::int64_t run_tanh_sums(std::int64_t count, InstructionSet isa) {
 }
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("multiply_adds", run_multiply_adds<T>, {"count", "instruction_set"});
     to.function<T>("tanh_sums", run_tanh_sums<T>, {"count", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_rates(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

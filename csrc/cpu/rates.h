@@ -7,8 +7,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 template <typename T>
 struct RateKernels {
     // At least `count` multiplications, each with its addition, in registers; returns how many.
@@ -19,8 +17,5 @@ struct RateKernels {
 };
 
 M2T_DECLARE_KERNELS(RateKernels, rate_kernels)
-
-// Adds multiply_adds and tanh_sums to Python's functions.
-void bind_rates(Bindings& to);
 
 }  // namespace m2t

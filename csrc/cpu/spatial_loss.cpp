@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "common/parallel.h"
 
 namespace m2t {
@@ -115,17 +115,17 @@ void spatial_loss_backward(const SpatialLossSizes& sizes, const SpatialLossInput
 namespace {
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("spatial_loss_forward", spatial_loss_forward<T>, {"sizes", "inputs", "outputs", "threads"});
     to.function<T>("spatial_loss_backward", spatial_loss_backward<T>,
                    {"sizes", "inputs", "grad", "outputs", "threads"});
 }
 
-}  // namespace
-
-void bind_spatial_loss(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

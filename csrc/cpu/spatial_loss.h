@@ -7,8 +7,6 @@
 
 namespace m2t {
 
-class Bindings;
-
 // spatial is (batch, words, frames, parts), target (batch, words, parts): 1, 0 or negative (not counted).
 struct SpatialLossSizes {
     M2T_FIELDS(
@@ -35,8 +33,5 @@ void spatial_loss_forward(const SpatialLossSizes& sizes, const SpatialLossInputs
 template <typename T>
 void spatial_loss_backward(const SpatialLossSizes& sizes, const SpatialLossInputs<T>& in, double grad,
                            const SpatialLossOutput<T>& out, int threads);
-
-// Adds both to Python's functions.
-void bind_spatial_loss(Bindings& to);
 
 }  // namespace m2t

@@ -60,8 +60,17 @@ M2T_DEVICE void add_slice(const float* key, const float* query, const unsigned* 
     }
 }
 
+// Four blocks per multiprocessor leave a thread 128 registers, a few too few for six words on sm_120.
+constexpr int resident_blocks([[maybe_unused]] int words) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+    return words == 6 ? 3 : 4;
+#else
+    return 4;
+#endif
+}
+
 template <int kWords>
-M2T_KERNEL void M2T_BOUNDS(kScoreThreads, 4)
+M2T_KERNEL void M2T_BOUNDS(kScoreThreads, resident_blocks(kWords))
     attention_scores_matrix_kernel(const ScoreParameters<bfloat16> in, const ScoreTiling<kKeys, kWords> tiling) {
     using Product = ByProduct<true>;
     const AttentionSizes& n = in.sizes;

@@ -1,4 +1,4 @@
-// Where a kernel is launched, and how many threads: what launchers, bindings and the emulation share.
+// Where a kernel is launched, and how many threads: what launchers, functions and the emulation share.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// bfloat16 by name alone: for headers and bindings, which never look inside.
+// bfloat16 by name alone: for headers and functions.cpp, which never look inside.
 #pragma once
 
 #if defined(M2T_EMULATED)

@@ -110,6 +110,9 @@ class Server:
         return True  # nothing yet
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        import quick_interpreter  # beside the benchmarks; pytest has found them by now
+
+        quick_interpreter.install()
         for nodeid in self._nodeids():
             if nodeid not in self.items:
                 file = str(session.config.rootpath / nodeid.split("::")[0])

@@ -58,7 +58,7 @@ def test_the_kernels_join_the_extension(setup: ModuleType, toolkit: Path, tmp_pa
     setup.add_cuda(made, tmp_path / "build")
     kernels = [path.stem for path in sorted((ROOT / "csrc" / "cuda").glob("*.cu"))]
     assert kernels and [Path(name).stem for name in made.extra_objects] == kernels
-    assert "csrc/cuda/bindings.cpp" in made.sources
+    assert "csrc/cuda/functions.cpp" in made.sources
     assert ("M2T_CUDA_RELEASE", '"12.9"') in made.define_macros
     assert made.extra_link_args[0] == str(toolkit / "lib" / "libcudart_static.a")
     asked = (toolkit / "asked").read_text()

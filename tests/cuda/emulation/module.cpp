@@ -1,5 +1,5 @@
 // The emulated device as a Python module: the functions of m2t_fast._native.cuda, and the device's settings.
-#include "cuda/bindings.h"
+#include "common/bindings.h"
 #include "emulation.h"
 #include "faults.h"
 
@@ -7,8 +7,10 @@ namespace py = pybind11;
 namespace emulation = m2t::cuda::emulation;
 
 PYBIND11_MODULE(_emulated, module) {
-    m2t::Bindings to(module);
-    m2t::cuda::bind_all(to);
+    m2t::Functions all = m2t::functions_of(m2t::Module::cuda);
+    all.function<float>("trial", m2t::cuda::run_trial, {"name", "trial"});
+    static const m2t::Functions functions = all;  // what Python calls is kept in it
+    m2t::add_functions(module, functions);
     module.def("set_order", [](const std::string& name) {
         emulation::order = name == "backward"   ? emulation::Order::backward
                            : name == "shuffled" ? emulation::Order::shuffled
@@ -17,7 +19,6 @@ PYBIND11_MODULE(_emulated, module) {
     module.def("set_device", [](int multiprocessors, int shared_bytes, int capability) {
         emulation::limits = {multiprocessors, shared_bytes, capability};
     });
-    to.function<float>("trial", m2t::cuda::run_trial, {"name", "trial"});
     module.def("set_planning", [](bool on) { emulation::planning = on, emulation::planned.clear(); });
     module.def("planned", [] {  // (blocks, threads, bytes of shared memory) of each launch
         py::list found;

@@ -1,5 +1,5 @@
 // Python's way to decoding.
-#include "common/bindings.h"
+#include "common/functions.h"
 #include "cpu/decode.h"
 
 namespace m2t {
@@ -49,18 +49,18 @@ void run_sample_words(const DecodeSizes& n, const DecodeMemory<T>& memory, const
 }
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     to.function<T>("decode_search", run_search<T>,
                    {"sizes", "memory", "weights", "numbers", "options", "outputs", "threads", "instruction_set"});
     to.function<T>("decode_sample_words", run_sample_words<T>,
                    {"sizes", "memory", "weights", "numbers", "inputs", "threads", "instruction_set"});
 }
 
-}  // namespace
-
-void bind_decode(Bindings& to) {
+const Registered registered([](Functions& to) {
     define<float>(to);
     define<double>(to);
-}
+});
+
+}  // namespace
 
 }  // namespace m2t

@@ -1,6 +1,5 @@
-// The functions of all ops.
-#include "cuda/bindings.h"
-
+// The CUDA kernels as functions, each as NAME_float32 and NAME_bfloat16.
+#include "common/functions.h"
 #include "cuda/attention.h"
 #include "cuda/decode.h"
 #include "cuda/few_rows_gradients.h"
@@ -12,7 +11,7 @@ namespace m2t::cuda {
 namespace {
 
 template <typename T>
-void define_attention(Bindings& to) {
+void define_attention(Functions& to) {
     to.function<T>("attention_scores", attention_scores<T>, {"task", "place"});
     to.function<T>("attention_moments", attention_moments<T>, {"task", "place"});
     to.function<T>("attention_window", attention_window<T>, {"task", "place"});
@@ -23,7 +22,7 @@ void define_attention(Bindings& to) {
 }
 
 template <typename T>
-void define_gate(Bindings& to) {
+void define_gate(Functions& to) {
     to.function<T>("gate_step", gate_step<T>, {"sizes", "step", "place"});
     to.function<T>("gate_forward", gate_forward<T>, {"sizes", "inputs", "outputs", "place"});
     to.function<T>("gate_backward", gate_backward<T>, {"sizes", "inputs", "outputs", "place"});
@@ -32,7 +31,7 @@ void define_gate(Bindings& to) {
 }
 
 template <typename T>
-void define_lstm(Bindings& to) {
+void define_lstm(Functions& to) {
     to.function<T>("lstm_cells", lstm_cells<T>, {"rows", "units", "bottom", "top", "place"});
     to.function<T>("lstm_forward", lstm_forward<T>, {"rows", "units", "products", "cell", "place"});
     to.function<T>("lstm_backward", lstm_backward<T>, {"rows", "units", "task", "place"});
@@ -63,7 +62,7 @@ void run_outer_products(std::int64_t rows, const std::vector<OuterProduct<T>>& j
 }
 
 template <typename T>
-void define_few_rows(Bindings& to) {
+void define_few_rows(Functions& to) {
     to.function<T>("rows_products", run_rows_products<T>, {"rows", "jobs", "place"});
     to.function<T>("outer_products", run_outer_products<T>, {"rows", "jobs", "place"});
 }
@@ -74,7 +73,7 @@ DecodePlan run_plan_decode(const DecodeSizes& sizes, int beams, int max_length, 
 }
 
 template <typename T>
-void define_decode(Bindings& to) {
+void define_decode(Functions& to) {
     to.function<T>("plan_decode", run_plan_decode<T>, {"sizes", "beams", "max_length", "sampling", "place"});
     to.function<T>("decode_search", search<T>,
                    {"sizes", "memory", "weights", "options", "outputs", "plan", "scratch", "place"});
@@ -83,7 +82,7 @@ void define_decode(Bindings& to) {
 }
 
 template <typename T>
-void define(Bindings& to) {
+void define(Functions& to) {
     define_attention<T>(to);
     define_gate<T>(to);
     define_lstm<T>(to);
@@ -91,15 +90,17 @@ void define(Bindings& to) {
     define_decode<T>(to);
 }
 
-}  // namespace
+const Registered registered(
+    [](Functions& to) {
+        to.record<AttentionSizes>("AttentionSizes");
+        to.record<GradientRows<float>>("GradientRows");
+        to.record<WordStats>("WordStats");
+        to.record<DecodePlan>("DecodePlan");
+        define<float>(to);
+        define<bfloat16>(to);
+    },
+    Module::cuda);
 
-void bind_all(Bindings& to) {
-    to.record<AttentionSizes>("AttentionSizes");
-    to.record<GradientRows<float>>("GradientRows");
-    to.record<WordStats>("WordStats");
-    to.record<DecodePlan>("DecodePlan");
-    define<float>(to);
-    define<bfloat16>(to);
-}
+}  // namespace
 
 }  // namespace m2t::cuda
