@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Word:
 
     ``gate``: how much of it comes from the motion, 0 to 1 (eq. 7). ``start`` and ``end``: seconds of the motion as
     given, mean -+ sqrt(3) standard deviations of the window (eq. 4), cut to the motion. ``parts``: weight of each body
-    part by name; they sum to 1.
+    part by name; they sum to 1. ``mean`` and ``std``: of the window, in seconds, not cut.
     """
 
     text: str
@@ -50,6 +51,8 @@ class Word:
     start: float
     end: float
     parts: dict[str, float]
+    mean: float = math.nan
+    std: float = math.nan
 
 
 class Alternative(NamedTuple):
@@ -100,7 +103,7 @@ class Segment:
 
     ``start`` and ``end``: seconds of the take. ``score``: the intersection over union in time with a true segment that
     is expected, 0 to 1. ``words``: those of the caption, with times in seconds of the take. ``trust``: as of a
-    :class:`Caption`.
+    :class:`Caption`. ``captions``: all that the search found, with their scores, best first.
     """
 
     start: float
@@ -109,6 +112,7 @@ class Segment:
     score: float
     words: tuple[Word, ...]
     trust: Trust = Trust()
+    captions: tuple[Alternative, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.start:.2f}-{self.end:.2f} s: {self.caption}"
@@ -257,7 +261,8 @@ class CaptioningRun(Run):
             said, frames, start = found.captioned, found.end - found.start, offset + found.start / rate
             words = tuple(self._word(word, frames, len(said.joints), start) for word in said.words)
             text, end = said.captions[0].caption, offset + found.end / rate
-            segments.append(Segment(start, end, text, found.confidence, words, said.trust))
+            captions = tuple(Alternative(each.caption, each.score) for each in said.captions)
+            segments.append(Segment(start, end, text, found.confidence, words, said.trust, captions))
         return segments
 
     def _word(self, word: WordAttention, frames: int, kept: int, offset: float = 0.0) -> Word:
@@ -268,7 +273,9 @@ class CaptioningRun(Run):
             offset + min(max(seconds_of(frame, self.settings, rate, frames), 0.0), frames / rate)
             for frame in (span.start, span.end)
         )
-        return Word(word.word, word.gate, start, end, word.parts)
+        mean = offset + seconds_of(word.mean, self.settings, rate, frames)
+        std = word.std * self.settings.downsample / rate
+        return Word(word.word, word.gate, start, end, word.parts, mean, std)
 
     def _read(self, given: Given, options: MotionOptions) -> list[tuple[str, Motion]]:
         """The motions of a file, a folder or an array, each with its name."""
@@ -364,6 +371,8 @@ class Stream:
             self._frames = held[round((done[-1].end - self._seen) * self._fps) :]
             self._seen = done[-1].end
             found += done
+        if found:
+            self._frames = self._frames.copy()  # a view would keep all frames that were given out
         return found
 
     def close(self) -> list[Segment]:

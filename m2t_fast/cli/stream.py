@@ -6,9 +6,9 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
@@ -44,7 +44,8 @@ def asked(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, lines: Iterable[str] | None = None) -> int:
     """Reads frames until the pipe ends, a line each: J x 3 numbers in the run's unit, Y up, separated by spaces or
-    commas (brackets do not count). Prints a line per segment, as ``--segments`` does, at most 20 seconds after its end.
+    commas (brackets do not count). Prints a line per segment, as ``--segments`` does, at most 20 seconds after its end;
+    with ``--json`` an object of the layout of a file's, with the segments that became certain together.
 
     Raises:
         UserError: a line is no frame.
@@ -103,13 +104,26 @@ def _frames(lines: Iterable[str], joints: int, together: int) -> Iterator[np.nda
 _SPACES = str.maketrans(",;[]()\t", "       ")
 
 
-def _print(segments: Iterable[Segment], as_json: bool) -> None:
+def _print(segments: Sequence[Segment], as_json: bool) -> None:
+    """What became certain: a line per segment, or one object in the layout of ``--segments --json``."""
+    if as_json and segments:
+        listed = [_describe(segment) for segment in segments]
+        print(json.dumps({"file": str(PIPE), "segments": listed}, ensure_ascii=False), flush=True)
+        return
     for found in segments:
-        if as_json:
-            words = [
-                {"word": w.text, "gate": w.gate, "start": w.start, "end": w.end, "parts": w.parts} for w in found.words
-            ]
-            listed = {"start": found.start, "end": found.end, "caption": found.caption, "score": found.score}
-            print(json.dumps({**listed, "words": words}, ensure_ascii=False), flush=True)
-        else:
-            print(f"{found.start:.2f}\t{found.end:.2f}\t{found.score:.2f}\t{found.caption}", flush=True)
+        print(f"{found.start:.2f}\t{found.end:.2f}\t{found.score:.2f}\t{found.caption}", flush=True)
+
+
+def _describe(found: Segment) -> dict[str, Any]:
+    return {
+        "start": found.start,
+        "end": found.end,
+        "caption": found.caption,
+        "score": found.score,
+        "captions": [{"caption": each.text, "score": each.score} for each in found.captions],
+        "words": [
+            {"word": word.text, "gate": word.gate, "mean": word.mean, "std": word.std, "parts": word.parts}
+            for word in found.words
+        ],
+        "trust": found.trust.to_dict(),
+    }

@@ -41,6 +41,12 @@ def add_parser(subparsers: Any) -> None:
             help="in place of the grid: every pair of these",
         )
     parser.add_argument(
+        "--lambda-temp",
+        type=options.number(0.0),
+        metavar="X",
+        help="weight of the temporal loss, the same in every run (0: none)",
+    )
+    parser.add_argument(
         "--trials", type=options.bounded("trials"), default=0, metavar="N", help="pairs that Optuna chooses besides (0)"
     )
     parser.add_argument(
@@ -81,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     points = _points(args)
     devices = _devices(args)
     train_options = ["--data", args.data, *training.training_of(args)]
+    if args.lambda_temp is not None:
+        train_options += ["--lambda-temp", repr(args.lambda_temp)]
     score_options = [
         "--data",
         args.data,

@@ -52,6 +52,14 @@ def add_parser(subparsers: Any) -> None:
     )
     add_training(parser)
     parser.add_argument(
+        "--segment-takes",
+        type=options.whole_number(0, 10_000),
+        default=60,
+        metavar="N",
+        help="takes on which the run learns at the end where the segments of long takes end, if the data say when "
+        "actions happen (docs/long-takes.md); 0: leave that out (%(default)s)",
+    )
+    parser.add_argument(
         "--init",
         type=Path,
         metavar="RUN",
@@ -222,6 +230,7 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
                 init=init,
                 notes=said,
                 log=args.log,
+                segment_takes=args.segment_takes,
             )
     except KeyboardInterrupt:
         if args.output.exists() and processes.main:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from m2t_fast.errors import UserError
+from m2t_fast.segmentation.boundaries import EVIDENCE, Refinement
 from m2t_fast.segmentation.features import FEATURES
 from m2t_fast.segmentation.windows import Grid
 from m2t_fast.tensor_files import read_tensors, write_tensors
@@ -28,6 +29,7 @@ _SHAPES = {
     "weight_out": (_HIDDEN,),
     "bias_out": (),
 }
+_REFINEMENT = {"boundary_mean": (EVIDENCE,), "boundary_weight": (EVIDENCE,), "boundary_bias": ()}
 _EPOCHS, _BATCH, _RATE, _DECAY = 30, 256, 3e-3, 1e-3
 
 
@@ -35,7 +37,8 @@ _EPOCHS, _BATCH, _RATE, _DECAY = 30, 256, 3e-3, 1e-3
 class Segmenter:
     """Says of a window from its features the intersection over union in time (tIoU) with the segment next to it.
 
-    ``mean`` and ``std`` (FEATURES,) standardise the features; then one hidden layer of tanh. All float32, on the CPU.
+    ``mean`` and ``std`` (FEATURES,) standardise the features; then one hidden layer of tanh. ``boundary_mean``,
+    ``boundary_weight`` (EVIDENCE,) and ``boundary_bias`` () move boundaries off the grid. All float32, on the CPU.
     """
 
     mean: Tensor
@@ -44,6 +47,19 @@ class Segmenter:
     bias_in: Tensor
     weight_out: Tensor
     bias_out: Tensor
+    boundary_mean: Tensor = field(default_factory=lambda: Refinement.of_sums().mean)
+    boundary_weight: Tensor = field(default_factory=lambda: Refinement.of_sums().weight)
+    boundary_bias: Tensor = field(default_factory=lambda: Refinement.of_sums().bias)
+
+    @property
+    def refinement(self) -> Refinement:
+        """What moves boundaries off the grid."""
+        return Refinement(self.boundary_mean, self.boundary_weight, self.boundary_bias)
+
+    def refined_by(self, refinement: Refinement) -> Segmenter:
+        """The same with another refinement."""
+        mean, weight, bias = refinement.mean, refinement.weight, refinement.bias
+        return replace(self, boundary_mean=mean, boundary_weight=weight, boundary_bias=bias)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """(W,) float64 from (W, FEATURES), in [0, 1]."""
@@ -85,7 +101,7 @@ class Segmenter:
         Raises:
             UserError: the file cannot be written.
         """
-        write_tensors(path, {name: getattr(self, name) for name in _SHAPES})
+        write_tensors(path, {name: getattr(self, name) for name in (*_SHAPES, *_REFINEMENT)})
 
     @classmethod
     def load(cls, path: Path) -> Segmenter:
@@ -96,7 +112,10 @@ class Segmenter:
         """
         tensors = read_tensors(path)[0]
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if found != _SHAPES or any(x.dtype != torch.float32 or not x.isfinite().all() for x in tensors.values()):
+        # Files from before boundaries had evidence hold none of its weights.
+        if found not in (_SHAPES, _SHAPES | _REFINEMENT) or any(
+            x.dtype != torch.float32 or not x.isfinite().all() for x in tensors.values()
+        ):
             raise UserError(f"{path}: damaged, or of another version; fit it again with m2t-fast fit-segments")
         return cls(**tensors)
 
@@ -104,11 +123,8 @@ class Segmenter:
 def best_tiling(windows: np.ndarray, quality: np.ndarray, fps: float, grid: Grid) -> list[tuple[int, int]]:
     """The windows (W, 2) that tile a take so that the sum of their ``quality`` (W,) times seconds is largest.
 
-    Boundaries are then moved within half a step of the grid, to the vertex of the parabola through that sum at the
-    boundary and one step before and after it.
-
     Returns:
-        (first frame, end) of every segment, in order.
+        (first frame, end) of every segment, in order, on the grid.
     """
     value = {(int(a), int(b)): float(q) * (b - a) / fps for (a, b), q in zip(windows, quality, strict=True)}
     points = np.unique(windows).tolist()
@@ -128,19 +144,4 @@ def best_tiling(windows: np.ndarray, quality: np.ndarray, fps: float, grid: Grid
     while cuts[-1] != points[0]:
         cuts.append(best[cuts[-1]][1])
     cuts.reverse()
-    moved = _refined(cuts, value, points)
-    return list(zip(moved, moved[1:], strict=False))
-
-
-def _refined(cuts: list[int], value: dict[tuple[int, int], float], points: list[int]) -> list[int]:
-    number = {point: place for place, point in enumerate(points)}
-    moved = list(cuts)
-    for place in range(1, len(cuts) - 1):
-        before, cut, after = cuts[place - 1 : place + 2]
-        near = [points[number[cut] + step] for step in (-1, 0, 1)]
-        sums = [value.get((before, point), np.nan) + value.get((point, after), np.nan) for point in near]
-        bend = sums[0] - 2 * sums[1] + sums[2]
-        if np.isfinite(bend) and bend < 0:
-            shift = min(0.5, max(-0.5, 0.5 * (sums[0] - sums[2]) / bend))
-            moved[place] = round(cut + shift * (near[2] - cut if shift > 0 else cut - near[0]))
-    return moved
+    return list(zip(cuts, cuts[1:], strict=False))

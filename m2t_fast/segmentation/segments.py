@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from m2t_fast.captioning.pipeline import Captioned, caption_joints
-from m2t_fast.data.takes import Take
 from m2t_fast.run_folder import Run
-from m2t_fast.segmentation.captions import caption_windows
+from m2t_fast.segmentation.boundaries import boundary_evidence, moved
+from m2t_fast.segmentation.captions import WindowCaptions, caption_windows
 from m2t_fast.segmentation.features import window_features
 from m2t_fast.segmentation.segmenter import DEFAULT, FILE, Segmenter, best_tiling
 from m2t_fast.segmentation.windows import Grid, placed
@@ -66,7 +65,10 @@ def segment_joints(
     fps = run.skeleton.fps
     captions = caption_windows(run, joints, grid.windows(len(joints), fps), batch_size, progress)
     quality = segmenter.predict(window_features(captions, fps, grid))
-    cuts = np.array(best_tiling(captions.windows, quality, fps, grid), dtype=np.int64)
+    points = grid_cuts(captions, quality, fps, grid)
+    shifts = segmenter.refinement.shifts(boundary_evidence(captions, quality, points, fps))
+    points = moved(points, shifts, fps)
+    cuts = np.array(list(zip(points, points[1:], strict=False)), dtype=np.int64)
     windows = {
         (int(start), int(end)): float(value) for (start, end), value in zip(captions.windows, quality, strict=True)
     }
@@ -78,36 +80,13 @@ def segment_joints(
     ]
 
 
+def grid_cuts(captions: WindowCaptions, quality: np.ndarray, fps: float, grid: Grid) -> list[int]:
+    """The points of the grid that bound the segments of the best tiling, both ends of the take included."""
+    tiles = best_tiling(captions.windows, quality, fps, grid)
+    return [tiles[0][0], *(end for _, end in tiles)]
+
+
 def _nearest(windows: dict[tuple[int, int], float], start: int, end: int) -> float:
     """The quality of the window nearest to a segment whose boundaries were refined."""
     best = min(windows, key=lambda window: abs(window[0] - start) + abs(window[1] - end))
     return windows[best]
-
-
-def true_overlap(windows: np.ndarray, take: Take) -> np.ndarray:
-    """(W,) float64: the largest tIoU of each window (W, 2) with a segment of ``take``."""
-    start, end = windows.T
-    best = np.zeros(len(windows))
-    for segment in take.segments:
-        common = np.maximum(0, np.minimum(end, segment.end) - np.maximum(start, segment.start))
-        best = np.maximum(best, common / (np.maximum(end, segment.end) - np.minimum(start, segment.start)))
-    return best
-
-
-def fit_segmenter(
-    run: Run, takes: Sequence[Take], grid: Grid | None = None, batch_size: int = 64, progress: bool = False
-) -> Segmenter:
-    """A segmenter for ``run`` from takes whose segments are known, best of motions that it was not trained on.
-
-    Raises:
-        ValueError: no takes.
-    """
-    if not takes:
-        raise ValueError("takes: got none, expected at least one")
-    grid, fps = grid or Grid(), run.skeleton.fps
-    features, targets = [], []
-    for take in takes:
-        captions = caption_windows(run, take.joints, grid.windows(len(take.joints), fps), batch_size, progress)
-        features.append(window_features(captions, fps, grid))
-        targets.append(true_overlap(captions.windows, take))
-    return Segmenter.fit(np.concatenate(features), np.concatenate(targets))

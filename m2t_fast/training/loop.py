@@ -29,6 +29,7 @@ from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.files import new_folder, open_own, write_all
 from m2t_fast.locks import locked
 from m2t_fast.run_folder import METRICS, STATE, WEIGHTS, Run, write_run
+from m2t_fast.segmentation import fit_after_training
 from m2t_fast.signals import stop_on_signals
 from m2t_fast.tensor_files import write_tensors
 from m2t_fast.training.console import Console, losses_in_words
@@ -61,6 +62,7 @@ def train(
     init: Run | None = None,
     notes: Sequence[str] = (),
     log: str | None = None,
+    segment_takes: int = 0,
 ) -> Path:
     """Train a captioner and write its run folder.
 
@@ -78,6 +80,8 @@ def train(
         init: a run whose weights a new run begins with; the vocabulary of ``data`` begins with its words.
         notes: what else to say at the start.
         log: "tensorboard" or "wandb": where the lines of ``metrics.jsonl`` go as well.
+        segment_takes: on how many takes joined from the validation split a segmenter is fitted at the end, where the
+            data say when actions happen (see ``m2t_fast.segmentation.fit_after_training``); 0: none is.
         progress: say on stderr how it goes: a bar on a terminal, else lines (see ``Console``).
 
     Returns:
@@ -136,6 +140,8 @@ def train(
             stack.callback(trainer.log.close)
         trainer.run()
         processes.on_main(lambda: calibrate(folder, data, device))
+        if segment_takes:
+            processes.on_main(lambda: fit_after_training(folder, data, segment_takes, device, progress))
     return folder
 
 

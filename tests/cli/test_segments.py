@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import itertools
 import json
 import re
 import shutil
@@ -10,10 +12,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from m2t_fast import load_run
 from m2t_fast.data import synthetic
 from m2t_fast.data.takes import join_clips
+from m2t_fast.inference import Segment
+from m2t_fast.segmentation import Segmenter
 from m2t_fast.skeleton import HUMANML3D
 
 
@@ -58,7 +63,7 @@ def test_frames_from_a_pipe_give_the_segments_of_a_stream(call, refused, tiny_ru
     assert [row[3] for row in rows] == [s.caption for s in expected] and float(rows[-1][1]) == 6.0
     monkeypatch.setattr(sys, "stdin", io.StringIO("[" + lines[0].strip().replace(" ", ", ") + "]\n\n"))
     listed = json.loads(call("caption", tiny_run, "-", "--fps", 20, "--max-length", 3, "--json").out)
-    assert set(listed) == {"start", "end", "caption", "score", "words"} and listed["end"] == 0.05
+    assert listed["file"] == "-" and [segment["end"] for segment in listed["segments"]] == [0.05]
     for text, reason in (("1 2 3\n", "line 1: got 3 numbers, expected 66"), ("a\n", "expected 66 numbers")):
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         assert reason in refused("caption", tiny_run, "-", "--fps", 20)
@@ -80,6 +85,16 @@ def test_a_pipe_that_is_no_text_or_never_ends_a_line(refused, tiny_run, monkeypa
     ):
         monkeypatch.setattr(sys, "stdin", pipe)
         assert reason in refused("caption", tiny_run, "-", "--fps", 1e300)
+
+
+def test_a_pipe_and_a_file_give_the_same_json(call, tiny_run, take, monkeypatch, tmp_path):
+    path = tmp_path / "part.npy"
+    np.save(path, np.load(take)[:120])
+    of_file = json.loads(call("caption", tiny_run, path, "--segments", "--json", "--max-length", 3).out)
+    lines = "".join(" ".join(map(repr, frame.ravel().tolist())) + "\n" for frame in np.load(path))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    of_pipe = json.loads(call("caption", tiny_run, "-", "--fps", 20, "--max-length", 3, "--json").out)
+    assert {"file": str(path), "segments": of_pipe["segments"]} == of_file and of_pipe["file"] == "-"
 
 
 def test_the_page_of_a_take_shows_its_segments(call, tiny_run, take, tmp_path):
@@ -121,6 +136,17 @@ def test_a_run_is_fitted_and_scored_on_takes_of_a_data_set(call, tiny_run, tmp_p
     assert "F1@0.5" in result.out
 
 
+def test_training_ends_with_a_segmenter_where_times_are_known(call, data_of, tmp_path, monkeypatch):
+    train = ("train", "--epochs", 1, "--min-count", 1, "--segment-takes", 1)
+    monkeypatch.setattr(synthetic, "DEFAULT_COUNT", {"train": 8, "val": 60, "test": 1})
+    result = call(*train, "--data", "synthetic", "--output", tmp_path / "timed")
+    assert result.code == 0 and "segmenter of long takes fitted on 1 takes" in result.err, result
+    assert Segmenter.load(tmp_path / "timed" / "segmenter.safetensors").boundary_weight.isfinite().all()
+    for name, data, takes in (("untimed", data_of(22), 1), ("declined", "synthetic", 0)):
+        result = call(*train[:-1], takes, "--data", data, "--output", tmp_path / name, "--quiet")
+        assert result.code == 0 and not (tmp_path / name / "segmenter.safetensors").exists(), result
+
+
 def test_data_that_cannot_be_joined_are_refused(refused, tiny_run, data_of, tmp_path):
     assert "cannot be joined" in refused("fit-segments", tiny_run, "--data", data_of(22))
 
@@ -151,3 +177,41 @@ def test_a_stream_gives_what_it_saw_with_bounded_delay(tiny_run, take):
         stream.push(np.zeros((3, 21, 3)))
     with pytest.raises(ValueError, match="NaN"):
         stream.push(np.full((1, 22, 3), np.nan))
+
+
+def _held(stream):
+    """Frames that a stream keeps alive: views count by what they look into."""
+    arrays = [value for value in vars(stream).values() if isinstance(value, np.ndarray)]
+    return sum(len(array if array.base is None else array.base) for array in arrays)
+
+
+def test_a_stream_of_two_hours_holds_what_one_of_a_minute_holds(tiny_run, monkeypatch):
+    run = load_run(tiny_run)
+
+    def every_four_seconds(joints, offset, batch_size, search):
+        ends = [*range(80, len(joints), 80), len(joints)]
+        return [Segment(offset + a / 20, offset + b / 20, "", 0.5, ()) for a, b in itertools.pairwise([0, *ends])]
+
+    monkeypatch.setattr(run, "_segments", every_four_seconds)
+    stream, second, given, frames = run.stream(), np.zeros((20, 22, 3), np.float32), 0.0, []
+    for _ in range(2 * 3600):
+        for segment in stream.push(second):
+            assert segment.start == pytest.approx(given)
+            given = segment.end
+        frames.append(_held(stream))
+    assert 7200 - given <= 20.0 and max(frames) == max(frames[:60]) <= 20 * 20
+    # A push of everything at once leaves no more behind.
+    stream = run.stream()
+    stream.push(np.zeros((20 * 600, 22, 3), np.float32))
+    assert _held(stream) <= 20 * 20
+
+
+def test_a_stream_leaves_no_tensors_behind(tiny_run, take):
+    stream, alive = load_run(tiny_run).stream(max_length=2), []
+    joints = np.load(take)
+    joints = np.concatenate([joints] * 3)[: 20 * 30]
+    for first in range(0, len(joints), 150):
+        stream.push(joints[first : first + 150])
+        gc.collect()
+        alive.append(sum(type(found) is torch.Tensor for found in gc.get_objects()))
+    assert alive[-1] == alive[-2]  # both after segments were found

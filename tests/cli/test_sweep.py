@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -15,13 +16,17 @@ needs_optuna = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_
 
 @needs_optuna
 def test_a_pair_from_training_to_the_table(call, data_of, tmp_path):
-    argv = ["sweep", "--data", data_of(21), "--output", tmp_path / "sweep", "--lambda-spat", "0.5"]
-    argv += ["--lambda-adapt", 3, "--epochs", 1, "--min-captions", 1]
+    data = shutil.copytree(data_of(21), tmp_path / "data")
+    walk = {"segments": [{"content": "walk", "start": 0, "end": 40, "parts": ["root"]}]}
+    (data / "segments.json").write_text(json.dumps({f"train{number}": walk for number in range(4)}))
+    argv = ["sweep", "--data", data, "--output", tmp_path / "sweep", "--lambda-spat", "0.5"]
+    argv += ["--lambda-adapt", 3, "--lambda-temp", 1.5, "--epochs", 1, "--min-captions", 1]
     result = call(*argv)
     assert result.code == 0, result.err
     assert "best validation BLEU-4" in result.out and "spat0.5-adapt3" in result.out
     training = load_run(tmp_path / "sweep" / "spat0.5-adapt3").training
     assert (training["lambda_spat"], training["lambda_adapt"], training["epochs"]) == (0.5, 3.0, 1)
+    assert training["lambda_temp"] == 1.5
     (row,) = json.loads((tmp_path / "sweep" / "table.json").read_text())
     assert row["lambda_spat"] == 0.5 and row["motions"] == 3 and 0 <= row["bleu_4"] <= 100
     again = call(*argv)  # nothing is left to do
