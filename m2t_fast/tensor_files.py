@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +19,9 @@ from m2t_fast.reading import Missing, check_archive, open_regular
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 """The dtypes of weights, by the names in a header."""
+
+_FOREIGN = "truncated, or not a checkpoint of plain tensors"
+_UNSAFE = re.compile(r"GLOBAL ([\w.]+)")  # how torch names what it does not admit, in lines of advice
 
 
 def require_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -96,15 +101,25 @@ def load_checkpoint(path: Path) -> Any:
     """What ``torch.save`` wrote, of plain tensors and containers; nothing in it runs.
 
     Raises:
-        UserError: the file is missing, or no regular one.
-        Exception: whatever torch makes of foreign bytes.
+        UserError: the file is missing, no regular one, truncated or foreign, or it holds anything else.
     """
     with open_regular(path) as file:
         archive = file.read(2) == b"PK"
         file.seek(0)
-        if archive:
-            check_archive(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            if archive:
+                check_archive(file)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about foreign bytes
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except UserError:
+            raise
+        except Exception as error:  # foreign bytes make torch raise nearly anything
+            held = _UNSAFE.search(str(error))
+            reason = (
+                f"it holds {held[1]}; only tensors, numbers and containers of them are opened" if held else _FOREIGN
+            )
+            raise UserError(f"{path}: no checkpoint of weights: {reason}") from None
 
 
 def _compare(

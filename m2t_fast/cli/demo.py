@@ -72,16 +72,17 @@ def run(args: argparse.Namespace) -> int:
         test = data["test"]
         scores, records = evaluate(opened, test)
         write_predictions(args.output / PREDICTIONS, records)
-        print("\nCaptions of motions it never saw:\n")
-        for record in records[:SHOWN]:
-            print(f"  caption    {record['prediction']}")
-            print(f"  reference  {record['references'][0]}\n")
-        print(f"All {test.motions} test motions: BLEU-1 {scores['bleu_1']:.1f}, BLEU-4 {scores['bleu_4']:.1f}")
-        print(f"{_measured(opened, test)}\n")
+        measured = _measured(opened, test)
         number = _choose(test, records)
         _write_page(args.output / PAGE, opened, test, number)
         if number is not None:
             _draw(args.output / PICTURE, opened, test, number)
+    print("\nCaptions of motions it never saw:\n")
+    for record in records[:SHOWN]:
+        print(f"  caption    {record['prediction']}")
+        print(f"  reference  {record['references'][0]}\n")
+    print(f"All {test.motions} test motions: BLEU-1 {scores['bleu_1']:.1f}, BLEU-4 {scores['bleu_4']:.1f}")
+    print(f"{measured}\n")
     print(f"Open this      {args.output / PAGE}: the captions on moving skeletons, in any browser")
     if number is None:
         print("Attention map  none: every caption is empty, train for more epochs")

@@ -7,14 +7,11 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from m2t_fast.cli import options, scoring
 from m2t_fast.errors import UserError
 from m2t_fast.files import resolved
-
-if TYPE_CHECKING:
-    from m2t_fast.evaluation.scored_runs import Files, Report
 
 
 def add_parser(subparsers: Any) -> None:
@@ -95,12 +92,9 @@ def run(args: argparse.Namespace) -> int:
     if not processes.main:  # all have the captions of all; one tells
         return 0
     report = scorers.report(args, search, results)
-    print(report.printed())
-    if joint:
-        _write(report, joint)
-    else:
-        for folder in args.run_folders:
-            _write(report.only(folder), Files(folder))
+    parts = [(report, joint)] if joint else [(report.only(folder), Files(folder)) for folder in args.run_folders]
+    written = [scoring.write(*part) for part in parts]  # before anything is printed: nobody may be reading it
+    print(report.printed(), *written, sep="\n")
     return 0
 
 
@@ -135,18 +129,12 @@ def _segments(args: argparse.Namespace) -> int:
             protocol = (
                 f"{len(takes)} takes of 3 to 6 clips of {args.data} {args.split}, joined over half a second each side"
             )
-            print(f"{opened.folder}: {protocol}\n{printed(rows)}")
             with atomic_path(file) as temporary:
                 content = {"data": str(args.data), "split": args.split, "protocol": protocol}
                 rows_listed = [row.to_dict() for row in rows]
                 temporary.write_text(json.dumps({**content, "rows": rows_listed}, indent=2) + "\n", encoding="utf-8")
-            print(f"scores in {file}")
+            print(f"{opened.folder}: {protocol}\n{printed(rows)}\nscores in {file}", flush=True)
     return 0
-
-
-def _write(report: Report, files: Files) -> None:
-    predictions, *others = report.write(files)
-    print(f"predictions in {predictions}; {', '.join(path.name for path in others)} beside them")
 
 
 def _names(folders: list[Path]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import re
 import signal
 import sys
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
-from m2t_fast.cli.visible import shortened, visible_output
+from m2t_fast.cli.visible import discard, shortened, visible_output
 from m2t_fast.errors import JobError, ReportedElsewhere, UserError
 from m2t_fast.visible import visible
 
@@ -91,14 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse after --help and --version
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
+        _say(f"\n{PROGRAM}: interrupted")
         return INTERRUPTED
     except _Terminated as ended:
-        print(f"{PROGRAM}: terminated", file=sys.stderr)
+        _say(f"{PROGRAM}: terminated")
         return 128 + int(ended.args[0])
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; without this it would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         return BROKEN_PIPE
     except ReportedElsewhere:
         return FAILED
@@ -108,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fail(str(error))
         return JOB_ENDED
     except OSError as error:
+        _flush_or_discard()
         name = "" if error.filename is None else f"{error.filename}: "
         return _fail(f"{name}{error.strerror or error}")
     except (MemoryError, RuntimeError) as error:
@@ -138,8 +137,24 @@ def _ending_tidily() -> Iterator[None]:
 
 
 def _fail(message: str) -> int:
-    print(f"{PROGRAM}: error: {shortened(visible(' '.join(message.split())))}", file=sys.stderr)
+    _say(f"{PROGRAM}: error: {shortened(visible(' '.join(message.split())))}")
     return FAILED
+
+
+def _say(text: str) -> None:
+    """A line on stderr, where anybody reads it: the exit code says the same."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def _flush_or_discard() -> None:
+    """What is left for stdout is written now or never, for it may be stdout that failed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -69,10 +69,8 @@ def run(args: argparse.Namespace) -> int:
             text = f"{predictions.path}: {len(unknown):,} predictions are of no motion of the {args.split} split"
             print(f"{PROGRAM}: {text}", file=sys.stderr)
     report = scorers.report(args, {}, results)
-    print(report.printed())
-    if files:
-        predictions_file, *others = report.write(files)
-        print(f"predictions in {predictions_file}; {', '.join(path.name for path in others)} beside them")
+    written = [scoring.write(report, files)] if files else []  # before anything is printed: nobody may be reading it
+    print(report.printed(), *written, sep="\n")
     return 0
 
 

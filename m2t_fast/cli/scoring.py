@@ -12,7 +12,7 @@ from m2t_fast.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from m2t_fast.evaluation.scored_runs import Report, Result
+    from m2t_fast.evaluation.scored_runs import Files, Report, Result
     from m2t_fast.skeleton import Skeleton
 
 
@@ -84,3 +84,9 @@ class Scorers:
             results=results,
             matching=evaluator and evaluator.describe(),
         )
+
+
+def write(report: Report, files: Files) -> str:
+    """Writes the files of a report; the line that says where they are."""
+    predictions, *others = report.write(files)
+    return f"predictions in {predictions}; {', '.join(path.name for path in others)} beside them"

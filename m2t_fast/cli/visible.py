@@ -1,8 +1,10 @@
-"""What is printed: control characters are shown in place of being obeyed, and what the encoding lacks is escaped."""
+"""What is printed: control characters are shown in place of being obeyed, what the encoding lacks is escaped, and
+messages that nobody can read any more end no work."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -55,11 +57,43 @@ class Visible:
 
 
 class VisibleMessages(Visible):
-    """The stream of messages and progress bars: lines are shortened, and bars may go back."""
+    """The stream of messages and progress bars: lines are shortened, and bars may go back.
+
+    Once it cannot be written to (its reader has ended, the disk is full), what is written to it is lost: results are
+    not.
+    """
+
+    def write(self, text: str) -> int:
+        """Writes all of the text, or loses it."""
+        try:
+            return super().write(text)
+        except OSError:
+            discard(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """Hands over what was written, or loses it."""
+        try:
+            self._stream.flush()
+        except OSError:
+            discard(self._stream)
 
     def _shown(self, text: str) -> str:
         back, inner, after = _BAR.fullmatch(text).groups("")  # type: ignore[union-attr]  # it matches any text
         return f"{back}{shortened(visible(inner))}{after}"
+
+
+def discard(stream: TextIO) -> None:
+    """From now on what is written to a stream goes nowhere: else Python would write what is left at exit, and complain.
+
+    Streams that belong to no file are left as they are.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -94,12 +94,7 @@ class Evaluator:
                 f"{self.data}: no new_joint_vecs/, whose feature vectors R-precision and MM-Dist compare captions with"
             )
         checkpoint = self._find("text_mot_match/model/finest.tar")
-        try:
-            content = load_checkpoint(checkpoint)
-        except UserError:
-            raise
-        except Exception as error:  # foreign bytes make torch raise nearly anything
-            raise UserError(f"{checkpoint}: no checkpoint of weights: {' '.join(str(error).split())[:200]}") from None
+        content = load_checkpoint(checkpoint)
         try:
             self.networks = MatchingNetworks(content)
         except UserError as error:

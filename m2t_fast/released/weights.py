@@ -96,12 +96,7 @@ def load(source: str | Path | Mapping[str, Any]) -> Captioner:
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.exists() or path.is_dir():
         raise UserError(f"{path}: no such checkpoint file")
-    try:
-        content = load_checkpoint(path)
-    except UserError:
-        raise
-    except Exception as error:  # foreign bytes make torch raise nearly anything
-        raise UserError(f"{path}: truncated, or not a checkpoint of plain tensors") from error
+    content = load_checkpoint(path)
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, expected a state dict")
     return content
