@@ -32,6 +32,7 @@ from m2t_fast.motion.read import Motion, read_array, read_motions, units_of
 from m2t_fast.motion.resample import resample
 from m2t_fast.run_folder import Run
 from m2t_fast.segmentation import Grid, segment_joints
+from m2t_fast.wording import counted
 
 Given = str | PathLike[str] | np.ndarray | torch.Tensor
 """A motion: a motion file, or an array of joints (T, J, 3) or of feature vectors (T, 263 or 251)."""
@@ -299,7 +300,9 @@ class CaptioningRun(Run):
                 continue
             found += [(str(path) + motion.label, motion) for motion in motions]
         if not found:
-            raise UserError(f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}")
+            raise UserError(
+                f"{given}: none of its {counted(len(errors), 'motion file')} can be read; the first: {errors[0]}"
+            )
         for text in errors:
             warnings.warn(f"left out: {text}", stacklevel=3)
         return found

@@ -25,6 +25,7 @@ from m2t_fast.ops.decoding.result import Generation
 from m2t_fast.ops.registry import use_backend
 from m2t_fast.random import Counter
 from m2t_fast.training.step import TrainingStep
+from m2t_fast.wording import counted
 
 
 class TrainingCase(Case):
@@ -103,7 +104,8 @@ class DecodingCase(Case):
             return f"tokens has shape {tuple(mine.shape)}, expected {tuple(right.shape)}"
         other = (mine != right).flatten(1).any(dim=1)
         if int(other.sum()) > len(other) // 20:
-            return f"{int(other.sum())} of {len(other)} motions have other captions than one motion at a time gives"
+            motions = counted(len(other), "motion")
+            return f"other captions than one motion at a time gives, of {int(other.sum())} of {motions}"
         if other.any():
             score, expected = found.outputs["scores"][other], self._scores(other, mine[other])
             if not bool((score - expected).abs().max() <= TOLERANCE * expected.abs().max()):

@@ -17,6 +17,7 @@ from m2t_fast._version import __version__
 from m2t_fast.benchmarking.case import BASELINES
 from m2t_fast.benchmarking.floor import Rates
 from m2t_fast.benchmarking.run import Row
+from m2t_fast.wording import counted
 
 _STATUS = {"ok": "", "wrong": "WRONG: ", "failed": "FAILED: ", "skipped": "skipped: "}
 
@@ -83,7 +84,7 @@ def _processor() -> str:
 def machine_line(found: dict[str, Any]) -> str:
     """The same in one line."""
     device = "" if found["device"] == "cpu" else f"{found['device']}, "
-    count = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+    count = counted(found["threads"], "thread")
     commit = f" at {found['commit'][:9]}{' with changes' if found['dirty'] else ''}" if found["commit"] else ""
     versions = f"torch {found['torch']}, m2t_fast {found['m2t_fast']}{commit}"
     waiting = f"waiting: {found['waiting_threads']}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from m2t_fast.data.folder import MOTIONS
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path, resolved
-from m2t_fast.motion.kinds import SUFFIXES
+from m2t_fast.motion.kinds import SUFFIXES, nothing_in
 from m2t_fast.reading import Malformed, Missing, open_regular, parse_json
 
 _SORTED_AT_ONCE = 100_000
@@ -41,7 +41,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
         base = resolved(source)
         within = next((name for name in MOTIONS if (base / name).is_dir()), "")
         names: Iterable[str] = _sorted(_walk(base, within), manifest.parent)
-        nothing = f"{source}: no motion files in it; expected {' or '.join(SUFFIXES)}"
+        nothing = ""
     elif source.suffix.lower() in SUFFIXES:
         raise UserError(f"{source}: a motion file; expected a folder or a text file with a path a line")
     else:
@@ -52,7 +52,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
             file.write(json.dumps(name) + "\n")
             count += 1
         if not count:
-            raise UserError(nothing)
+            raise UserError(nothing or f"{source}: {nothing_in(base / within)}")
     return base, count
 
 

@@ -15,6 +15,7 @@ from m2t_fast.data.batches import MotionBatch
 from m2t_fast.errors import UserError
 from m2t_fast.motion.read import units_of
 from m2t_fast.run_folder import Run
+from m2t_fast.wording import counted
 
 LEAST_FRAMES = 10
 """Before downsampling; of fewer, a caption means little whatever the run was trained on."""
@@ -70,7 +71,7 @@ class Judge:
     def look(self, joints: np.ndarray) -> list[str]:
         """What speaks against a motion (T, J, 3) before the run has read it; at the skeleton's frame rate, in the run's
         unit."""
-        count = f"{len(joints)} frame{'s' if len(joints) > 1 else ''}"
+        count = counted(len(joints), "frame")
         if len(joints) < self._shortest:
             return [f"{count}: shorter than anything in training ({self._shortest} frames or more)"]
         if np.ptp(joints, axis=0).max() < (1.0 - _ROUNDING) * self._still * self._units:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
+from m2t_fast.wording import be, counted
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
     if found["warning"]:
         print(f"\nnote: {found['warning']}")
     if failed:
-        print(f"\n{len(failed)} of {len(rows)} results are wrong: no time and no ratio is given for them")
+        wrong = f"{len(failed)} of {counted(len(rows), 'result')} {be(len(failed))} wrong"
+        print(f"\n{wrong}: no time and no ratio is given where it is")
     return 1 if failed else 0
 
 

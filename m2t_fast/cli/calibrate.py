@@ -7,6 +7,7 @@ from typing import Any
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
+from m2t_fast.wording import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{opened.skeleton.joints}"
             )
         if not calibrate(args.run_folder, data, device, args.batch_size):
-            raise UserError(f"{args.data}: {data['train'].motions} training motions, expected at least 8")
+            raise UserError(f"{args.data}: {counted(data['train'].motions, 'training motion')}, expected at least 8")
     splits = " and ".join(f"{split.motions:,} {name}" for name, split in data.splits.items())
     print(f"{args.run_folder / FILE}: calibrated on {splits} motions")
     return 0

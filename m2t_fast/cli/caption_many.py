@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from m2t_fast.cli import motion_files, options, pictures
 from m2t_fast.errors import JobError, UserError
+from m2t_fast.wording import be, counted
 
 if TYPE_CHECKING:
     from m2t_fast.captioning import Summary
@@ -95,11 +96,17 @@ def _report(summary: Summary, left_out: Path) -> None:
         print(f"{_PROGRAM}: left out: {reason}", file=sys.stderr)
     if summary.left_out:
         more = f"; the first {len(summary.reasons)} above" if summary.left_out > len(summary.reasons) else ""
-        text = f"{summary.left_out} of {summary.motions} motions were left out{more}; all in {left_out}"
-        print(f"{_PROGRAM}: {text}", file=sys.stderr)
+        motions = f"{summary.left_out:,} of {counted(summary.motions, 'motion')}"
+        print(
+            f"{_PROGRAM}: {motions} {be(summary.left_out, past=True)} left out{more}; all in {left_out}",
+            file=sys.stderr,
+        )
     if summary.doubted:
-        text = f"{summary.doubted} of {summary.made} captions are not to be trusted; their lines say why"
-        print(f"{_PROGRAM}: {text}", file=sys.stderr)
+        captions = f"{summary.doubted:,} of {counted(summary.made, 'caption')}"
+        print(
+            f"{_PROGRAM}: {captions} {be(summary.doubted)} not to be trusted; the file says why",
+            file=sys.stderr,
+        )
     rate = summary.made / max(summary.seconds, 1e-9)
-    text = f"{summary.made} captions in {summary.seconds:.1f} s ({rate:.1f} a second)"
+    text = f"{counted(summary.made, 'caption')} in {summary.seconds:.1f} s ({rate:.1f} per second)"
     print(f"{_PROGRAM}: {text}", file=sys.stderr)

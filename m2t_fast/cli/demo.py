@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options
+from m2t_fast.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     for record in records[:SHOWN]:
         print(f"  caption    {record['prediction']}")
         print(f"  reference  {record['references'][0]}\n")
-    print(f"All {test.motions} test motions: BLEU-1 {scores['bleu_1']:.1f}, BLEU-4 {scores['bleu_4']:.1f}")
+    print(f"All {counted(test.motions, 'test motion')}: BLEU-1 {scores['bleu_1']:.1f}, BLEU-4 {scores['bleu_4']:.1f}")
     print(f"{measured}\n")
     print(f"Open this      {args.output / PAGE}: the captions on moving skeletons, in any browser")
     if number is None:

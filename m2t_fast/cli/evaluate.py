@@ -12,6 +12,7 @@ from typing import Any
 from m2t_fast.cli import options, scoring
 from m2t_fast.errors import UserError
 from m2t_fast.files import resolved
+from m2t_fast.wording import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -126,9 +127,8 @@ def _segments(args: argparse.Namespace) -> int:
             except ValueError as error:
                 raise UserError(f"{args.data}: the {args.split} split cannot be joined to takes: {error}") from None
             rows = segment_rows(opened, takes, args.batch_size, sys.stderr.isatty(), **search)
-            protocol = (
-                f"{len(takes)} takes of 3 to 6 clips of {args.data} {args.split}, joined over half a second each side"
-            )
+            joined = f"of {args.data} {args.split}, joined over half a second each side"
+            protocol = f"{counted(len(takes), 'take')} of 3 to 6 clips {joined}"
             with atomic_path(file) as temporary:
                 content = {"data": str(args.data), "split": args.split, "protocol": protocol}
                 rows_listed = [row.to_dict() for row in rows]

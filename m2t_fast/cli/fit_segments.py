@@ -8,6 +8,7 @@ from typing import Any
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
+from m2t_fast.wording import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,5 +50,5 @@ def run(args: argparse.Namespace) -> int:
         segmenter = fit_segmenter(opened, takes, progress=sys.stderr.isatty())
         segmenter.save(args.run_folder / FILE)
     seconds = sum(len(take.joints) for take in takes) / opened.skeleton.fps
-    print(f"{args.run_folder / FILE}: fitted on {len(takes)} takes, {seconds / 60:.1f} minutes")
+    print(f"{args.run_folder / FILE}: fitted on {counted(len(takes), 'take')}, {seconds / 60:.1f} minutes")
     return 0

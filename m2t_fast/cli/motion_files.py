@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from m2t_fast.cli import options
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
+from m2t_fast.wording import be, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +138,7 @@ class Said:
         """Prints a line on stderr for all files with the same notes."""
         for notes, names in self._names.items():
             more = len(names) - 1
-            files = names[0] + (f" and {more} more file{'s' if more > 1 else ''}" if more else "")
+            files = names[0] + (f" and {counted(more, 'more file')}" if more else "")
             print(f"{PROGRAM}: {files}: {notes}", file=sys.stderr)
 
 
@@ -174,12 +175,14 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
                 notes = list(motion.notes)
                 if longest is not None and len(motion.joints) > longest and not getattr(args, "segments", False):
                     notes.append("--segments captions it piece by piece")
-                    notes.append(f"longer than any motion the run was trained on ({longest} frames)")
+                    notes.append(f"longer than any motion the run was trained on ({counted(longest, 'frame')})")
                 full, joined = name + motion.label, "; ".join(notes)
                 motions.append(MotionFile(path, full, motion.joints, units, motion.label, joined))
                 said.add(notes, full)
         if errors and len(motions) == before and given.is_dir():
-            errors[0] = f"{given}: none of its {len(errors)} motion files can be read; the first: {errors[0]}"
+            errors[0] = (
+                f"{given}: none of its {counted(len(errors), 'motion file')} can be read; the first: {errors[0]}"
+            )
         skipped += errors
     if not motions:
         more = f" ({len(skipped) - 1} more cannot be read either)" if len(skipped) > 1 else ""
@@ -225,7 +228,8 @@ def report_skipped(skipped: list[str], read: int) -> None:
     for reason in skipped:
         print(f"{PROGRAM}: left out: {' '.join(reason.split())}", file=sys.stderr)
     if skipped:
-        print(f"{PROGRAM}: {len(skipped)} of {read + len(skipped)} motions were left out", file=sys.stderr)
+        motions = f"{len(skipped):,} of {counted(read + len(skipped), 'motion')}"
+        print(f"{PROGRAM}: {motions} {be(len(skipped), past=True)} left out", file=sys.stderr)
 
 
 def _longest(settings: DataSettings) -> int | None:

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 from m2t_fast.cli import motion_files, options
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
+from m2t_fast.wording import be, counted
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from m2t_fast.preparation import CaptionRow
 
 SOME_LEFT_OUT = 3
 """Exit code: the folder was made, but not of every file."""
 
 _SPLITS = "80,5,15"
+_NAMED = 6  # files that a message names
 
 
 def add_parser(subparsers: Any) -> None:
@@ -85,8 +89,8 @@ def _from_bandai_namco(args: argparse.Namespace) -> int:
         print(f"{PROGRAM}: left out: {line}", file=sys.stderr)
     counts = ", ".join(f"{count} {split}" for split, count in made.counts.items())
     kinds = ", ".join(f"{count} {kind}" for kind, count in made.kinds.items())
-    total = sum(made.counts.values())
-    print(f"{args.output}: {total} clips ({counts}; {kinds}) of {made.takes} takes, {made.hours:.2f} hours")
+    clips = f"{counted(sum(made.counts.values()), 'clip')} ({counts}; {kinds})"
+    print(f"{args.output}: {clips} of {counted(made.takes, 'take')}, {made.hours:.2f} hours")
     print(f"the motions are licensed under {LICENCE}: {args.output / 'LICENSE'}")
     return 0
 
@@ -107,7 +111,11 @@ def _from_captures(args: argparse.Namespace) -> int:
     skeleton = next(one for one in SKELETONS if one.name == args.skeleton)
     known = motion_files.options_of(args, skeleton)
     files = list(dict(motion_files.named(args)).items())
-    captioned, strays = rows_of(read_caption_rows(args.captions), files)
+    rows = read_caption_rows(args.captions)
+    captioned, strays = rows_of(rows, files)
+    if len(strays) == len(rows):
+        names = ", ".join(name for _, name in files[:_NAMED]) + (", ..." if len(files) > _NAMED else "")
+        raise UserError(f"{args.captions}: {_strays(strays)}; the files are {names}")
     said = motion_files.Said()
 
     def read(path: Path) -> list[np.ndarray]:
@@ -120,8 +128,15 @@ def _from_captures(args: argparse.Namespace) -> int:
         done = prepare_captures(folder, captioned, read, skeleton, args.mirror, args.splits, args.seed)
     said.report()
     if strays:
-        print(f"{PROGRAM}: {args.captions}: {strays} captions are of no file that was given", file=sys.stderr)
+        print(f"{PROGRAM}: {args.captions}: {_strays(strays)}", file=sys.stderr)
     motion_files.report_skipped(done.left_out, len(files) - len(done.left_out))
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
-    print(f"{args.output}: {sum(done.counts.values())} motions ({counts})")
+    print(f"{args.output}: {counted(sum(done.counts.values()), 'motion')} ({counts})")
     return SOME_LEFT_OUT if done.left_out else 0
+
+
+def _strays(rows: list[CaptionRow]) -> str:
+    """What is said of captions of files that were not given."""
+    names = list(dict.fromkeys(row.file for row in rows))
+    listed = ", ".join(map(repr, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
+    return f"{counted(len(rows), 'caption')} {be(len(rows))} of no file that was given: {listed}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from m2t_fast.cli import options, scoring
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
+from m2t_fast.wording import be, counted
 
 if TYPE_CHECKING:
     from m2t_fast.data.dataset import MotionDataset
@@ -66,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
         result, unknown = score_predictions(predictions, dataset, **scorers.arguments)
         results.append(result)
         if unknown:
-            text = f"{predictions.path}: {len(unknown):,} predictions are of no motion of the {args.split} split"
-            print(f"{PROGRAM}: {text}", file=sys.stderr)
+            strays = f"{counted(len(unknown), 'prediction')} {be(len(unknown))} of no motion"
+            print(f"{PROGRAM}: {predictions.path}: {strays} of the {args.split} split", file=sys.stderr)
     report = scorers.report(args, {}, results)
     written = [scoring.write(report, files)] if files else []  # before anything is printed: nobody may be reading it
     print(report.printed(), *written, sep="\n")
@@ -96,7 +97,7 @@ def _named(found: list[Predictions], names: list[str] | None) -> list[Prediction
     """The predictions under names of their own."""
     if names is not None:
         if len(names) != len(found):
-            raise UserError(f"--names: got {len(names)}, expected one for each of {len(found)} models")
+            raise UserError(f"--names: got {len(names)}, expected one for each of {counted(len(found), 'model')}")
         return [dataclasses.replace(one, name=name) for one, name in zip(found, names, strict=True)]
     count = Counter(one.name for one in found)
     return [one if count[one.name] == 1 else dataclasses.replace(one, name=f"{one.path}: {one.name}") for one in found]

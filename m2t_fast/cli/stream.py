@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from m2t_fast.cli import options
 from m2t_fast.errors import UserError
+from m2t_fast.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ def asked(args: argparse.Namespace) -> bool:
     if PIPE not in args.motions:
         return False
     if len(args.motions) > 1:
-        raise UserError(f"-: got {len(args.motions)} motions, expected the pipe alone")
+        raise UserError(f"-: got {counted(len(args.motions), 'motion')}, expected the pipe alone")
     if args.fps is None:
         raise UserError("-: frames from a pipe need --fps N, their number per second")
     for name in ("html", "gif", "mp4", "srt", "vtt", "csv", "eaf", "units", "up", "joints", "joint_map", "mean", "std"):
@@ -92,7 +93,7 @@ def _frames(lines: Iterable[str], joints: int, together: int) -> Iterator[np.nda
         except ValueError:
             raise UserError(f"-: line {number}: expected {3 * joints} numbers") from None
         if frame.size != 3 * joints or not np.isfinite(frame).all():
-            raise UserError(f"-: line {number}: got {frame.size} numbers, expected {3 * joints} finite ones")
+            raise UserError(f"-: line {number}: got {counted(frame.size, 'number')}, expected {3 * joints} finite ones")
         held.append(frame.reshape(joints, 3))
         if len(held) >= max(1, together):
             yield np.stack(held)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from m2t_fast.errors import UserError
 from m2t_fast.training.recommended import recommend
 from m2t_fast.training.settings import TrainingSettings
+from m2t_fast.wording import counted
 
 if TYPE_CHECKING:
     from m2t_fast.config import CaptionerConfig
@@ -93,7 +94,7 @@ def fine_tuned(args: argparse.Namespace, processes: Processes, run: Run) -> Setu
     samples = len(data["train"])
     preset, own, said = _recommended(args, samples)
     new = data.vocabulary.words[len(run.vocabulary) :]
-    words = f"{len(new):,} new words" + (f": {', '.join(new[:_SHOWN])}" if new else "")
+    words = counted(len(new), "new word") + (f": {', '.join(new[:_SHOWN])}" if new else "")
     said.append(f"fine-tuning {args.init}; {words}{', ...' if len(new) > _SHOWN else ''}")
     settings: TrainingSettings = getattr(TrainingSettings, preset)(**{**own, **given})
     changes = fine_tuning(samples, settings)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from m2t_fast.visible import visible
+from m2t_fast.wording import counted
 
 LONGEST_LINE = 2000
 """Characters of a line on stderr: what files hold may be quoted there, and a name or a value may be megabytes long."""
@@ -31,7 +32,7 @@ def _shortened_line(line: str) -> str:
     if len(line) <= LONGEST_LINE:
         return line
     left_out = len(line) - LONGEST_LINE
-    return f"{line[: LONGEST_LINE - _LAST]} [{left_out:,} characters left out] {line[-_LAST:]}"
+    return f"{line[: LONGEST_LINE - _LAST]} [{counted(left_out, 'character')} left out] {line[-_LAST:]}"
 
 
 class Visible:

@@ -9,6 +9,7 @@ import numpy as np
 from m2t_fast.data.faults import DataFault
 from m2t_fast.reading import Unreadable, open_regular
 from m2t_fast.skeleton import SKELETONS
+from m2t_fast.wording import counted
 
 JOINTS_EXPECTED = f"(frames, {' or '.join(str(s.joints) for s in reversed(SKELETONS))}, 3)"
 """The shape of a motion, for messages."""
@@ -74,6 +75,6 @@ def check_finite(values: np.ndarray, path: str | Path) -> None:
         bad = ~finite.reshape(len(values), -1).all(axis=1)
         raise DataFault(
             "NaN or infinite",
-            f"{path}: NaN or infinite coordinates in {bad.sum()} of {len(bad)} frames, first in frame {bad.argmax()} "
-            "(repair the file or take its id out of the split files)",
+            f"{path}: NaN or infinite coordinates in {bad.sum()} of {counted(len(bad), 'frame')}, "
+            f"first in frame {bad.argmax()} (repair the file or take its id out of the split files)",
         )

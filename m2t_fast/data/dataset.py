@@ -23,6 +23,7 @@ from m2t_fast.data.tagging import caption_tags, processed_words, tagger_name
 from m2t_fast.data.timing import UNTIMED, temporal_targets
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.skeleton import PART_NAMES, Skeleton
+from m2t_fast.wording import counted
 
 
 @dataclass
@@ -99,7 +100,9 @@ class MotionDataset:
             ValueError: no such motion.
         """
         if not 0 <= number < self.motions:
-            raise ValueError(f"number: got {number}, expected 0 to {self.motions - 1} ({self.motions} motions)")
+            raise ValueError(
+                f"number: got {number}, expected 0 to {self.motions - 1} ({counted(self.motions, 'motion')})"
+            )
         return self.frames[int(self.frame_offsets[number]) : int(self.frame_offsets[number + 1])]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m2t_fast.errors import UserError
+from m2t_fast.wording import counted
 
 LEFT_OUT: tuple[str, ...] = ("motion", "caption", "segments", "id")
 """What a fault can leave out: a motion with its captions, one caption, the known times of actions, a line of a split
@@ -72,7 +73,7 @@ def in_words(faults: Iterable[Fault]) -> str:
         "id": ("line of a split file", "lines of split files"),
     }
     counts = count_left_out(faults)
-    return ", ".join(f"{count:,} {names[what][count != 1]}" for what, count in counts.items())
+    return ", ".join(counted(count, *names[what]) for what, count in counts.items())
 
 
 def summary(source: str, faults: Sequence[Fault]) -> str:

@@ -19,6 +19,7 @@ from m2t_fast.data.texts import parse_captions, read_captions, read_text
 from m2t_fast.errors import UserError
 from m2t_fast.progress import progress
 from m2t_fast.skeleton import skeleton_of
+from m2t_fast.wording import counted
 
 __all__ = ["check_motion", "load_array", "read_captions", "read_folder", "read_motion", "read_split", "split_captions"]
 
@@ -82,7 +83,8 @@ def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool =
     for split in splits:
         if ids[split] and not motions[split]:
             own = [fault for fault in faults if fault.split == split]
-            text = f"{split}.txt: none of its {len(ids[split]):,} motions can be used; {summary(str(folder), own)}"
+            listed = counted(len(ids[split]), "motion")
+            text = f"{split}.txt: none of its {listed} can be used; {summary(str(folder), own)}"
             raise NothingLeft(text, faults)
     joints = next(motion.joints.shape[1] for split in splits for motion in motions[split])
     return RawData(skeleton=skeleton_of(joints), splits=motions, source=str(folder), faults=tuple(faults))

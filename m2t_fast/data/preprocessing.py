@@ -13,6 +13,7 @@ import torch
 from m2t_fast.data.raw import Caption, RawMotion, Segment
 from m2t_fast.data.text import tokenise
 from m2t_fast.errors import UserError
+from m2t_fast.wording import counted
 
 _Array = TypeVar("_Array", np.ndarray, torch.Tensor)
 _FLAT = 1e-6  # metres: an axis that varies less than a micrometre does not vary
@@ -244,12 +245,14 @@ def filter_motions(
             kept.append(FilteredMotion(motion.id, joints, captions, segments))
     if motions and not kept:
         by = ", ".join(
-            f"{count} {'captions' if name in ('max_tokens', 'no_words') else 'motions'} by {name}"
+            f"{counted(count, 'caption' if name in ('max_tokens', 'no_words') else 'motion')} by {name}"
             + (f" ({getattr(settings, name)})" if name != "no_words" else "")
             for name, count in dropped.items()
             if count
         )
-        raise UserError(f"{split}: the data settings leave none of {len(motions)} motions: dropped {by}; relax these")
+        raise UserError(
+            f"{split}: the data settings leave none of {counted(len(motions), 'motion')}: dropped {by}; relax these"
+        )
     report = {
         "motions": {"read": len(motions), "kept": len(kept)},
         "captions": {"read": sum(len(m.captions) for m in motions), "kept": sum(len(m.captions) for m in kept)},

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast import native
+from m2t_fast.wording import counted
 
 
 def pad_ragged(
@@ -35,7 +36,7 @@ def pad_ragged(
     rows = offsets.numel() - 1
     wrong = (index < 0) | (index >= rows)
     if bool(wrong.any()):
-        raise ValueError(f"index: got {int(index[wrong][0])}, expected 0 to {rows - 1} ({rows} rows)")
+        raise ValueError(f"index: got {int(index[wrong][0])}, expected 0 to {rows - 1} ({counted(rows, 'row')})")
     begin = offsets[index]
     lengths = offsets[index + 1] - begin
     longest = int(lengths.max()) if index.numel() else 0

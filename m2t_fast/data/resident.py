@@ -10,6 +10,7 @@ from m2t_fast.data.batches import Batch
 from m2t_fast.data.dataset import MotionDataset
 from m2t_fast.data.supervision import UNSUPERVISED
 from m2t_fast.ops import gather_motions
+from m2t_fast.wording import counted
 
 
 class ResidentSplit:
@@ -99,4 +100,6 @@ def _check(dataset: MotionDataset) -> None:
     wrong = (dataset.caption_motion < 0) | (dataset.caption_motion >= dataset.motions)
     if bool(wrong.any()):
         got = int(dataset.caption_motion[wrong][0])
-        raise ValueError(f"caption_motion: got {got}, expected 0 to {dataset.motions - 1} ({dataset.motions} motions)")
+        raise ValueError(
+            f"caption_motion: got {got}, expected 0 to {dataset.motions - 1} ({counted(dataset.motions, 'motion')})"
+        )

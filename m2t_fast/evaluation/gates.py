@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from m2t_fast.evaluation.tables import escape_markdown
+from m2t_fast.wording import counted
 
 SHOWN = 5
 
@@ -39,7 +40,8 @@ def compare_gates(
 def format_gates(comparison: Sequence[dict[str, Any]]) -> str:
     """The first few motions whose captions differ, or the first few where none does, for a terminal."""
     different = [entry for entry in comparison if entry["forced"] != entry["adaptive"]]
-    lines = [f"the forced gate changes the captions of {len(different)} of {len(comparison)} motions, such as"]
+    motions = counted(len(comparison), "motion")
+    lines = [f"the forced gate changes the captions of {len(different):,} of {motions}, such as"]
     for entry in (different or list(comparison))[:SHOWN]:
         lines += [
             f"  {entry['id']}",
@@ -48,7 +50,7 @@ def format_gates(comparison: Sequence[dict[str, Any]]) -> str:
             f"    reference   {entry['references'][0]}",
         ]
     if not different:
-        lines[0] = f"the forced gate changes no caption of {len(comparison)} motions; the first are"
+        lines[0] = f"the forced gate changes no caption of {motions}; the first:"
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ from m2t_fast.files import resolved
 from m2t_fast.motion.features import feature_size
 from m2t_fast.skeleton import Skeleton
 from m2t_fast.tensor_files import load_checkpoint
+from m2t_fast.wording import counted
 
 POOL, REPEATS, SEED = 32, 20, 0
 """Motions that a caption is compared with; how often they are dealt into pools; the seed of that."""
@@ -205,10 +206,8 @@ class Evaluator:
                 embed()
         embed()
         if len(places) < POOL:
-            raise UserError(
-                f"{self.vectors_folder}: {len(places)} motions of {_SHORTEST[self.skeleton.name]} to {_LONGEST - 1} "
-                f"frames in this split, but R-precision compares {POOL}"
-            )
+            motions = f"{counted(len(places), 'motion')} of {_SHORTEST[self.skeleton.name]} to {_LONGEST - 1} frames"
+            raise UserError(f"{self.vectors_folder}: {motions} in this split, but R-precision compares {POOL}")
         return torch.cat(found), places
 
     def score(self, captions: Sequence[str], ids: Sequence[str]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from m2t_fast.evaluation.scored_runs import Result
 from m2t_fast.evaluation.scores import score_captions
 from m2t_fast.evaluation.tables import Row
 from m2t_fast.reading import Malformed, parse_json, read_text
+from m2t_fast.wording import counted
 
 _SHOWN = 5  # ids that a message names
 _TEXTS = ("prediction", "caption", "text")
@@ -86,9 +87,9 @@ def score_predictions(predictions: Predictions, dataset: MotionDataset, **option
     """
     missing = [motion_id for motion_id in dataset.ids if motion_id not in predictions.captions]
     if missing:
+        motions = counted(dataset.motions, "motion")
         raise UserError(
-            f"{predictions.path}: no prediction for {len(missing):,} of {dataset.motions:,} motions of the split: "
-            f"{_some(missing)}"
+            f"{predictions.path}: no prediction for {len(missing):,} of {motions} of the split: {_some(missing)}"
         )
     known = set(dataset.ids)
     unknown = [motion_id for motion_id in predictions.captions if motion_id not in known]

@@ -22,6 +22,7 @@ from m2t_fast.evaluation.scores import evaluate, json_lines
 from m2t_fast.evaluation.tables import COLUMNS, TEXTS, Row, Table, escape_markdown
 from m2t_fast.files import atomic_path, encoded, resolved
 from m2t_fast.run_folder import Run
+from m2t_fast.wording import counted
 
 FORMAT = "m2t_fast scores"
 NAMES: tuple[str, ...] = (
@@ -164,7 +165,9 @@ class Report:
     def protocol(self) -> str:
         """What was compared, in one sentence: scores by different protocols cannot be compared."""
         counts = sorted({(row.motions, row.references) for result in self.results for row in result.rows})
-        numbers = " or ".join(f"{motions:,} motions, {references:,} references" for motions, references in counts)
+        numbers = " or ".join(
+            f"{counted(motions, 'motion')}, {counted(references, 'reference')}" for motions, references in counts
+        )
         sentence = f"{self.split} split of {self.data}: {numbers}; text {self.text}: {TEXTS[self.text]}"
         if self.search.get("search") == "best_first" and any(
             (result.rows[0].beam_size or 1) > 1 for result in self.results

@@ -17,6 +17,7 @@ from m2t_fast.data.raw import Segment
 from m2t_fast.errors import UserError
 from m2t_fast.ops.decoding.result import CaptionAttention, Generation
 from m2t_fast.run_folder import Run
+from m2t_fast.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def choose(dataset: MotionDataset, wanted: Sequence[str]) -> list[int]:
         if motion_id not in places:
             raise UserError(
                 f"--samples: {motion_id!r} is no id of the {dataset.split} split, which has {dataset.ids[0]} and "
-                f"{dataset.motions - 1} others; expected ids or how many"
+                f"{counted(dataset.motions - 1, 'other')}; expected ids or how many"
             )
     return list(dict.fromkeys(places[motion_id] for motion_id in wanted))
 

@@ -14,6 +14,7 @@ from m2t_fast.motion.from_capture import PLACED, stand
 from m2t_fast.motion.options import BODY, MotionOptions
 from m2t_fast.motion.placement import METRES, guess_unit, leg_lengths, place, scale_to_body, stands_along_z, to_y_up
 from m2t_fast.skeleton import Skeleton
+from m2t_fast.wording import counted
 
 DENORMALISED = "denormalised with --mean and --std"
 """The note on feature vectors that ``MotionOptions.mean`` and ``std`` were used for."""
@@ -99,7 +100,7 @@ def read_features(
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         raise UserError(
-            f"{path}: NaN or infinite values in {(~finite).sum()} of {len(array)} frames, first in frame "
+            f"{path}: NaN or infinite values in {(~finite).sum()} of {counted(len(array), 'frame')}, first in frame "
             f"{(~finite).argmax()}"
         )
     features = array.astype(np.float64)

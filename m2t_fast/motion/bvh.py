@@ -15,6 +15,7 @@ from m2t_fast.motion.capture import Capture, check_size
 from m2t_fast.motion.kinematics import axis_rotation, forward_kinematics
 from m2t_fast.motion.text import decode
 from m2t_fast.reading import read_bytes
+from m2t_fast.wording import counted
 
 __all__ = ["Bvh", "axis_rotation", "read_bvh"]
 
@@ -166,21 +167,21 @@ def _parse_motion(
     head = [(start, _MOTION.sub("", lines[start]))]
     head += [(number, lines[number]) for number in range(start + 1, min(start + 20, len(lines)))]
     told = [(number, line.strip()) for number, line in head if line.strip() and not is_comment(line)]
-    counted = timed = None
+    said_frames = timed = None
     first = start + 1  # index of the first line of values
-    while told and (counted is None or timed is None):
+    while told and (said_frames is None or timed is None):
         number, line = told[0]
-        if counted is None and (counted := _FRAMES.match(line)) is not None:
-            rest = line[counted.end() :].strip()
+        if said_frames is None and (said_frames := _FRAMES.match(line)) is not None:
+            rest = line[said_frames.end() :].strip()
             told = [(number, rest), *told[1:]] if rest else told[1:]
         elif timed is None and (timed := _FRAME_TIME.fullmatch(line)) is not None:
             told = told[1:]
         else:
             break
         first = number + 1
-    if counted is None or (timed is None and not (mend and _begins_with_numbers(told))):
+    if said_frames is None or (timed is None and not (mend and _begins_with_numbers(told))):
         raise UserError(f"{path}: expected 'Frames: N' and 'Frame Time: SECONDS' after MOTION (line {start + 1})")
-    frames = int(counted[1][:18])
+    frames = int(said_frames[1][:18])
     written = timed[1] if timed is not None else "nan"
     try:
         frame_time = float(written.replace(",", "."))
@@ -200,7 +201,7 @@ def _parse_motion(
         frames = len(rows) if note else frames
     if len(rows) != frames:
         state = "truncated: " if len(rows) < frames else ""
-        raise UserError(f"{path}: {state}{len(rows)} lines of values, but 'Frames: {frames}'")
+        raise UserError(f"{path}: {state}{counted(len(rows), 'line')} of values, but 'Frames: {frames}'")
     if 2 * frames * channels > sum(len(line) + 1 for _, line in rows):  # a number and a space: some line has too few
         for number, line in rows:
             _row(path, number, line, channels)
@@ -224,12 +225,12 @@ def _begins_with_numbers(told: list[tuple[int, str]]) -> bool:
 def _row(path: str | Path, number: int, line: str, channels: int) -> np.ndarray:
     words = line.split()
     if len(words) != channels:
-        said = f"{len(words)} values, but the hierarchy has {channels} channels"
+        said = f"{counted(len(words), 'value')}, but the hierarchy has {counted(channels, 'channel')}"
         raise UserError(f"{path}: line {number}: {said}")
     try:
         return np.array(words, dtype=np.float64)
     except ValueError:
-        raise UserError(f"{path}: line {number}: expected {channels} numbers") from None
+        raise UserError(f"{path}: line {number}: expected {counted(channels, 'number')}") from None
 
 
 def _numbers(text: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from m2t_fast.errors import UserError
+from m2t_fast.wording import counted
 
 _CMU_CHEST = ("chest2", "spine1")
 _BODY = 12  # joints that a body has at least: a hierarchy of fewer, beside one, is a prop
@@ -59,12 +60,12 @@ def mended_rows(rows: list[Row], frames: int, channels: int, ended: bool) -> tup
         words = [word for _, line in rows for word in line.split()]
         first = rows[0][0]
         joined = [(first, " ".join(words[n : n + channels])) for n in range(0, len(words), channels)]
-        return joined, f"values of {frames} frames in {len(rows)} lines"
+        return joined, f"values of {counted(frames, 'frame')} in {counted(len(rows), 'line')}"
     whole = rows[:-1] if rows and len(rows) < frames and (widths[-1] != channels or not ended) else rows
     if not whole or any(width != channels for width in widths[: len(whole)]):
         return rows, ""
     cut = ": cut off?" if len(whole) < frames else ""
-    return whole, f"{len(whole)} frames, where the file says {frames}{cut}"
+    return whole, f"{counted(len(whole), 'frame')}, where the file says {frames}{cut}"
 
 
 def _is_number(word: str) -> bool:

@@ -113,7 +113,7 @@ def frame_rate(path: str | Path, seconds: float, fps: float | None) -> tuple[flo
     if seconds >= _SLOWEST:
         said = f"frame time {seconds:g}: is that frames per second? taken as {seconds:g} frames per second (--fps N)"
         return seconds, said
-    said = f"{rate:.5g} frame{'s' if rate != 1 else ''} per second"
+    said = f"{rate:.5g} {'frame' if rate == 1 else 'frames'} per second"
     if not _SLOWEST <= rate <= _FASTEST:
         said += f" (frame time {seconds:g} s: is that frames per second? --fps N)"
     return rate, said

@@ -37,6 +37,7 @@ _REFUSED = {
 _REFUSED |= {".tsv": _REFUSED[".csv"], ".mov": _REFUSED[".mp4"], ".avi": _REFUSED[".mp4"], ".mkv": _REFUSED[".mp4"]}
 _REFUSED |= {".webm": _REFUSED[".mp4"], ".hdf5": _REFUSED[".h5"], ".usdz": _REFUSED[".usd"], ".usdc": _REFUSED[".usd"]}
 _REFUSED |= {".usda": _REFUSED[".usd"], ".md": _REFUSED[".txt"], ".tar": _REFUSED[".zip"], ".gz": _REFUSED[".zip"]}
+_TEXTS = (".txt", ".md")  # of which folders have some that are about their motions
 _POINTER = b"version https://git-lfs"
 _MAGIC = (
     (b"\x93NUMPY", ".npy"), (b"glTF", ".glb"), (b"Kaydara FBX", ".fbx"), (b"\x89HDF", ".h5"), (b"HIERARCHY", ".bvh"),
@@ -74,16 +75,27 @@ def motion_files(folder: str | Path) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    folder = Path(folder)
-    found = [
+    found = [path for path in _files(Path(folder)) if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise UserError(f"{folder}: {nothing_in(folder)}")
+    return found
+
+
+def nothing_in(folder: str | Path) -> str:
+    """What is said of a folder without motion files: of those of another kind that are there, why and what to do."""
+    files = _files(Path(folder))
+    for kind in (kind for kind in _REFUSED if kind not in _TEXTS):
+        others = [path.name for path in files if path.suffix.lower() == kind]
+        if others:
+            which = others[0] + (f" (one of {len(others):,})" if len(others) > 1 else "")
+            return f"no motion files in it that can be read; {which} is {_REFUSED[kind]}"
+    return f"no motion files in it; expected {' or '.join(SUFFIXES[:2])} ({', '.join(SUFFIXES[2:])})"
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files of a folder and of the folders in it but hidden ones, sorted."""
+    return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    if not found:
-        raise UserError(
-            f"{folder}: no motion files in it; expected {' or '.join(SUFFIXES[:2])} ({', '.join(SUFFIXES[2:])})"
-        )
-    return found

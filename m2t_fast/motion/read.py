@@ -26,6 +26,7 @@ from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.placement import METRES
 from m2t_fast.motion.resample import resample
 from m2t_fast.skeleton import HUMANML3D, Skeleton
+from m2t_fast.wording import counted
 
 DENORMALISED = arrays.DENORMALISED
 
@@ -159,7 +160,7 @@ def _finished(path: str | Path, found: _Found, skeleton: Skeleton, units_per_met
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     if resampled is not joints:
-        notes.append(f"resampled to {skeleton.fps:g} ({len(joints)} frames to {len(resampled)})")
+        notes.append(f"resampled to {skeleton.fps:g} ({counted(len(joints), 'frame')} to {len(resampled):,})")
     with np.errstate(over="ignore"):
         result = np.ascontiguousarray(resampled, dtype=np.float32)
     if not np.isfinite(result).all():

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from m2t_fast.wording import counted
+
 MOST_FRAMES = 1_000_000
 _MOST_FOR_EACH = 1000  # frames: files with less than one in 50 s are mistaken, or want memory without having bytes
 _SAME = 1e-3  # shares of a rate, or of a frame, that do not count: .bvh files write 1/30 s as 0.0333333
@@ -30,7 +32,9 @@ def resample(joints: np.ndarray, fps: float, target: float) -> np.ndarray:
     exact = (len(joints) - 1) * target / fps + _SAME  # infinite where a rate is next to nothing
     frames = math.floor(min(exact, 2.0 * MOST_FRAMES)) + 1
     if frames > min(MOST_FRAMES, _MOST_FOR_EACH * len(joints)):
-        raise ValueError(f"fps: {len(joints)} frames at {fps:g} per second last {len(joints) / fps:.3g} s, too long")
+        raise ValueError(
+            f"fps: {counted(len(joints), 'frame')} at {fps:g} per second last {len(joints) / fps:.3g} s, too long"
+        )
     place = np.minimum(np.arange(frames) * (fps / target), len(joints) - 1)
     first = np.minimum(place.astype(np.int64), max(len(joints) - 2, 0))
     share = (place - first).reshape(-1, *[1] * (joints.ndim - 1))

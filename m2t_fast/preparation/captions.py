@@ -57,8 +57,10 @@ def read_caption_rows(path: str | Path) -> list[CaptionRow]:
     return rows
 
 
-def rows_of(rows: Sequence[CaptionRow], files: Iterable[tuple[Path, str]]) -> tuple[dict[Path, list[CaptionRow]], int]:
-    """The rows of every file, and how many rows are of none of them.
+def rows_of(
+    rows: Sequence[CaptionRow], files: Iterable[tuple[Path, str]]
+) -> tuple[dict[Path, list[CaptionRow]], list[CaptionRow]]:
+    """The rows of every file, and those that are of none of them.
 
     Args:
         rows: of the caption file.
@@ -74,7 +76,7 @@ def rows_of(rows: Sequence[CaptionRow], files: Iterable[tuple[Path, str]]) -> tu
         stem = Path(name).with_suffix("").as_posix()
         for known in dict.fromkeys((str(path), name, stem, path.name, path.stem)):
             by_name.setdefault(known, []).append(path)
-    strays = 0
+    strays = []
     for row in rows:
         paths = by_name.get(row.file) or by_name.get(Path(row.file).as_posix()) or []
         if len(paths) > 1:
@@ -83,7 +85,7 @@ def rows_of(rows: Sequence[CaptionRow], files: Iterable[tuple[Path, str]]) -> tu
         if paths:
             found[paths[0]].append(row)
         else:
-            strays += 1
+            strays.append(row)
     return found, strays
 
 

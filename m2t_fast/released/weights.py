@@ -19,6 +19,7 @@ from m2t_fast.config import CaptionerConfig
 from m2t_fast.errors import UserError
 from m2t_fast.skeleton import HUMANML3D, SKELETONS
 from m2t_fast.tensor_files import load_checkpoint
+from m2t_fast.wording import counted
 
 UNUSED = ("feat_extract_henc.weight", "feat_extract_henc.bias", "temporal_att.bias")
 """Released tensors without effect: one layer is never called, one bias cancels in the softmax over frames."""
@@ -130,7 +131,7 @@ def _config(name: str, state: Mapping[str, Tensor]) -> CaptionerConfig:
         if key not in state:
             raise UserError(f"{name}: not a released checkpoint (tensor {key} is missing)")
         if state[key].dim() != dims:
-            raise UserError(f"{name}: {key} has shape {tuple(state[key].shape)}, expected {dims} dimensions")
+            raise UserError(f"{name}: {key} has shape {tuple(state[key].shape)}, expected {counted(dims, 'dimension')}")
         return state[key].shape
 
     torso = shape("enc_pose.six_layers.1.weight", 2)[1]

@@ -41,6 +41,7 @@ from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.state import Position, Snapshot, digest, load_state
 from m2t_fast.training.step import adamw, weights_in
 from m2t_fast.training.validation import Validation
+from m2t_fast.wording import counted
 
 LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive", "loss_temporal")
 """What the fields of ``GuidedLoss`` are called in ``metrics.jsonl``; the last is there where times guide."""
@@ -149,17 +150,19 @@ def _summary(data: Prepared, config: CaptionerConfig, settings: TrainingSettings
     """Three lines: samples, words, joints, and what was dropped or left out; the model; how it is trained."""
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     dropped = sum(row["motions"]["read"] - row["motions"]["kept"] for row in data.report.values())
-    note = f"; {dropped:,} motions dropped by the filters" if dropped else ""
+    note = f"; {counted(dropped, 'motion')} dropped by the filters" if dropped else ""
     if data.faults:
         note += f"; left out as unusable: {in_words(data.faults)}"
     loss = f"language + {settings.lambda_spat:g} spatial + {settings.lambda_adapt:g} adaptive"
     loss += f" + {settings.lambda_temp:g} temporal" if settings.lambda_temp else ""
-    warm = f", warming up over {settings.warmup_steps} steps" if settings.warmup_steps else ""
+    warm = f", warming up over {counted(settings.warmup_steps, 'step')}" if settings.warmup_steps else ""
     return (
-        f"{data.source}: {sizes} samples; {len(data.vocabulary):,} words; {data.skeleton.joints} joints{note}\n"
+        f"{data.source}: {sizes} samples; {counted(len(data.vocabulary), 'word')}; "
+        f"{data.skeleton.joints} joints{note}\n"
         f"model: scoring {config.scoring}, parts {config.part_dim}, attention {config.attention_dim}, decoder "
         f"{config.hidden_size}, embeddings {config.embedding_dim}\n"
-        f"training: {settings.epochs} epochs of batches of {settings.batch_size}, {str(dtype).removeprefix('torch.')}, "
+        f"training: {counted(settings.epochs, 'epoch')} of batches of {settings.batch_size}, "
+        f"{str(dtype).removeprefix('torch.')}, "
         f"learning rate {settings.learning_rate:g}{warm}, teacher forcing {settings.teacher_forcing:g}; "
         f"loss = {loss}"
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m2t_fast.training.settings import TrainingSettings
+from m2t_fast.wording import counted
 
 LARGE = 20_000
 """Training samples from which on a data set is large: KIT-ML has 10,408, HumanML3D 66,734."""
@@ -35,8 +36,9 @@ def recommend(samples: int) -> Recommended:
     own = TrainingSettings.kit()
     guidance = {"lambda_spat": own.lambda_spat, "lambda_adapt": own.lambda_adapt}
     if samples >= LARGE:
-        return Recommended("humanml3d", guidance, f"{samples:,} training samples, {LARGE:,} or more")
+        return Recommended("humanml3d", guidance, f"{counted(samples, 'training sample')}, {LARGE:,} or more")
     batch = own.batch_size
     while batch > _SMALLEST_BATCH and samples < _STEPS_AN_EPOCH * batch:
         batch //= 2
-    return Recommended("kit", {**guidance, "batch_size": batch}, f"{samples:,} training samples, fewer than {LARGE:,}")
+    why = f"{counted(samples, 'training sample')}, fewer than {LARGE:,}"
+    return Recommended("kit", {**guidance, "batch_size": batch}, why)

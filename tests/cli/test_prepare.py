@@ -52,8 +52,18 @@ def test_what_cannot_be_read_is_left_out(call: Callable, captures: Path, tmp_pat
     result = call("prepare", captures, "--captions", tmp_path / "captions.jsonl", "--output", out)
     assert result.code == 3 and "5 motions" in result.out
     assert f"left out: {captures / 'm1.npy'}" in result.err and f"left out: {captures / 'x.npy'}: no cap" in result.err
-    assert "captions.jsonl: 1 captions are of no file that was given" in result.err
+    assert "captions.jsonl: 1 caption is of no file that was given: 'gone'" in result.err
     assert "2 of 7 motions were left out" in result.err
+
+
+def test_captions_of_other_files_alone_name_them_and_the_files(
+    refused: Callable, captures: Path, tmp_path: Path
+) -> None:
+    names = [f"walk{number}" for number in range(8)]
+    (tmp_path / "others.csv").write_text("file,caption\n" + "".join(f"{name},walks\n" for name in names))
+    error = refused("prepare", captures, "--captions", tmp_path / "others.csv", "--output", tmp_path / "data")
+    assert "8 captions are of no file that was given: 'walk0', 'walk1'" in error and "'walk5', ...; the files" in error
+    assert error.endswith("the files are m0.npy, m1.npy, m2.npy, m3.npy, m4.npy, m5.npy")
 
 
 def test_what_is_refused(refused: Callable, captures: Path, tmp_path: Path) -> None:

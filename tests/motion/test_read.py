@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from m2t_fast.captioning.manifest import write_manifest
 from m2t_fast.data.preprocessing import Statistics
 from m2t_fast.errors import UserError
 from m2t_fast.motion import (
@@ -292,6 +293,25 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     assert found == ["a.BVH", "b.npy", "sub/c.bvh", "sub/e.npz"]
     with pytest.raises(UserError, match="no motion files in it; expected .npy or .bvh"):
         motion_files(tmp_path / "folder.npy")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("walk.fbx", "sub/run.FBX", "notes.txt"), r"run.FBX \(one of 2\) is an .fbx file, which is not read: Blender"),
+        (("walk.mvnx",), "; walk.mvnx is Xsens' .mvnx, which is not read: MVN exports"),
+        (("01.asf", "meta.json"), "; 01.asf is a skeleton without motion; give the .amc file"),
+        (("notes.txt", ".hidden.fbx", ".git/a.fbx"), "; expected .npy or .bvh"),
+    ],
+)
+def test_a_folder_of_files_that_are_not_read(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=f"no motion files in it.*{said}"):
+        motion_files(tmp_path)
+    with pytest.raises(UserError, match=f"no motion files in it.*{said}"):
+        write_manifest(tmp_path, tmp_path / ".manifest")
 
 
 def test_a_scale_that_leads_beyond_float32(motions: Callable, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from m2t_fast.motion.capture import Capture, check_size
 from m2t_fast.motion.kinematics import axis_rotation, forward_kinematics
 from m2t_fast.motion.text import decode
 from m2t_fast.reading import read_bytes
+from m2t_fast.wording import counted
 
 _MOST_BONES, _MOST_FRAMES = 1000, 1_000_000
 _DOFS = {"rx": 0, "ry": 1, "rz": 2}
@@ -264,7 +265,8 @@ def _read_frames(path: str | Path, skeleton: _Skeleton) -> tuple[dict[str, np.nd
             if bone is None:
                 raise UserError(f"{path}: line {number}: bone {name!r} is not in the skeleton; is it another's .asf?")
             if len(words) != len(bone.dofs):
-                said = f"{len(words)} values of {name!r}, expected {len(bone.dofs)} ({' '.join(bone.dofs) or 'none'})"
+                wanted = f"{len(bone.dofs)} ({' '.join(bone.dofs) or 'none'})"
+                said = f"{counted(len(words), 'value')} of {name!r}, expected {wanted}"
                 raise UserError(f"{path}: line {number}: {said}")
             rows = values.setdefault(name, [])
             if len(rows) != number_of_frame:
@@ -273,7 +275,7 @@ def _read_frames(path: str | Path, skeleton: _Skeleton) -> tuple[dict[str, np.nd
             try:
                 rows.append([float(word) for word in words])
             except ValueError:
-                raise UserError(f"{path}: line {number}: expected {len(words)} numbers") from None
+                raise UserError(f"{path}: line {number}: expected {counted(len(words), 'number')}") from None
     if not values or any(len(rows) != len(starts) for rows in values.values()):
         raise UserError(f"{path}: truncated: a frame without all of its bones")
     arrays = {name: np.array(rows, dtype=np.float64) for name, rows in values.items()}

@@ -11,6 +11,7 @@ from m2t_fast.motion.formats.c3d_file import read_points
 from m2t_fast.motion.joint_names import COLLAR, JOINT_NAMES, SPINE
 from m2t_fast.motion.matching.joints import make_up_feet
 from m2t_fast.skeleton import Skeleton
+from m2t_fast.wording import counted
 
 # Our words for markers, and the labels that sets use for them, first come first served: Plug-in Gait, CMU's.
 _LABELS: dict[str, tuple[str, ...]] = {
@@ -62,7 +63,7 @@ def read_c3d(path: str | Path, skeleton: Skeleton) -> tuple[np.ndarray, float, l
     joints = _joints(found, skeleton)
     notes = [f".c3d of {len(labels)} points", ESTIMATED, f"{rate:.5g} frames per second"]
     if gaps:
-        notes.append(f"{gaps} markers interpolated over gaps")
+        notes.append(f"{counted(gaps, 'marker')} interpolated over gaps")
     return joints, rate, notes
 
 

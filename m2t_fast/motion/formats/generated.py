@@ -9,6 +9,7 @@ import numpy as np
 
 from m2t_fast.errors import UserError
 from m2t_fast.skeleton import SKELETONS
+from m2t_fast.wording import counted
 
 SMPL_COUNTS: tuple[int, ...] = (24, 52, 55)
 """Joints of SMPL, SMPL-H and SMPL-X, of which the first 22 are HumanML3D's."""
@@ -58,5 +59,7 @@ def results_of(path: str | Path, content: dict[Any, Any]) -> list[np.ndarray] | 
         return found
     frames = np.asarray(lengths).reshape(-1)
     if len(frames) != len(found) or frames.dtype.kind not in "iu" or (frames < 1).any():
-        raise UserError(f"{path}: {len(found)} motions but lengths {frames.tolist()[:6]}, expected frames of each")
+        raise UserError(
+            f"{path}: {counted(len(found), 'motion')} but lengths {frames.tolist()[:6]}, expected frames of each"
+        )
     return [one[: int(count)] for one, count in zip(found, frames, strict=True)]

@@ -15,6 +15,7 @@ from m2t_fast.motion.formats.unpickler import Inert
 from m2t_fast.motion.joint_names import JOINT_NAMES
 from m2t_fast.motion.kinematics import forward_kinematics
 from m2t_fast.reading import check_archive, open_regular
+from m2t_fast.wording import counted
 
 JOINTS = 22
 PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
@@ -223,7 +224,7 @@ def _of(path: str | Path, content: dict[Any, Any], label: str) -> Parameters:
     if scale is not None and scale.size == 1:
         root = root / float(scale.reshape(-1)[0])
     if len(root) != frames:
-        raise UserError(f"{path}: {frames} poses but {len(root)} translations")
+        raise UserError(f"{path}: {counted(frames, 'pose')} but {counted(len(root), 'translation')}")
     betas = _array(content.get("betas"))
     if betas is not None:
         betas = betas.reshape(-1, betas.shape[-1]).mean(axis=0) if betas.size else None
