@@ -26,13 +26,12 @@ from m2t_fast.hub import on_hub
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.interpretation.localisation import word_range
 from m2t_fast.interpretation.page import render_page, save_page
-from m2t_fast.motion.kinds import motion_files
+from m2t_fast.motion.kinds import motion_files, none_readable
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import Motion, read_array, read_motions, units_of
 from m2t_fast.motion.resample import resample
 from m2t_fast.run_folder import Run
 from m2t_fast.segmentation import Grid, segment_joints
-from m2t_fast.wording import counted
 
 Given = str | PathLike[str] | np.ndarray | torch.Tensor
 """A motion: a motion file, or an array of joints (T, J, 3) or of feature vectors (T, 263 or 251)."""
@@ -300,9 +299,7 @@ class CaptioningRun(Run):
                 continue
             found += [(str(path) + motion.label, motion) for motion in motions]
         if not found:
-            raise UserError(
-                f"{given}: none of its {counted(len(errors), 'motion file')} can be read; the first: {errors[0]}"
-            )
+            raise UserError(f"{given}: {none_readable(errors)}")
         for text in errors:
             warnings.warn(f"left out: {text}", stacklevel=3)
         return found

@@ -133,6 +133,6 @@ def test_what_cannot_be_read(folder, files, tmp_path):
     bad = tmp_path / "bad"
     bad.mkdir()
     (bad / "bad.npy").write_bytes(b"no array")
-    with warnings.catch_warnings(), pytest.raises(UserError, match="none of its 1 motion files can be read"):
+    with warnings.catch_warnings(), pytest.raises(UserError, match="its only motion file cannot be read: "):
         warnings.simplefilter("error")
         run.caption(bad)

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"\nnote: {found['warning']}")
     if failed:
         wrong = f"{len(failed)} of {counted(len(rows), 'result')} {be(len(failed))} wrong"
-        print(f"\n{wrong}: no time and no ratio is given where it is")
+        print(f"\n{wrong}: no time and no ratio is given for {'it' if len(failed) == 1 else 'them'}")
     return 1 if failed else 0
 
 

@@ -152,7 +152,7 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
         UserError: none of the files can be read, a folder has no motion files, or a mistaken option.
     """
     from m2t_fast.motion import motion_files, read_motions, units_of
-    from m2t_fast.motion.kinds import CAPTURES, kind_of
+    from m2t_fast.motion.kinds import CAPTURES, kind_of, none_readable
     from m2t_fast.motion.read import DENORMALISED
     from m2t_fast.progress import progress
 
@@ -180,9 +180,7 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
                 motions.append(MotionFile(path, full, motion.joints, units, motion.label, joined))
                 said.add(notes, full)
         if errors and len(motions) == before and given.is_dir():
-            errors[0] = (
-                f"{given}: none of its {counted(len(errors), 'motion file')} can be read; the first: {errors[0]}"
-            )
+            errors[0] = f"{given}: {none_readable(errors)}"
         skipped += errors
     if not motions:
         more = f" ({len(skipped) - 1} more cannot be read either)" if len(skipped) > 1 else ""

@@ -140,7 +140,8 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="refuse a data folder with any fault (without: what cannot be used is left out, counted and listed)",
+        help="refuse any fault in the splits that are read, all of them by info (without: what cannot be used is left "
+        "out, counted and listed)",
     )
 
 

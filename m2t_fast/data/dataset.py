@@ -250,7 +250,7 @@ def load_data(
             in all or by split (None: the generator's default).
         use_cache: keep the preprocessed folder on disk (see ``cache``) and take it from there while neither the folder
             nor the arguments change.
-        strict: refuse a folder with any fault. Otherwise what cannot be used is left out with a warning, and listed in
+        strict: refuse any fault in ``splits``. Otherwise what cannot be used is left out with a warning, and listed in
             ``faults`` of the result (see :func:`m2t_fast.data.read_folder`).
         grow: add the words of the training split to the vocabulary that is given, behind its own.
 

@@ -19,7 +19,6 @@ from m2t_fast.data.texts import parse_captions, read_captions, read_text
 from m2t_fast.errors import UserError
 from m2t_fast.progress import progress
 from m2t_fast.skeleton import skeleton_of
-from m2t_fast.wording import counted
 
 __all__ = ["check_motion", "load_array", "read_captions", "read_folder", "read_motion", "read_split", "split_captions"]
 
@@ -43,7 +42,7 @@ def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool =
     test may be empty, train may not.
 
     Args:
-        strict: refuse a folder with any fault. Otherwise motions whose files are missing or unreadable, hold NaN or
+        strict: refuse any fault in ``splits``. Otherwise motions whose files are missing or unreadable, hold NaN or
             have no caption, captions that are empty or malformed, and malformed segments are left out; ``faults`` of
             the result lists them. Where joint counts differ, the most frequent one stays.
 
@@ -83,8 +82,9 @@ def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool =
     for split in splits:
         if ids[split] and not motions[split]:
             own = [fault for fault in faults if fault.split == split]
-            listed = counted(len(ids[split]), "motion")
-            text = f"{split}.txt: none of its {listed} can be used; {summary(str(folder), own)}"
+            count = len(ids[split])
+            unusable = f"none of its {count:,} motions can" if count > 1 else "its only motion cannot"
+            text = f"{split}.txt: {unusable} be used; {summary(str(folder), own)}"
             raise NothingLeft(text, faults)
     joints = next(motion.joints.shape[1] for split in splits for motion in motions[split])
     return RawData(skeleton=skeleton_of(joints), splits=motions, source=str(folder), faults=tuple(faults))

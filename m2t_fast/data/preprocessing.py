@@ -251,7 +251,7 @@ def filter_motions(
             if count
         )
         raise UserError(
-            f"{split}: the data settings leave none of {counted(len(motions), 'motion')}: dropped {by}; relax these"
+            f"{split}: the data settings leave nothing of {counted(len(motions), 'motion')}: dropped {by}; relax these"
         )
     report = {
         "motions": {"read": len(motions), "kept": len(kept)},

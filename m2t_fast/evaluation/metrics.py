@@ -6,6 +6,8 @@ import importlib.util
 import math
 from collections.abc import Sequence
 
+from m2t_fast.wording import counted
+
 _ORDERS = {"bleu_1": 1, "bleu_4": 4}
 MAX_ORDER = max(_ORDERS.values())
 """Words of the longest n-grams that BLEU counts."""
@@ -44,7 +46,8 @@ def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> N
     if not predictions:
         raise ValueError("predictions: got an empty list, expected at least one caption")
     if len(references) != len(predictions):
-        raise ValueError(f"references: got {len(references)} samples, expected {len(predictions)} as in predictions")
+        samples = counted(len(references), "sample")
+        raise ValueError(f"references: got {samples}, expected {len(predictions)} as in predictions")
     for number, caption in enumerate(predictions):
         if not isinstance(caption, str):
             raise ValueError(f"predictions[{number}]: got a {type(caption).__name__}, expected a str")

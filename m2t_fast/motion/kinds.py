@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from m2t_fast.errors import UserError
@@ -90,6 +91,13 @@ def nothing_in(folder: str | Path) -> str:
             which = others[0] + (f" (one of {len(others):,})" if len(others) > 1 else "")
             return f"no motion files in it that can be read; {which} is {_REFUSED[kind]}"
     return f"no motion files in it; expected {' or '.join(SUFFIXES[:2])} ({', '.join(SUFFIXES[2:])})"
+
+
+def none_readable(errors: Sequence[str]) -> str:
+    """What is said of a folder none of whose motion files can be read, for these reasons."""
+    if len(errors) == 1:
+        return f"its only motion file cannot be read: {errors[0]}"
+    return f"none of its {len(errors):,} motion files can be read; the first: {errors[0]}"
 
 
 def _files(folder: Path) -> list[Path]:

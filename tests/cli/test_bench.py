@@ -64,7 +64,7 @@ def test_a_broken_backend_gets_no_ratio_and_exit_code_1(call: Callable, monkeypa
     assert result.code == 1
     assert "  reference: WRONG: d_bias2 differs by 1.0e+00 of its largest value, allowed 1e-03" in result.out
     assert [line.split()[-1] for line in result.out.splitlines() if "x " in line and "ms" in line] in (["plain"], [])
-    assert result.out.endswith("1 of 2 results are wrong: no time and no ratio is given for them\n")
+    assert result.out.endswith("1 of 2 results is wrong: no time and no ratio is given for it\n")
     found = json.loads(call(*command, "--json").out)
     assert not found["passed"]
     assert [(row["status"], row["median"] is None, row["ratios"]) for row in found["rows"]] == [

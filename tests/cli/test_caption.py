@@ -151,7 +151,7 @@ def test_a_bad_motion(
     result = call("caption", tiny_run, files[2], bad, files[1], "--max-length", 4)  # left out, and listed
     assert (result.code, result.out) == (3, good.out)
     assert f"left out: {bad}: " in result.err and message in result.err
-    assert result.err.endswith("1 of 3 motions were left out\n")
+    assert result.err.endswith("1 of 3 motions was left out\n")
 
 
 def test_a_bad_file(refused: Callable, tiny_run: Path, files: list[Path], tmp_path: Path) -> None:

@@ -86,6 +86,16 @@ def test_strict_refuses(refused, faulty, tiny_run, tmp_path):
         assert not any(tmp_path.iterdir())
 
 
+def test_strict_is_about_the_splits_that_are_read(call, refused, data_of, tiny_run, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(data_of(22), folder)
+    (folder / "new_joints" / "train0.npy").unlink()
+    assert call("evaluate", tiny_run, "--data", folder, "--strict", "--output", tmp_path / "p.jsonl").code == 0
+    assert "train0.npy" in refused("train", "--data", folder, "--strict", "--output", tmp_path / "run")
+    checked = call("info", "--data", folder, "--strict")
+    assert checked.code == 2 and "train0.npy" in checked.err
+
+
 def test_nothing_usable(call, data_of, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(data_of(22), folder)

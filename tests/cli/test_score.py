@@ -40,7 +40,7 @@ def test_several_models_in_one_table(call, predicted, data_of, tmp_path):
     with open(loud, "a") as file:
         file.write('{"id": "elsewhere", "caption": "x"}\n')
     result = call("score", path, loud, "--data", data_of(22), "--names", "ours", "TM2T", "--output", tmp_path / "t")
-    assert result.code == 0 and "1 predictions are of no motion of the test split" in result.err
+    assert result.code == 0 and "1 prediction is of no motion of the test split" in result.err
     table = (tmp_path / "t" / "scores.md").read_text()
     assert "| ours |" in table and "| TM2T |" in table
     rows = json.loads((tmp_path / "t" / "scores.json").read_text())["rows"]

@@ -145,7 +145,7 @@ def test_bad_arguments(make_folder: Folder, tmp_path: Path) -> None:
     for splits in ((), ("dev",)):
         with pytest.raises(ValueError, match="splits: got"):
             load_data(make_folder([3, 3, 3], name=f"d{len(splits)}"), splits=splits)
-    with pytest.raises(UserError, match="train: the data settings leave none of 1 motions"):
+    with pytest.raises(UserError, match="train: the data settings leave nothing of 1 motion:"):
         load_data(make_folder([3, 3, 3]), DataSettings(min_frames=4))
 
 

@@ -169,6 +169,6 @@ def test_nothing_left_says_why() -> None:
     with pytest.raises(UserError) as caught:
         filter_motions([motion(11), motion(5), motion(12)], "val", settings)
     message = str(caught.value)
-    assert "val: the data settings leave none of 3 motions" in message and "\n" not in message
-    assert "2 motions by max_frames (10), 1 captions by max_tokens (2), 1 motions by min_captions (1)" in message
+    assert "val: the data settings leave nothing of 3 motions" in message and "\n" not in message
+    assert "2 motions by max_frames (10), 1 caption by max_tokens (2), 1 motion by min_captions (1)" in message
     assert filter_motions([], "val", settings)[0] == []

@@ -83,7 +83,7 @@ def test_nltk_agrees() -> None:
     [
         ([], [], "predictions: got an empty list"),
         (["a"], [], "references: got 0 samples, expected 1"),
-        (["a", "b"], [["a"]], "references: got 1 samples, expected 2"),
+        (["a", "b"], [["a"]], "references: got 1 sample, expected 2"),
         (["a"], [[]], r"references\[0\]: got an empty list"),
         (["a"], ["a"], r"references\[0\]: got a str, expected a list"),
         (["a", 3], [["a"], ["b"]], r"predictions\[1\]: got a int"),

@@ -139,7 +139,7 @@ def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
         (lambda t: "a person walks\n", "not a .bvh file"),
         (lambda t: t[: t.index("MOTION")], "truncated: no MOTION after line 15"),
         (lambda t: t[:100], "truncated: no MOTION"),
-        (lambda t: t[: t.index("5 6 7")], "truncated: 1 lines of values, but 'Frames: 2'"),
+        (lambda t: t[: t.index("5 6 7")], "truncated: 1 line of values, but 'Frames: 2'"),
         (lambda t: t[:-6], "line 20: 7 values, but the hierarchy has 9 channels"),
         (lambda t: t + "0 0 0 0 0 0 0 0 0\n", ": 3 lines of values, but 'Frames: 2'"),
         (lambda t: t.replace("5 6 7 90", "5 6 7 8 90"), "line 20: 10 values, but the hierarchy has 9 channels"),

@@ -202,7 +202,7 @@ def test_the_trunk_bone_that_cmus_bvh_lack_is_put_back(tmp_path: Path) -> None:
         ("01_02.amc", lambda t: t[: t.rindex("thorax")], "truncated: a frame without all of its bones"),
         ("01_02.amc", lambda t: t.replace("thorax", "tail", 1), "bone 'tail' is not in the skeleton"),
         ("01_02.amc", lambda t: t.replace("ltibia ", "ltibia 1 ", 1), "2 values of 'ltibia', expected 1 (rx)"),
-        ("01_02.amc", lambda t: t.replace("ltibia ", "ltibia x", 1), "expected 1 numbers"),
+        ("01_02.amc", lambda t: t.replace("ltibia ", "ltibia x", 1), "expected 1 number"),
         ("01_02.amc", lambda t: t.replace("\nthorax", "\nthorax 1 2 3\nthorax", 1), "bone 'thorax' is there twice"),
         ("01_02.amc", lambda t: t.replace("root 3.0", "root 1e40", 1), "too large to be a motion"),
         ("01_02.amc", lambda t: t.replace("root 3.0", "root nan", 1), "NaN or infinite"),

@@ -60,7 +60,7 @@ def test_joints(waist: tuple[str, str], prefix: str, motions: Callable, tmp_path
     joints, notes = read_motion(write(tmp_path / "m.c3d", found, prefix), HUMANML3D)
     off = np.linalg.norm(joints - place(standing, HUMANML3D)[::5], axis=2).mean(axis=0)
     assert off.max() < 0.1 and off.mean() < 0.05, dict(zip(NAMES, off.round(3), strict=True))
-    assert notes[0] == f".c3d of {len(found)} points" and "1 markers interpolated over gaps" in notes
+    assert notes[0] == f".c3d of {len(found)} points" and "1 marker interpolated over gaps" in notes
     assert "Z up" in notes and any(note.startswith("unit mm") for note in notes)
 
 
