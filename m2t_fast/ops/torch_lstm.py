@@ -36,7 +36,7 @@ def lstm(
     if state is None:
         zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
         state = zeros, zeros
-    if torch.compiler.is_exporting():
+    if _exporting():
         return _exported(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
     if transformed():
         return _by_words(x, state, weight_ih, weight_hh, bias_ih, bias_hh)
@@ -58,6 +58,12 @@ def lstm(
         x.contiguous(), (hidden, cell), weights, True, 1, 0.0, training, False, True
     )
     return output, (hidden[0], cell[0])
+
+
+@torch.compiler.assume_constant_result
+def _exporting() -> bool:
+    """Asked while tracing, not traced: in torch 2.11 code that is compiled is told that it is exported."""
+    return torch.compiler.is_exporting()
 
 
 def _by_words(
