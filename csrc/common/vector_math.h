@@ -96,6 +96,14 @@ void store_first(T* p, Vec<T> v, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) p[i] = values[i];
 }
 
+template <typename To, typename From>
+To reinterpret(From from) {
+    static_assert(sizeof(To) == sizeof(From), "same size");
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
 // The same of numbers stored as bfloat16, which are computed with as floats.
 #if defined(__GNUC__)
 typedef std::uint16_t ShortBits __attribute__((vector_size(M2T_VECTOR_BYTES / 2)));
@@ -108,20 +116,24 @@ inline Vec<float> widened(ShortBits bits) {
 #else
     const UnsignedBits<float> wide = static_cast<UnsignedBits<float>>(bits) << 16;
 #endif
-    Vec<float> v;
-    std::memcpy(&v, &wide, sizeof v);
-    return v;
+    return reinterpret<Vec<float>>(wide);
 }
 // Rounded to the nearest, halves to even; NaN stays NaN.
 inline ShortBits shortened(Vec<float> v) {
-    UnsignedBits<float> bits;
-    std::memcpy(&bits, &v, sizeof bits);
+#if defined(M2T_BFLOAT16)
+    const __m256bh nearest = _mm512_cvtneps_pbh(reinterpret<__m512>(v));  // subnormal numbers become 0
+    ShortBits short_bits;
+    std::memcpy(&short_bits, &nearest, sizeof short_bits);
+    return short_bits;
+#else
+    const auto bits = reinterpret<UnsignedBits<float>>(v);
     const UnsignedBits<float> rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
     const UnsignedBits<float> kept = v == v ? rounded : (bits >> 16 | 0x40u);
 #if defined(__GNUC__)
     return __builtin_convertvector(kept, ShortBits);
 #else
     return static_cast<ShortBits>(kept);
+#endif
 #endif
 }
 inline Vec<float> load(const BFloat16* p) {
@@ -205,14 +217,6 @@ T sum(Vec<T> v) {
 inline double sum_in_double(Vec<float> v) { return v; }
 #endif
 inline double sum_in_double(Vec<double> v) { return sum<double>(v); }
-
-template <typename To, typename From>
-To reinterpret(From from) {
-    static_assert(sizeof(To) == sizeof(From), "same size");
-    To to;
-    std::memcpy(&to, &from, sizeof to);
-    return to;
-}
 
 // Smaller of x and the limit; NaN stays NaN.
 template <typename T>

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/bfloat16.h"
 #include "common/isa.h"
 #include "common/record.h"
 #include "common/workspace.h"
 #include "cpu/gate.h"
+#include "cpu/linear.h"
 
 namespace m2t {
 
@@ -36,25 +38,29 @@ struct DecodeMemory {
     )
 };
 
-// A linear layer y = weight x + bias with a weight (columns, terms).
+// A linear layer y = weight x + bias with a weight (columns, terms), stored as T.
 template <typename T>
 struct Layer {
-    const T *weight, *bias;
+    const T* weight;
+    const WideOf<T>* bias;
     std::int64_t columns, terms;
     const T* packed;  // the weight as `pack` leaves it
 };
 
-// The weights, each LSTM's in one matrix and its biases summed, both queries' one below the other.
+// The weights, each LSTM's in one matrix and its biases summed, both queries' one below the other. What layers multiply
+// with is stored as T, as parts and keys are.
 template <typename T>
 struct DecodeWeights {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
-        const T* embedding;                                          // (V, E)
-        const T *bottom, *bottom_bias, *top, *top_bias;              // (4C, E+C), (4C, 2C): gates i, f, g, o
-        const T *query, *query_bias;                                 // (2D, C): temporal, then spatial
-        const T *temporal_weight, *spatial_weight, *spatial_bias;    // (D), (R, D), (R)
-        const T *gate_hidden, *gate_word, *gate_bias;                // (C), (E), (1)
-        const T *context, *context_bias, *language, *language_bias;  // (D, H), (D, C)
-        const T *mixture, *mixture_bias, *output, *output_bias;      // (M, E+D+C), (V, M)
+        const Wide* embedding;                                       // (V, E)
+        const T *bottom, *top;                                       // (4C, E+C), (4C, 2C): gates i, f, g, o
+        const T* query;                                              // (2D, C): temporal, then spatial
+        const Wide *bottom_bias, *top_bias, *query_bias;             // of these
+        const Wide *temporal_weight, *spatial_weight, *spatial_bias; // (D), (R, D), (R)
+        const Wide *gate_hidden, *gate_word, *gate_bias;             // (C), (E), (1)
+        const T *context, *language, *mixture, *output;              // (D, H), (D, C), (M, E+D+C), (V, M)
+        const Wide *context_bias, *language_bias, *mixture_bias, *output_bias;
     )
 };
 
@@ -68,16 +74,17 @@ struct DecodeNumbers {
 
 template <typename T>
 struct DecodeModel {
+    using Wide = WideOf<T>;
     DecodeSizes n;
     DecodeMemory<T> memory;
-    const T* embedding;                                          // (V, E)
-    Layer<T> bottom, top;                                        // (4C, E+C), (4C, 2C): gates i, f, g, o
-    Layer<T> query;                                              // (2D, C): temporal, then spatial
-    const T *temporal_weight, *spatial_weight, *spatial_bias;    // (D), (R, D), (R)
-    const T *gate_hidden_weight, *gate_word_weight, *gate_bias;  // (C), (E), (1)
-    Layer<T> context, language, mixture, output;                 // (D, H), (D, C), (M, E+D+C), (V, M)
-    double scale, sigma_min;                                     // rho of eq. 8; lower clamp of sigma, in frames
-    double force_gate;                                           // replaces the gate, or NaN
+    const Wide* embedding;                                          // (V, E)
+    Layer<T> bottom, top;                                           // (4C, E+C), (4C, 2C): gates i, f, g, o
+    Layer<T> query;                                                 // (2D, C): temporal, then spatial
+    const Wide *temporal_weight, *spatial_weight, *spatial_bias;    // (D), (R, D), (R)
+    const Wide *gate_hidden_weight, *gate_word_weight, *gate_bias;  // (C), (E), (1)
+    Layer<T> context, language, mixture, output;                    // (D, H), (D, C), (M, E+D+C), (V, M)
+    double scale, sigma_min;                                        // rho of eq. 8; lower clamp of sigma, in frames
+    double force_gate;                                              // replaces the gate, or NaN
 };
 
 // The keys of a motion as the scores read them, rows `step` apart; see decode_attention.h.
@@ -102,13 +109,17 @@ struct RowState {
     T *hidden, *cell, *top, *top_cell;  // (N, C): both LSTMs
 };
 
+// Columns of a packed weight in bfloat16 that are computed together: four vectors of AVX-512.
+constexpr std::int64_t kLayerWidth = 64;
+
 // Workspace of the thread that decodes a group; N rows at most, `count` at present.
-template <typename T>
+template <typename S>
 struct DecodeRows {
+    using T = WideOf<S>;
     std::int64_t count = 0;
     RowState<T> state, next;      // `next` is free for the rows of the next word
-    PreparedKeys<T>* keys;        // one for each motion of the group
-    T* key_memory;                // (motions, 2, T * S, step)
+    PreparedKeys<S>* keys;        // one for each motion of the group
+    S* key_memory;                // (motions, 2, T * S, step)
     T *embedded, *input, *mixed;  // (N, E): the word's embedding; the same as the LSTM and as the mixture read it
     T *joined, *sums;             // (N, E+C or 2C), (N, 4C)
     T *query, *context, *context_product, *language_product;  // (N, 2D), (N, H), (N, D), (N, D)
@@ -118,12 +129,14 @@ struct DecodeRows {
     T *temporal_query, *spatial_query;                        // (words of a motion, step)
     double* z;                                                // (words of a motion, T * S)
     T *gamma, *weights;                                       // (T * S), (words of a motion, T * P)
+    S* layer_input;                                           // a layer's rows as S, where that is another type
+    T* layer_sums;                                            // (kLinearRows, kLayerWidth), likewise
     RowAttention<T> attention = {};                           // where `predict` writes; the caller's
 
     // For `rows` rows, at most `words` of one motion, of `motions` motions; from a null layout it only measures.
     DecodeRows(const DecodeSizes& n, std::int64_t rows, std::int64_t words, std::int64_t motions, Layout& layout)
         : input(nullptr), mixed(nullptr) {
-        const std::int64_t step = n.step(sizeof(T)), slots = n.frames * n.slots;
+        const std::int64_t step = n.step(sizeof(S)), slots = n.frames * n.slots;
         for (RowState<T>* s : {&state, &next}) {
             layout.take(s->word, rows);
             layout.take(s->motion, rows);
@@ -150,6 +163,9 @@ struct DecodeRows {
         layout.take(z, words * slots);
         layout.take(gamma, slots);
         layout.take(weights, words * n.frames * n.parts);
+        const std::int64_t terms = std::max({2 * n.hidden, n.part_dim, n.word + n.attention_dim + n.hidden, n.mixture});
+        layout.take(layer_input, std::is_same_v<S, T> ? 0 : rows * terms);
+        layout.take(layer_sums, std::is_same_v<S, T> ? 0 : kLinearRows * kLayerWidth);
     }
 };
 
@@ -167,13 +183,16 @@ struct DecodeKernels {
     // From the state to attention and logits (bias included).
     void (*predict)(const DecodeModel<T>& model, DecodeRows<T>& rows);
     // log(sum(exp(x))) of n numbers, and the largest of every kScanned of them.
-    double (*log_sum_exp)(const T* x, std::int64_t n, T* largest);
+    double (*log_sum_exp)(const WideOf<T>* x, std::int64_t n, WideOf<T>* largest);
 };
 
 // Logits that share one entry of the maxima that log_sum_exp leaves.
 constexpr std::int64_t kScanned = 128;
 
 M2T_DECLARE_KERNELS(DecodeKernels, decode_kernels)
+
+// The kernels for processors that multiply bfloat16: has_bfloat16_products of linear.h.
+DecodeKernels<BFloat16> bfloat16_decode_kernels();
 
 struct SearchOptions {
     M2T_FIELDS(
@@ -202,11 +221,12 @@ void search(const DecodeModel<T>& model, const SearchOptions& options, const Sea
 // word before wherever the coin is false. Dropout factors (B, L, E) or null.
 template <typename T>
 struct SampleInputs {
+    using Wide = WideOf<T>;
     M2T_FIELDS(
         std::int64_t* words;
         const bool* coins;  // (L)
         std::int64_t length;
-        const T *input_dropout, *mixed_dropout;
+        const Wide *input_dropout, *mixed_dropout;
     )
 };
 

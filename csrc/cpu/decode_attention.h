@@ -49,9 +49,9 @@ Vec<T> within(Vec<T> x, T limit) {
 
 // Copies rows of `dim` elements to rows of `step`, as exp(2x) of x within the limit if `exponential`, and returns the
 // largest size of an element. The excess holds zeros or their exponentials: a weight of 0 awaits them.
-template <typename T>
-T prepare_rows(const T* from, std::int64_t count, std::int64_t dim, std::int64_t step, bool exponential, T limit,
-               T* to) {
+template <typename From, typename T, typename To>
+T prepare_rows(const From* from, std::int64_t count, std::int64_t dim, std::int64_t step, bool exponential, T limit,
+               To* to) {
     constexpr std::int64_t W = lanes<T>();
     Vec<T> most = {};
     for (std::int64_t i = 0; i < count; ++i) {
@@ -67,9 +67,10 @@ T prepare_rows(const T* from, std::int64_t count, std::int64_t dim, std::int64_t
     return largest(values, W);
 }
 
-template <typename T>
-void prepare_weights(const DecodeModel<T>& m, DecodeRows<T>& rows) {
-    const std::int64_t dim = m.n.attention_dim, step = m.n.step(sizeof(T));
+template <typename S>
+void prepare_weights(const DecodeModel<S>& m, DecodeRows<S>& rows) {
+    using T = WideOf<S>;
+    const std::int64_t dim = m.n.attention_dim, step = m.n.step(sizeof(S));
     prepare_rows(m.temporal_weight, 1, dim, step, false, T(0), rows.temporal_weight);
     prepare_rows(m.spatial_weight, m.n.rows(), dim, step, false, T(0), rows.spatial_weight);
     for (std::int64_t r = 0; r <= m.n.rows(); ++r) {
@@ -80,11 +81,12 @@ void prepare_weights(const DecodeModel<T>& m, DecodeRows<T>& rows) {
     }
 }
 
-template <typename T>
-void prepare_motion(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t b, std::int64_t i) {
+template <typename S>
+void prepare_motion(const DecodeModel<S>& m, DecodeRows<S>& rows, std::int64_t b, std::int64_t i) {
+    using T = WideOf<S>;
     const DecodeSizes& n = m.n;
-    PreparedKeys<T>& keys = rows.keys[i];
-    const std::int64_t size = n.frames * n.slots * n.step(sizeof(T));
+    PreparedKeys<S>& keys = rows.keys[i];
+    const std::int64_t size = n.frames * n.slots * n.step(sizeof(S));
     keys.temporal = rows.key_memory + 2 * i * size;
     keys.spatial = keys.temporal + size;
     keys.frames = std::clamp<std::int64_t>(m.memory.lengths[b], 0, n.frames);
@@ -92,7 +94,7 @@ void prepare_motion(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t b
     const std::int64_t first = b * n.frames * n.slots * n.attention_dim;
     const T limit = static_cast<T>(kKeyLimit);
     const auto prepare = [&](bool exponential) {
-        const std::int64_t count = keys.frames * n.slots, dim = n.attention_dim, step = n.step(sizeof(T));
+        const std::int64_t count = keys.frames * n.slots, dim = n.attention_dim, step = n.step(sizeof(S));
         keys.exponential = exponential;
         return std::max(
             prepare_rows(m.memory.temporal_keys + first, count, dim, step, exponential, limit, keys.temporal),
@@ -101,9 +103,19 @@ void prepare_motion(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t b
     if (prepare(true) > limit) prepare(false);
 }
 
+// The reciprocal that scores of keys stored as S take.
+template <typename S>
+Vec<WideOf<S>> reciprocal_for(Vec<WideOf<S>> x) {
+    if constexpr (std::is_same_v<S, BFloat16>) {
+        return rough_reciprocal(x);
+    } else {
+        return reciprocal<S>(x);
+    }
+}
+
 // Rows weight rows of one key with Words words: out[word][row].
-template <typename T, int Words, int Rows, bool Exponential, typename Out>
-void score_prepared(const T* key, const T* query, std::int64_t step, const T* weight, const double* weight_sums,
+template <typename S, typename T, int Words, int Rows, bool Exponential, typename Out>
+void score_prepared(const S* key, const T* query, std::int64_t step, const T* weight, const double* weight_sums,
                     Out* out, std::int64_t out_stride) {
     Vec<T> total[Words][Rows] = {};
     for (std::int64_t d = 0; d < step; d += lanes<T>()) {
@@ -113,7 +125,7 @@ void score_prepared(const T* key, const T* query, std::int64_t step, const T* we
         for (int r = 0; r < Rows; ++r) w[r] = load(weight + r * step + d);
         for (int l = 0; l < Words; ++l) {
             const Vec<T> q = load(query + l * step + d);
-            const Vec<T> x = Exponential ? reciprocal<T>(k * q + T(1)) : tanh(k + q);
+            const Vec<T> x = Exponential ? reciprocal_for<S>(k * q + T(1)) : tanh(k + q);
             for (int r = 0; r < Rows; ++r) total[l][r] += w[r] * x;
         }
     }
@@ -126,9 +138,9 @@ void score_prepared(const T* key, const T* query, std::int64_t step, const T* we
 }
 
 // What is scored against what; rows of keys, queries and weights are `step` apart.
-template <typename T>
+template <typename T, typename S = T>
 struct PreparedScoring {
-    const T* keys;
+    const S* keys;
     std::int64_t count;
     const T* query;
     std::int64_t words, step;
@@ -139,48 +151,48 @@ struct PreparedScoring {
     std::int64_t lines;
 };
 
-template <typename T, int Words, bool Exponential, typename Out>
-void score_words(const PreparedScoring<T>& s, std::int64_t word, Out* out, std::int64_t out_stride) {
+template <typename S, typename T, int Words, bool Exponential, typename Out>
+void score_words(const PreparedScoring<T, S>& s, std::int64_t word, Out* out, std::int64_t out_stride) {
     constexpr int some = 3;  // rows at a time, if there are several
     const T* query = s.query + word * s.step;
     for (std::int64_t i = 0; i < s.count; ++i) {
-        const T* key = s.keys + i * s.step;
+        const S* key = s.keys + i * s.step;
         Out* to = out + word * out_stride + i * s.rows;
         for (std::int64_t j = i * s.lines; j < (i + 1) * s.lines; ++j) prefetch(s.ahead + 64 * j);
         std::int64_t r = 0;
         for (; r + some <= s.rows; r += some) {
-            score_prepared<T, Words, some, Exponential>(key, query, s.step, s.weight + r * s.step, s.weight_sums + r,
-                                                        to + r, out_stride);
+            score_prepared<S, T, Words, some, Exponential>(key, query, s.step, s.weight + r * s.step, s.weight_sums + r,
+                                                           to + r, out_stride);
         }
         for (; r < s.rows; ++r) {
-            score_prepared<T, Words, 1, Exponential>(key, query, s.step, s.weight + r * s.step, s.weight_sums + r,
-                                                     to + r, out_stride);
+            score_prepared<S, T, Words, 1, Exponential>(key, query, s.step, s.weight + r * s.step, s.weight_sums + r,
+                                                        to + r, out_stride);
         }
     }
 }
 
 // out[word][key * rows + row], rows of out out_stride apart.
-template <typename T, bool Exponential, typename Out>
-void score_all(const PreparedScoring<T>& s, Out* out, std::int64_t out_stride) {
+template <typename S, bool Exponential, typename T, typename Out>
+void score_all(const PreparedScoring<T, S>& s, Out* out, std::int64_t out_stride) {
     std::int64_t l = 0;
-    for (; l + 4 <= s.words; l += 4) score_words<T, 4, Exponential>(s, l, out, out_stride);
+    for (; l + 4 <= s.words; l += 4) score_words<S, T, 4, Exponential>(s, l, out, out_stride);
     switch (s.words - l) {
-        case 3: score_words<T, 3, Exponential>(s, l, out, out_stride); break;
-        case 2: score_words<T, 2, Exponential>(s, l, out, out_stride); break;
-        case 1: score_words<T, 1, Exponential>(s, l, out, out_stride); break;
+        case 3: score_words<S, T, 3, Exponential>(s, l, out, out_stride); break;
+        case 2: score_words<S, T, 2, Exponential>(s, l, out, out_stride); break;
+        case 1: score_words<S, T, 1, Exponential>(s, l, out, out_stride); break;
         default: break;
     }
 }
 
 // Adds weights (Words, stride) times `count` rows of parts, `size` apart, to Words rows of the context, likewise;
 // Vectors vectors of each, or the first `rest` lanes of one if Partial.
-template <typename T, int Words, int Vectors, bool Partial>
-void mix_block(const T* weights, std::int64_t stride, const T* parts, std::int64_t size, std::int64_t count, T* context,
+template <typename T, int Words, int Vectors, bool Partial, typename S>
+void mix_block(const T* weights, std::int64_t stride, const S* parts, std::int64_t size, std::int64_t count, T* context,
                std::int64_t rest, bool add) {
     constexpr std::int64_t W = lanes<T>();
     Vec<T> total[Words][Vectors] = {};
     for (std::int64_t k = 0; k < count; ++k) {
-        const T* row = parts + k * size;
+        const S* row = parts + k * size;
         for (int v = 0; v < Vectors; ++v) {
             prefetch(row + kMixedTogether * size + v * W);
             const Vec<T> x = Partial ? load_first(row, rest) : load(row + v * W);
@@ -197,9 +209,10 @@ void mix_block(const T* weights, std::int64_t stride, const T* parts, std::int64
 
 // Eq. 8 for Words words from `l` on: sums of the parts' features (pairs, H) with the words' weights, some rows at a
 // time.
-template <typename T, int Words>
-void mix_parts(const DecodeSizes& n, const DecodeRows<T>& rows, const PreparedKeys<T>& keys, std::int64_t first,
+template <typename S, int Words>
+void mix_parts(const DecodeSizes& n, const DecodeRows<S>& rows, const PreparedKeys<S>& keys, std::int64_t first,
                std::int64_t l) {
+    using T = WideOf<S>;
     constexpr int some = 4;  // vectors
     constexpr std::int64_t W = lanes<T>();
     const std::int64_t pairs = keys.frames * n.parts, size = n.part_dim;
@@ -208,7 +221,7 @@ void mix_parts(const DecodeSizes& n, const DecodeRows<T>& rows, const PreparedKe
     for (std::int64_t k = 0; k < pairs; k += kMixedTogether) {
         const std::int64_t count = std::min(kMixedTogether, pairs - k);
         const T* weights = rows.weights + l * pairs + k;
-        const T* parts = keys.parts + k * size;
+        const S* parts = keys.parts + k * size;
         std::int64_t j = 0;
         for (; j + some * W <= size; j += some * W) {
             mix_block<T, Words, some, false>(weights, pairs, parts + j, size, count, context + j, W, k > 0);
@@ -221,11 +234,12 @@ void mix_parts(const DecodeSizes& n, const DecodeRows<T>& rows, const PreparedKe
 }
 
 // Eq. 2 to 6 and 8 for `words` rows from `first` on, all of one motion; rows.query holds both queries without bias.
-template <typename T>
-void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t first, std::int64_t words) {
+template <typename S>
+void attend_prepared(const DecodeModel<S>& m, DecodeRows<S>& rows, std::int64_t first, std::int64_t words) {
+    using T = WideOf<S>;
     const DecodeSizes& n = m.n;
-    const PreparedKeys<T>& keys = rows.keys[rows.state.motion[first]];
-    const std::int64_t dim = n.attention_dim, step = n.step(sizeof(T)), frames = keys.frames;
+    const PreparedKeys<S>& keys = rows.keys[rows.state.motion[first]];
+    const std::int64_t dim = n.attention_dim, step = n.step(sizeof(S)), frames = keys.frames;
     const std::int64_t slots = frames * n.slots, pairs = frames * n.parts;
     for (std::int64_t l = 0; l < words; ++l) {
         const T* query = rows.query + (first + l) * 2 * dim;
@@ -234,27 +248,27 @@ void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t 
     }
     // Scores take longer than fetching their keys. The parts, which are fetched faster than mixed, come along.
     const auto* ahead = reinterpret_cast<const char*>(keys.parts);
-    const std::int64_t lines = pairs * n.part_dim * static_cast<std::int64_t>(sizeof(T)) / 64;
+    const std::int64_t lines = pairs * n.part_dim * static_cast<std::int64_t>(sizeof(S)) / 64;
     const std::int64_t every = lines / std::max<std::int64_t>(1, 2 * slots);
-    const PreparedScoring<T> temporal = {keys.temporal,        slots, rows.temporal_query, words, step,
-                                         rows.temporal_weight, 1,     rows.weight_sums,    ahead, every};
-    const PreparedScoring<T> spatial = {keys.spatial,
-                                        slots,
-                                        rows.spatial_query,
-                                        words,
-                                        step,
-                                        rows.spatial_weight,
-                                        n.rows(),
-                                        rows.weight_sums + 1,
-                                        ahead + 64 * slots * every,
-                                        every};
+    const PreparedScoring<T, S> temporal = {keys.temporal,        slots, rows.temporal_query, words, step,
+                                            rows.temporal_weight, 1,     rows.weight_sums,    ahead, every};
+    const PreparedScoring<T, S> spatial = {keys.spatial,
+                                           slots,
+                                           rows.spatial_query,
+                                           words,
+                                           step,
+                                           rows.spatial_weight,
+                                           n.rows(),
+                                           rows.weight_sums + 1,
+                                           ahead + 64 * slots * every,
+                                           every};
     T* alpha = rows.attention.alpha + first * n.frames * n.parts;
     if (keys.exponential) {
-        score_all<T, true>(temporal, rows.z, slots);
-        score_all<T, true>(spatial, alpha, n.frames * n.parts);
+        score_all<S, true>(temporal, rows.z, slots);
+        score_all<S, true>(spatial, alpha, n.frames * n.parts);
     } else {
-        score_all<T, false>(temporal, rows.z, slots);
-        score_all<T, false>(spatial, alpha, n.frames * n.parts);
+        score_all<S, false>(temporal, rows.z, slots);
+        score_all<S, false>(spatial, alpha, n.frames * n.parts);
     }
     for (std::int64_t l = 0; l < words; ++l) {
         double mean, variance;
@@ -274,11 +288,11 @@ void attend_prepared(const DecodeModel<T>& m, DecodeRows<T>& rows, std::int64_t 
         }
     }
     std::int64_t l = 0;
-    for (; l + 4 <= words; l += 4) mix_parts<T, 4>(n, rows, keys, first, l);
+    for (; l + 4 <= words; l += 4) mix_parts<S, 4>(n, rows, keys, first, l);
     switch (words - l) {
-        case 3: mix_parts<T, 3>(n, rows, keys, first, l); break;
-        case 2: mix_parts<T, 2>(n, rows, keys, first, l); break;
-        case 1: mix_parts<T, 1>(n, rows, keys, first, l); break;
+        case 3: mix_parts<S, 3>(n, rows, keys, first, l); break;
+        case 2: mix_parts<S, 2>(n, rows, keys, first, l); break;
+        case 1: mix_parts<S, 1>(n, rows, keys, first, l); break;
         default: break;
     }
 }

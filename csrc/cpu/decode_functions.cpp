@@ -8,7 +8,7 @@ namespace {
 template <typename T>
 DecodeModel<T> model_of(const DecodeSizes& n, const DecodeMemory<T>& memory, const DecodeWeights<T>& w,
                         const DecodeNumbers& numbers) {
-    const auto layer = [](const T* weight, const T* bias, std::int64_t columns, std::int64_t terms) {
+    const auto layer = [](const T* weight, const WideOf<T>* bias, std::int64_t columns, std::int64_t terms) {
         return Layer<T>{weight, bias, columns, terms, nullptr};
     };
     const std::int64_t size = n.hidden, dim = n.attention_dim;
@@ -49,16 +49,23 @@ void run_sample_words(const DecodeSizes& n, const DecodeMemory<T>& memory, const
 }
 
 template <typename T>
-void define(Functions& to) {
+void define_search(Functions& to) {
     to.function<T>("decode_search", run_search<T>,
                    {"sizes", "memory", "weights", "numbers", "options", "outputs", "threads", "instruction_set"});
+}
+
+template <typename T>
+void define_sample_words(Functions& to) {
     to.function<T>("decode_sample_words", run_sample_words<T>,
                    {"sizes", "memory", "weights", "numbers", "inputs", "threads", "instruction_set"});
 }
 
 const Registered registered([](Functions& to) {
-    define<float>(to);
-    define<double>(to);
+    define_search<float>(to);
+    define_search<double>(to);
+    define_sample_words<float>(to);
+    define_sample_words<double>(to);
+    define_sample_words<BFloat16>(to);
 });
 
 }  // namespace

@@ -5,14 +5,33 @@
 #include "cpu/decode.h"
 #include "cpu/decode_attention.h"
 #include "cpu/gate_kernel.h"
+#include "cpu/linear_kernel.h"
 #include "cpu/packed_product.h"
 
 namespace m2t {
 namespace M2T_ISA {
 
-template <typename T>
-void run_layer(const Layer<T>& layer, const T* x, std::int64_t rows, T* y) {
-    packed_product(x, rows, layer.packed, layer.terms, y, layer.columns);
+// y (rows.count, columns): the layer's product, without its bias.
+template <typename S>
+void run_layer(const Layer<S>& layer, const WideOf<S>* x, const DecodeRows<S>& rows, WideOf<S>* y) {
+    if constexpr (std::is_same_v<S, WideOf<S>>) {
+        packed_product(x, rows.count, layer.packed, layer.terms, y, layer.columns);
+    } else {
+        static_assert(linear_width<S>() == kLayerWidth, "columns of the workspace");
+        shorten(x, rows.count * layer.terms, rows.layer_input);
+        const LinearOutput<S> out = {{{{rows.layer_input, layer.packed, layer.terms}, {}}},
+                                     1,
+                                     nullptr,
+                                     false,
+                                     nullptr,
+                                     layer.columns,
+                                     layer.columns,
+                                     y};
+        for (std::int64_t first = 0; first < rows.count; first += kLinearRows) {
+            linear_forward<S>(out, {first, std::min(kLinearRows, rows.count - first)},
+                              reinterpret_cast<unsigned char*>(rows.layer_sums));
+        }
+    }
 }
 
 template <typename T>
@@ -56,38 +75,39 @@ void add_bias(T* x, const T* bias, std::int64_t rows, std::int64_t columns) {
     }
 }
 
-template <typename T>
-void advance(const DecodeModel<T>& m, DecodeRows<T>& rows) {
+template <typename S>
+void advance(const DecodeModel<S>& m, DecodeRows<S>& rows) {
     const std::int64_t size = m.n.hidden;
-    const RowState<T>& s = rows.state;
+    const RowState<WideOf<S>>& s = rows.state;
     join(rows.input, m.n.word, s.hidden, size, rows.count, rows.joined);
-    run_layer(m.bottom, rows.joined, rows.count, rows.sums);
+    run_layer(m.bottom, rows.joined, rows, rows.sums);
     lstm_cell(rows.sums, m.bottom.bias, rows.count, size, s.hidden, s.cell);
     join(s.hidden, size, s.top, size, rows.count, rows.joined);
-    run_layer(m.top, rows.joined, rows.count, rows.sums);
+    run_layer(m.top, rows.joined, rows, rows.sums);
     lstm_cell(rows.sums, m.top.bias, rows.count, size, s.top, s.top_cell);
 }
 
-template <typename T>
-void predict(const DecodeModel<T>& m, DecodeRows<T>& rows) {
+template <typename S>
+void predict(const DecodeModel<S>& m, DecodeRows<S>& rows) {
+    using T = WideOf<S>;
     const DecodeSizes& n = m.n;
-    run_layer(m.query, rows.state.hidden, rows.count, rows.query);
+    run_layer(m.query, rows.state.hidden, rows, rows.query);
     add_bias(rows.query, m.query.bias, rows.count, m.query.columns);
     for (std::int64_t first = 0, last; first < rows.count; first = last) {
         for (last = first + 1; last < rows.count && rows.state.motion[last] == rows.state.motion[first];) ++last;
         attend_prepared(m, rows, first, last - first);
     }
-    run_layer(m.context, rows.context, rows.count, rows.context_product);
-    run_layer(m.language, rows.state.top, rows.count, rows.language_product);
+    run_layer(m.context, rows.context, rows, rows.context_product);
+    run_layer(m.language, rows.state.top, rows, rows.language_product);
     const GateSizes sizes = {rows.count, n.hidden, n.word, n.attention_dim};
     const GateInputs<T> in = {rows.state.hidden,     rows.embedded,   rows.mixed,           m.gate_hidden_weight,
                               m.gate_word_weight,    m.gate_bias,     rows.context_product, m.context.bias,
                               rows.language_product, m.language.bias, m.force_gate};
     const GateForward<T> out = {rows.mixture_input, rows.attention.gate, rows.gate_logit};
     gate_forward(sizes, in, out, 0, rows.count);
-    run_layer(m.mixture, rows.mixture_input, rows.count, rows.features);
+    run_layer(m.mixture, rows.mixture_input, rows, rows.features);
     bias_tanh(rows.features, m.mixture.bias, n.mixture, 0, rows.count);
-    run_layer(m.output, rows.features, rows.count, rows.logits);
+    run_layer(m.output, rows.features, rows, rows.logits);
     add_bias(rows.logits, m.output.bias, rows.count, n.vocabulary);
 }
 
@@ -126,17 +146,33 @@ double log_sum_exp(const T* x, std::int64_t n, T* largest) {
     return static_cast<double>(most) + std::log(sum);
 }
 
+template <typename S>
+DecodeKernels<S> make_decode_kernels() {
+    using T = WideOf<S>;
+    if constexpr (std::is_same_v<S, T>) {
+        const auto packed_size = [](std::int64_t columns, std::int64_t terms) {
+            return panels<T>(columns) * panel_width<T>() * terms;
+        };
+        return {packed_size,        &panels<T>,  &pack_panel<T>, &prepare_weights<T>,
+                &prepare_motion<T>, &advance<T>, &predict<T>,    &log_sum_exp<T>};
+    } else {
+        const auto pack = [](const S* weight, std::int64_t columns, std::int64_t terms, std::int64_t panel, S* packed) {
+            pack_linear<S>(weight, columns, terms, false, panel, packed);
+        };
+        return {&linear_packed_size<S>, &linear_panels<S>, pack,        &prepare_weights<S>,
+                &prepare_motion<S>,     &advance<S>,       &predict<S>, &log_sum_exp<T>};
+    }
+}
+
+#if !defined(M2T_BFLOAT16)
 template <typename T>
 DecodeKernels<T> decode_kernels() {
-    const auto packed_size = [](std::int64_t columns, std::int64_t terms) {
-        return panels<T>(columns) * panel_width<T>() * terms;
-    };
-    return {packed_size,        &panels<T>,  &pack_panel<T>, &prepare_weights<T>,
-            &prepare_motion<T>, &advance<T>, &predict<T>,    &log_sum_exp<T>};
+    return make_decode_kernels<T>();
 }
 
 template DecodeKernels<float> decode_kernels<float>();
 template DecodeKernels<double> decode_kernels<double>();
+#endif
 
 }  // namespace M2T_ISA
 }  // namespace m2t

@@ -4,12 +4,22 @@
 namespace m2t {
 namespace {
 
+template <typename T>
+DecodeKernels<T> kernels_for(InstructionSet isa) {
+    return decode_kernels<T>(isa);
+}
+template <>
+DecodeKernels<BFloat16> kernels_for<BFloat16>(InstructionSet) {
+    return bfloat16_decode_kernels();
+}
+
 // Motions that a group aims at: enough for products at full speed.
 constexpr std::int64_t kSampleRows = 64;
 
-template <typename T>
+template <typename S>
 struct SampleSpace {
-    DecodeRows<T> rows;
+    using T = WideOf<S>;
+    DecodeRows<S> rows;
     T *input, *mixed;  // (N, E)
     RowAttention<T> attention;
 
@@ -24,18 +34,19 @@ struct SampleSpace {
     }
 };
 
-template <typename T>
+template <typename S>
 struct GroupSample {
-    const DecodeModel<T>& m;
-    const DecodeKernels<T>& kernel;
-    const SampleInputs<T>& in;
+    using T = WideOf<S>;
+    const DecodeModel<S>& m;
+    const DecodeKernels<S>& kernel;
+    const SampleInputs<S>& in;
     const Groups& groups;
     std::int64_t group;
-    SampleSpace<T>& s;
+    SampleSpace<S>& s;
 
     // `last`: the last step that is not given.
     void run(std::int64_t last) {
-        DecodeRows<T>& rows = s.rows;
+        DecodeRows<S>& rows = s.rows;
         prepare_group(m, kernel, groups, group, rows);
         rows.count = groups.size(group);
         rows.attention = s.attention;
@@ -80,7 +91,7 @@ void sample_words(const DecodeModel<T>& model, const SampleInputs<T>& in, int th
     while (last > 0 && in.coins[last]) --last;
     const DecodeSizes& n = model.n;
     if (last <= 0 || n.batch == 0) return;
-    const DecodeKernels<T> kernel = decode_kernels<T>(isa);
+    const DecodeKernels<T> kernel = kernels_for<T>(isa);
     const auto bytes = static_cast<std::int64_t>(sizeof(T)) * n.frames * 2 * n.slots * n.step(sizeof(T));
     const Groups groups(n.batch, kSampleRows, bytes, threads);
     Layout layout(nullptr);
@@ -97,5 +108,6 @@ void sample_words(const DecodeModel<T>& model, const SampleInputs<T>& in, int th
 
 template void sample_words<float>(const DecodeModel<float>&, const SampleInputs<float>&, int, InstructionSet);
 template void sample_words<double>(const DecodeModel<double>&, const SampleInputs<double>&, int, InstructionSet);
+template void sample_words<BFloat16>(const DecodeModel<BFloat16>&, const SampleInputs<BFloat16>&, int, InstructionSet);
 
 }  // namespace m2t

@@ -36,14 +36,7 @@ struct Step<BFloat16> {
         return reinterpret<Vec<float>>(
             _mm512_dpbf16_ps(reinterpret<__m512>(total), reinterpret<__m512bh>(x), reinterpret<__m512bh>(row)));
     }
-    static void store(BFloat16* to, Vec<float> v, std::int64_t count) {
-        const __m256bh short_v = _mm512_cvtneps_pbh(reinterpret<__m512>(v));
-        if (count == lanes<float>()) {
-            std::memcpy(to, &short_v, sizeof short_v);
-        } else {
-            std::memcpy(to, &short_v, static_cast<std::size_t>(count) * sizeof(BFloat16));
-        }
-    }
+    static void store(BFloat16* to, Vec<float> v, std::int64_t count) { store_first(to, v, count); }
     static Vec<float> read(const BFloat16* from, std::int64_t count) { return load_first(from, count); }
     static Vec<float> tanh(Vec<float> x) { return rough_tanh(x); }
 };
@@ -122,24 +115,33 @@ void linear_rows(const unsigned char* a, std::int64_t row_bytes, std::int64_t st
     }
 }
 
-// One panel of a weight, (steps, width) terms; `at(column, term)` gives an element, zeros stand beyond the last ones.
+// One panel of a weight, (steps, width) terms; `at(column, step)` gives what is multiplied in a step, zeros stand
+// beyond the last column.
 template <typename S, typename At>
-void pack_terms(std::int64_t columns, std::int64_t terms, std::int64_t panel, TermOf<S>* to, const At& at) {
-    constexpr std::int64_t width = linear_width<S>(), pair = Step<S>::kPair;
-    constexpr std::int64_t some = 16;  // terms of a column that are read together
-    const std::int64_t first = panel * width;
+void pack_steps(std::int64_t columns, std::int64_t terms, std::int64_t panel, TermOf<S>* to, const At& at) {
+    constexpr std::int64_t width = linear_width<S>();
+    constexpr std::int64_t some = 16;  // steps of a column that are read together
+    const std::int64_t first = panel * width, count = std::min(width, columns - first);
     for (std::int64_t k = 0; k < steps<S>(terms); k += some) {
         const std::int64_t last = std::min(k + some, steps<S>(terms));
-        for (std::int64_t j = 0; j < width; ++j) {
-            for (std::int64_t i = k; i < last; ++i) {
-                S pieces[pair] = {};
-                for (std::int64_t p = 0; p < pair; ++p) {
-                    if (first + j < columns && i * pair + p < terms) pieces[p] = at(first + j, i * pair + p);
-                }
-                std::memcpy(to + i * width + j, pieces, sizeof pieces);
-            }
+        for (std::int64_t j = 0; j < count; ++j) {
+            for (std::int64_t i = k; i < last; ++i) to[i * width + j] = at(first + j, i);
         }
+        for (std::int64_t i = k; i < last; ++i) std::fill(to + i * width + count, to + (i + 1) * width, TermOf<S>(0));
     }
+}
+
+// A step of a row of terms: term `step`, or the pair of them, of which the second may be missing.
+template <typename S>
+TermOf<S> step_of(const S* row, std::int64_t terms, std::int64_t stride, std::int64_t step) {
+    S pieces[Step<S>::kPair] = {};
+    for (std::int64_t p = 0; p < Step<S>::kPair; ++p) {
+        const std::int64_t k = step * Step<S>::kPair + p;
+        if (Step<S>::kPair == 1 || k < terms) pieces[p] = row[k * stride];
+    }
+    TermOf<S> term;
+    std::memcpy(&term, pieces, sizeof term);
+    return term;
 }
 
 template <typename S>
@@ -152,10 +154,15 @@ void pack_linear(const S* weight, std::int64_t columns, std::int64_t terms, bool
                  S* packed) {
     TermOf<S>* to = reinterpret_cast<TermOf<S>*>(packed) + panel * linear_width<S>() * steps<S>(terms);
     if (transposed) {
-        pack_terms<S>(columns, terms, panel, to,
-                      [=](std::int64_t j, std::int64_t k) { return weight[k * columns + j]; });
+        pack_steps<S>(columns, terms, panel, to,
+                      [=](std::int64_t j, std::int64_t i) { return step_of<S>(weight + j, terms, columns, i); });
+    } else if (terms % Step<S>::kPair == 0) {  // whole steps lie side by side
+        pack_steps<S>(columns, terms, panel, to, [=](std::int64_t j, std::int64_t i) {
+            return term_at<S>(reinterpret_cast<const unsigned char*>(weight + j * terms + i * Step<S>::kPair));
+        });
     } else {
-        pack_terms<S>(columns, terms, panel, to, [=](std::int64_t j, std::int64_t k) { return weight[j * terms + k]; });
+        pack_steps<S>(columns, terms, panel, to,
+                      [=](std::int64_t j, std::int64_t i) { return step_of<S>(weight + j * terms, terms, 1, i); });
     }
 }
 

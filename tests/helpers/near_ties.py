@@ -15,14 +15,17 @@ CLOSE = 1e-4
 
 
 @torch.no_grad()
-def log_probabilities(memory: list[Tensor], weights: DecoderWeights, words: Tensor) -> Tensor:
-    """(V,): what the reference gives the word behind ``words`` (W,) of one motion; memory of that motion alone."""
+def log_probabilities(memory: list[Tensor], weights: DecoderWeights, words: Tensor, motions: int = 1) -> Tensor:
+    """(V,): what the reference gives the word behind ``words`` (W,) of one motion; memory of that motion alone.
+
+    Of several motions, whose first words are the same, (motions, V).
+    """
     decoder, state = Decoder(weights, 1.0), None
     for word in (*words.new_tensor([SOS]), *words):
-        embedded = decoder.embed(word.view(1, 1))
+        embedded = decoder.embed(word.expand(motions, 1))
         hidden, top, state = decoder.run_lstms(embedded, state)
         logits = decoder.next_word(Memory(*memory), hidden, top, embedded, embedded)
-    return logits.flatten().log_softmax(-1)
+    return logits.view(motions, -1).squeeze(0).log_softmax(-1)
 
 
 def near_ties(found: SearchOutput, exact: SearchOutput, memory: list[Tensor], weights: DecoderWeights) -> Tensor:

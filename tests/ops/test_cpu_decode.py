@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from near_ties import log_probabilities
 
 from m2t_fast import ops, use_backend
-from m2t_fast.config import PAD
+from m2t_fast.config import PAD, SOS
 from m2t_fast.ops.cases import DECODE_CASES as CASES
 from m2t_fast.ops.cases import DecodeCase as Case
 from m2t_fast.ops.cpu import launch
@@ -248,6 +249,48 @@ def test_sampled_words_on_any_number_of_threads(instruction_set: str, threads: N
         for _ in range(50):
             again = ops.sample_words(*case.memory(torch.float32), case.weights(torch.float32), **arguments)
             assert torch.equal(again, expected)
+
+
+@needs_cpu
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(B=30, H=20, D=24, C=16, E=12, M=34, V=70),
+        Case(B=30, S=1, H=20, D=24, C=16, E=12, M=34, V=70),
+        Case(B=30, D=24, C=16, E=12, H=20, M=34, V=70, keys=20.0),
+        Case(B=30),
+        Case(B=230, T=3, P=2, S=2, H=4, D=4, C=4, E=2, M=6),
+    ],
+    ids=["part", "frame", "large keys", "odd", "many motions"],
+)
+def test_words_sampled_in_bfloat16_are_the_likeliest_but_for_rounding(case: Case) -> None:
+    memory, weights = case.memory(torch.bfloat16), case.weights(torch.bfloat16)
+    words = torch.full((case.B, 2), SOS)
+    with use_backend("cpu"):
+        sampled = ops.sample_words(*memory, weights, words, torch.tensor([True, False]))[:, 1]
+    exact = [x.double() if x.is_floating_point() else x for x in memory]
+    exact_weights = DecoderWeights(*(x.double() for x in weights))
+    likely = log_probabilities(exact, exact_weights, sampled.new_zeros(0), case.B)
+    found, best = likely[torch.arange(case.B), sampled], likely.max(-1)
+    assert float((best.values - found).max()) <= 0.02 * float(likely.max() - likely.min())
+    assert float((best.indices == sampled).double().mean()) >= 0.9
+
+
+@needs_cpu
+def test_words_sampled_in_bfloat16_on_any_number_of_threads_and_beside_any_motions(threads: None) -> None:
+    case = Case(B=40, V=50, C=8, E=4, D=8, M=10)
+    arguments = case.sampling(12, torch.bfloat16)
+    memory, weights = case.memory(torch.bfloat16), case.weights(torch.bfloat16)
+    with use_backend("cpu"):
+        torch.set_num_threads(1)
+        expected = ops.sample_words(*memory, weights, **arguments)
+        torch.set_num_threads(3)
+        for _ in range(20):
+            assert torch.equal(ops.sample_words(*memory, weights, **arguments), expected)
+        first = dict(
+            words=arguments["words"][:7], coins=arguments["coins"], dropout=tuple(x[:7] for x in arguments["dropout"])
+        )
+        assert torch.equal(ops.sample_words(*(x[:7] for x in memory), weights, **first), expected[:7])
 
 
 @pytest.mark.parametrize("strided", [True, False])

@@ -11,6 +11,7 @@ from torch import Tensor
 from m2t_fast.config import EOS, PAD, SIGMA_MIN, SOS
 from m2t_fast.ops.checks import checked_indices
 from m2t_fast.ops.cpu.launch import ready, run
+from m2t_fast.ops.cpu.linear import arithmetic
 from m2t_fast.ops.decode import DecoderWeights, SampleInputs, SearchInputs, SearchOutput, decode_sizes
 from m2t_fast.records import converted
 
@@ -39,7 +40,7 @@ def search(x: SearchInputs) -> SearchOutput:
 
 def sample_words(x: SampleInputs) -> Tensor:
     """The words of ``ops.sample_words``."""
-    x = converted(x, ready)
+    x = _ready_to_sample(x)
     layers, words = _layers(x.weights), x.words.clone()
     # Not left to the caller: the kernel reads a word's embedding. On the processor it costs nothing to look.
     checked_indices("sample_words: words", words, 0, len(x.weights.embedding) - 1)
@@ -66,7 +67,36 @@ def _layers(w: DecoderWeights) -> dict[str, Tensor]:
         query=torch.cat([w.temporal_query, w.spatial_query]),
         query_bias=torch.cat([w.temporal_query_bias, w.spatial_query_bias]),
     )
-    return {**w._asdict(), **{name: ready(x) for name, x in layers.items()}}
+    return {**w._asdict(), **layers}
+
+
+_MULTIPLIED = {
+    "bottom_input",
+    "bottom_hidden",
+    "top_input",
+    "top_hidden",
+    "temporal_query",
+    "spatial_query",
+    "context",
+    "language",
+    "mixture",
+    "output",
+}
+
+
+def _ready_to_sample(x: SampleInputs) -> SampleInputs:
+    """As the kernel takes them: in bfloat16, where the processor multiplies it, memory and what is multiplied."""
+    w = x.weights
+    hidden, terms = w.bottom_hidden.shape[1], [w.context.shape[1], w.mixture.shape[1], w.output.shape[1]]
+    short = arithmetic(x.parts.dtype, [hidden, w.bottom_input.shape[1], *terms]) == torch.bfloat16
+    made: SampleInputs = converted(x, ready if not short else lambda v: v.contiguous() if v.dim() > 1 else ready(v))
+    if not short:
+        return made
+    weights: dict[str, Tensor] = {
+        name: v if name in _MULTIPLIED else ready(v) for name, v in made.weights._asdict().items()
+    }
+    dropout = None if made.dropout is None else (ready(made.dropout[0]), ready(made.dropout[1]))
+    return made._replace(weights=DecoderWeights(**weights), dropout=dropout)
 
 
 def _arguments(x: SearchInputs | SampleInputs, layers: dict[str, Tensor], force_gate: float | None) -> dict[str, Any]:
