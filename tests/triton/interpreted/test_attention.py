@@ -69,9 +69,9 @@ def test_any_layout_gives_the_same_bits(S: int) -> None:
 
 @pytest.mark.parametrize("S", [1, 6])
 def test_padding_is_neither_read_nor_left_unwritten(S: int) -> None:
-    case = AttentionCase(S=S, B=4, T=150)  # more frames than a tile
+    case = AttentionCase(S=S, B=3, T=131)  # more frames than a tile
     clean = case.inputs(torch.float32)
-    clean[8] = torch.tensor([150, 3, 128, 140])
+    clean[8] = torch.tensor([3, 128, 130])
     dirty = [x.clone() for x in clean]
     outside = torch.arange(case.T) >= clean[8][:, None]
     for x in dirty[:3]:
@@ -169,8 +169,9 @@ def test_moments_keep_their_digits_far_into_a_long_motion() -> None:
         inputs[i].zero_()
     inputs[1][0, 1900:1902] = 5.0
     inputs[5].fill_(400.0)
-    out = on_triton(inputs)
-    assert float(out[3]) == 1900.5 and float(out[4]) == 0.5
+    with use_backend("triton"), torch.no_grad():
+        out = ops.spatio_temporal_attention(*inputs)
+    assert float(out.mean) == 1900.5 and float(out.std) == 0.5
 
 
 @pytest.mark.parametrize("S", [1, 6])
