@@ -109,3 +109,26 @@ def test_the_variable(value: str, code: int):
     assert done.returncode == code
     if code:
         assert "M2T_FAST_POOL_MIB: got 'lots', expected a whole number" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_autograd_adds_to_a_pooled_gradient_in_place():
+    """Two gradients of one tensor: their sum takes the first one's memory, as of torch's own."""
+
+    class Ones(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.sum()
+
+        @staticmethod
+        def backward(ctx, grad):
+            made = large(8).fill_(1.0)
+            addresses.append(made.data_ptr())
+            return made
+
+    addresses: list[int] = []
+    x = torch.zeros(8, MIB // 4, requires_grad=True)
+    y = x * 1
+    y.register_hook(lambda grad: addresses.append(grad.data_ptr()))
+    (Ones.apply(y) + Ones.apply(y)).backward()
+    assert len(addresses) == 3 and addresses[2] in addresses[:2]
+    assert bool((x.grad == 2.0).all())

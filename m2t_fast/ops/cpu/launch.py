@@ -66,8 +66,9 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
         return like.new_empty(shape)
     buffer = native._native.Buffer(count * like.element_size())
     memory = torch.frombuffer(buffer, dtype=like.dtype, count=count).view(*shape)
-    # A tensor of its own: autograd minds a view of another.
-    return like.new_empty(0).set_(memory.untyped_storage(), 0, memory.shape, memory.stride())
+    # A tensor of its own: autograd minds a view of another, and adds in place only to memory that nobody else holds, as
+    # a storage that Python has seen would be.
+    return like.new_empty(0).set_(memory)  # type: ignore[call-overload,no-any-return]
 
 
 def address(x: Tensor) -> int:
