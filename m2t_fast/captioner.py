@@ -77,7 +77,7 @@ class Captioner(Pretrained, nn.Module):
         if tokens.shape[1] < 2:
             raise ValueError(f"Captioner: tokens has shape {tuple(tokens.shape)}, expected (B, L+1) with L >= 1")
         tokens = checked_indices("tokens", tokens, 0, self.config.vocab_size - 1)
-        draws = self.draw(tokens.shape[0], tokens.shape[1] - 1, teacher_forcing, generator)
+        draws = self.draw(tokens.shape[0], tokens.shape[1] - 1, teacher_forcing, generator, motion.device)
         return self.run(motion, lengths, tokens, draws)
 
     def run(
@@ -136,8 +136,10 @@ class Captioner(Pretrained, nn.Module):
         words: int,
         teacher_forcing: float = 1.0,
         generator: torch.Generator | Counter | None = None,
+        device: torch.device | None = None,
     ) -> Draws:
-        """Coins and dropout masks of one step over (B, L) words; no masks in evaluation mode.
+        """Coins and dropout masks of one step over (B, L) words; no masks in evaluation mode. ``device``: of both;
+        None: that of the weights.
 
         Raises:
             ValueError: teacher_forcing is not in [0, 1], or a counter has another number of rows.
@@ -145,22 +147,23 @@ class Captioner(Pretrained, nn.Module):
         if not 0.0 <= teacher_forcing <= 1.0:
             raise ValueError(f"teacher_forcing: got {teacher_forcing!r}, expected a probability in [0, 1]")
         weight = self._weight()
+        where = weight.device if device is None else device
         dropout = self.config.dropout if self.training else 0.0
         shape = batch, words, self.config.embedding_dim if dropout > 0.0 else 0
         if teacher_forcing == 1.0 and dropout == 0.0:
             return Draws(None, None)
         if isinstance(generator, Counter):
-            state = generator.state.to(weight.device)
-            rows = None if generator.rows is None else generator.rows.to(weight.device)
+            state = generator.state.to(where)
+            rows = None if generator.rows is None else generator.rows.to(where)
             coins, first, second = random_draws(state, *shape, teacher_forcing, dropout, rows, weight.dtype)
         else:
-            device = weight.device if generator is None else generator.device
+            source = where if generator is None else generator.device
             # Of torch's generator no more numbers are asked for than are used.
             count = words if teacher_forcing < 1.0 else 0
-            coins = torch.rand(count, generator=generator, device=device) < teacher_forcing
+            coins = torch.rand(count, generator=generator, device=source) < teacher_forcing
             keep = 1.0 - dropout
-            kept = torch.rand((2, *shape), generator=generator, device=device) < keep
-            first, second = (kept.to(device=weight.device, dtype=weight.dtype) / keep).unbind(0)
+            kept = torch.rand((2, *shape), generator=generator, device=source) < keep
+            first, second = (kept.to(device=where, dtype=weight.dtype) / keep).unbind(0)
         return Draws(coins if teacher_forcing < 1.0 else None, (first, second) if dropout > 0.0 else None)
 
     def encode(self, motion: Tensor, lengths: Tensor, relative: bool = False) -> Memory:

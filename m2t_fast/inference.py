@@ -281,8 +281,7 @@ class CaptioningRun(Run):
         """The motions of a file, a folder or an array, each with its name."""
         units = units_of(self.statistics, self.skeleton)
         if isinstance(given, np.ndarray | torch.Tensor):
-            array = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given
-            joints, notes = read_array(array, self.skeleton, options, units)
+            joints, notes = read_array(_array(given), self.skeleton, options, units)
             return [("motion", Motion(joints, notes))]
         if not isinstance(given, str | PathLike):
             kind = type(given).__name__
@@ -385,6 +384,19 @@ class Stream:
     def _segments(self) -> list[Segment]:
         joints = np.ascontiguousarray(resample(self._frames, self._fps, self._run.skeleton.fps), dtype=np.float32)
         return self._run._segments(joints, self._seen, self._batch_size, self._search)
+
+
+def _array(given: np.ndarray | torch.Tensor) -> np.ndarray:
+    """A motion's numbers as NumPy has them."""
+    if isinstance(given, torch.Tensor):
+        given = given.detach().to("cpu")
+        return (given.float() if given.dtype == torch.bfloat16 else given).resolve_neg().numpy()
+    if np.ma.is_masked(given):
+        count = np.ma.count_masked(given)
+        raise UserError(
+            f"motion: {count} of {given.size} values are masked, expected none (fill them, or cut the frames)"
+        )
+    return given
 
 
 def _is_folder(motion: object) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from m2t_fast.ops.attention import AttentionOutput
@@ -19,10 +20,10 @@ from m2t_fast.ops.gate import GateOutput
 
 def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether the weights of ``layer`` say all that it computes: it computes as ``kind`` does, which it may be a
-    subclass of (a parametrization makes one), its parameters are plain tensors, and it has nobody's hook."""
+    subclass of (a parametrization makes one), its parameters are plain tensors, and nobody's hook runs around it."""
     if type(layer).forward is not kind.forward or "forward" in vars(layer):
         return False
-    if has_hook(layer):
+    if has_hook(layer) or _every_layer_has_a_hook():
         return False
     if getattr(layer, "max_norm", None) is not None:  # an embedding that changes its rows when it reads them
         return False
@@ -34,6 +35,16 @@ def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:
 def has_hook(layer: nn.Module) -> bool:
     """Whether anybody's hook runs before or after the layer: what it computes, or its weights, may come from there."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+
+
+def _every_layer_has_a_hook() -> bool:
+    """Whether a hook was registered for all modules of the process (``register_module_forward_hook`` and its kind)."""
+    return bool(
+        torch_modules._global_forward_hooks
+        or torch_modules._global_forward_pre_hooks
+        or torch_modules._global_backward_hooks
+        or torch_modules._global_backward_pre_hooks
+    )
 
 
 def replaced(model: nn.Module, kinds: Iterable[tuple[str, type[nn.Module]]]) -> list[str]:
@@ -52,7 +63,8 @@ def replaced(model: nn.Module, kinds: Iterable[tuple[str, type[nn.Module]]]) -> 
 
 def _what(layer: nn.Module, kind: type[nn.Module]) -> str:
     own = type(layer).forward is kind.forward and "forward" not in vars(layer)
-    return f"{type(layer).__name__} with a hook" if own and has_hook(layer) else type(layer).__name__
+    hook = own and (has_hook(layer) or _every_layer_has_a_hook())
+    return f"{type(layer).__name__} with a hook" if hook else type(layer).__name__
 
 
 class LayerDecoder(Decoder):

@@ -207,6 +207,7 @@ def test_compiles_as_one_graph_with_equal_results(scoring, teacher_forcing):
         (dict(motion=torch.zeros(3, 8, 22, 2, dtype=torch.float64)), ValueError, "motion has shape"),
         (dict(motion=torch.zeros(3, 0, 22, 3, dtype=torch.float64)), ValueError, "at least one frame"),
         (dict(motion=torch.zeros(3, 8, 22, 3)), TypeError, "motion has dtype torch.float32, expected torch.float64"),
+        (dict(motion=torch.zeros(3, 8, 22, 3).to_sparse()), TypeError, "motion has layout torch.sparse_coo"),
         (dict(motion=None), TypeError, "motion must be a tensor, got NoneType"),
         (dict(lengths=torch.tensor([1, 2])), ValueError, r"lengths has shape \(2,\)"),
         (dict(lengths=torch.tensor([1, 0, 2])), ValueError, r"lengths\[1\] is 0, expected 1 to 8"),

@@ -87,6 +87,25 @@ def test_a_file_a_list_a_folder_and_an_array_give_the_same(folder, files):
     assert run.caption([]) == []
 
 
+def test_an_array_of_any_layout(folder, files):
+    """Negative strides, other orders, other byte orders, read-only and mapped memory, and torch's own views."""
+    run = m2t_fast.load_run(folder)
+    array = np.load(files[0]).astype(np.float32)
+    score = run.caption(array).score
+    mapped = np.load(files[0], mmap_mode="r")
+    tensor = torch.from_numpy(array)
+    same = [array[::-1].copy()[::-1], array[:, ::-1].copy()[:, ::-1], np.asfortranarray(array), array.astype(">f4")]
+    same += [np.repeat(array, 2, 0)[::2], np.broadcast_to(array, array.shape), mapped, np.ma.masked_array(array)]
+    same += [torch._neg_view(-tensor), tensor.clone().requires_grad_(), tensor.mT.contiguous().mT]
+    assert [run.caption(given).score for given in same] == [score] * len(same)
+    assert run.caption(tensor.bfloat16()).score == run.caption(tensor.bfloat16().float()).score
+    assert run.caption(array[::-1]).score == run.caption(array[::-1].copy()).score != score
+    masked = np.ma.masked_array(array, mask=False)
+    masked[1, 2] = np.ma.masked
+    with pytest.raises(UserError, match=r"motion: 3 of \d+ values are masked"):
+        run.caption(masked)
+
+
 def test_fps_is_that_of_the_motion(folder):
     run, motion = m2t_fast.load_run(folder), walk(60)
     slow = np.repeat(motion, 2, axis=0)

@@ -13,10 +13,12 @@ def check_shape(op: str, name: str, tensor: Tensor, expected: tuple[int | str, .
     """Compare a shape with a pattern such as ``("B", "T", 3)``; letters are looked up in, or added to, ``sizes``.
 
     Raises:
-        TypeError: not a tensor. ValueError: another shape. Both name the argument.
+        TypeError: not a tensor, or a sparse one. ValueError: another shape. Both name the argument.
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{op}: {name} must be a tensor, got {type(tensor).__name__}")
+    if tensor.layout is not torch.strided:
+        raise TypeError(f"{op}: {name} has layout {tensor.layout}, expected torch.strided (to_dense() makes it)")
     wanted = [sizes.get(d, d) if isinstance(d, str) else d for d in expected]
     if tensor.dim() == len(wanted):
         pairs = zip(wanted, tensor.shape, strict=True)

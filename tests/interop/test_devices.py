@@ -135,6 +135,15 @@ def test_what_native_code_is_given(tensor: Tensor, dtype: torch.dtype | None, er
 
 
 @pytest.mark.skipif(not native.available(), reason="the extension is not built")
+def test_offloaded_weights(model: Captioner, batch: Triple, said: Said) -> None:
+    """accelerate keeps weights on meta outside of forward."""
+    accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed (pip install accelerate)")
+    expected = said(model, batch)
+    offloaded = accelerate.cpu_offload(model, execution_device="cpu")
+    assert offloaded.output.weight.is_meta
+    torch.testing.assert_close(said(offloaded, batch), expected)
+
+
 def test_a_registered_op_checks_what_it_is_given() -> None:
     """Called by its registered name, where nothing of the public function runs."""
     parts = torch.zeros(2, 5, 6, 8)

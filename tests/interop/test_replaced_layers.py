@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from m2t_fast import Captioner
@@ -88,6 +90,31 @@ def test_forward_hooks_run(name: str, model: Captioner, batch: tuple[Tensor, Ten
     same(said(model, batch), before)
     handle.remove()
     assert model.replaced_layers() == []
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_hooks_of_every_module(
+    before: bool, model: Captioner, batch: tuple[Tensor, Tensor, Tensor], said: Said
+) -> None:
+    """Hooks registered for all modules act as those registered on each layer."""
+
+    def hook(layer: nn.Module, *values: Any) -> Any:
+        if type(layer) is not nn.Linear:
+            return None
+        return tuple(0.5 * x for x in values[0]) if before else 0.5 * values[1]
+
+    one = "register_forward_pre_hook" if before else "register_forward_hook"
+    expected = copy.deepcopy(model)
+    for layer in expected.modules():
+        getattr(layer, one)(hook)
+    handle = getattr(torch_modules, one.replace("register_", "register_module_"))(hook)
+    try:
+        assert model.replaced_layers()[0] == "embedding (Embedding with a hook)"
+        found = said(model, batch)
+    finally:
+        handle.remove()
+    same(found, said(expected, batch))
+    assert differs(found, said(model, batch)) and model.replaced_layers() == []
 
 
 def _batch(batch: tuple[Tensor, Tensor, Tensor]) -> Batch:
