@@ -2,9 +2,9 @@
 
 python docs/kernel_times.py
 
-Writes the second table of docs/kernels-counted.md from docs/kernel_counts.json, which kernel_counts.py has made, and
-from the launches themselves: Triton's runtime and the emulated device of tests/cuda take notes of them, without running
-any. Nothing is measured. Needs g++ and the package triton.
+Writes the second table of docs/kernels-counted.md and its roofline, from docs/kernel_counts.json (kernel_counts.py)
+and from the launches themselves: Triton's runtime and the emulated device of tests/cuda take notes of them,
+without running any. Nothing is measured. Needs g++ and the package triton.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import importlib.util
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -23,9 +24,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 import torch  # noqa: E402
 from kernel_counts import BASELINE, Count, triton_label  # noqa: E402
+from plots import IMAGES, svg  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "kernels-counted.md"
 MARKS = "<!-- times -->", "<!-- end of times -->"
+PICTURE = IMAGES / "roofline_h100.svg"
 
 
 class Device(NamedTuple):
@@ -214,28 +217,87 @@ def emulated_device() -> ModuleType:
     return module
 
 
-def table(emulated: ModuleType) -> str:
-    """The table of the docs."""
+class Predicted(NamedTuple):
+    """A launch of a benchmarked size, and what it takes."""
+
+    sizes: str
+    scoring: str
+    launch: Launch
+    takes: Prediction
+
+
+def predictions(emulated: ModuleType) -> Iterator[Predicted]:
+    """Every launch of the benchmarked sizes."""
     known = json.loads(BASELINE.read_text(encoding="utf-8"))
-    lines = [
-        "| launch, predicted for an H100 | blocks x threads | blocks per multiprocessor | waves | MB | ms | bound |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
     for sizes in BENCHMARKED:
         for scoring in ("part", "frame"):
-            rows = []
             for dtype in (torch.float32, torch.bfloat16):
                 for launch in launches(sizes, scoring, dtype, emulated):
                     entry = known[launch.kernel]["sm_90"]
                     launch = launch._replace(shared=max(launch.shared, entry["shared"]))
-                    made = predict(launch, Count(*entry["pairs"]), entry["registers"])
-                    rows.append(
-                        f"| `{launch.kernel}`, {sizes.name}, {scoring} | {launch.blocks:,} x {launch.threads} | "
-                        f"{made.resident} | {made.waves:.1f} | {launch.bytes / 1e6:.0f} | {1e3 * made.seconds:.3f} | "
-                        f"{made.bound} |"
-                    )
-            lines += sorted(set(rows))
-    return "\n".join(lines) + "\n"
+                    takes = predict(launch, Count(*entry["pairs"]), entry["registers"])
+                    yield Predicted(sizes.name, scoring, launch, takes)
+
+
+def table(every: Sequence[Predicted]) -> str:
+    """The table of the docs."""
+    rows: dict[tuple[str, str], set[str]] = {}
+    for name, scoring, launch, takes in every:
+        rows.setdefault((name, scoring), set()).add(
+            f"| `{launch.kernel}`, {name}, {scoring} | {launch.blocks:,} x {launch.threads} | {takes.resident} | "
+            f"{takes.waves:.1f} | {launch.bytes / 1e6:.0f} | {1e3 * takes.seconds:.3f} | {takes.bound} |"
+        )
+    head = [
+        "| launch, predicted for an H100 | blocks x threads | blocks per multiprocessor | waves | MB | ms | bound |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    return "\n".join([*head, *(row for group in rows.values() for row in sorted(group))]) + "\n"
+
+
+def roofline(every: Sequence[Predicted], sizes: str = "large", device: Device = H100) -> str:
+    """A picture of the launches of one size under the device's ceilings: tanh per second against tanh per byte."""
+    lanes = device.multiprocessors * device.schedulers * 32 * device.clock
+    ceilings = {"one special-function operation per two tanh": lanes / 4, "one per tanh": lanes / 8}
+    points = sorted({(p.launch, p.takes, p.scoring) for p in every if p.sizes == sizes})
+    left, right, top, bottom = 70, 560, 50, 400
+    (x0, x1), (y0, y1) = (1.0, 100.0), (lanes / 64, lanes / 2.5)
+
+    def x(value: float) -> float:
+        return left + (right - left) * math.log(value / x0) / math.log(x1 / x0)
+
+    def y(value: float) -> float:
+        return bottom - (bottom - top) * math.log(value / y0) / math.log(y1 / y0)
+
+    roof = max(ceilings.values())
+    meets = roof / device.bandwidth
+    body = f'<path d="M{left} {y(x0 * device.bandwidth):.1f}L{x(meets):.1f} {y(roof):.1f}H{right}" fill="none" '
+    body += 'stroke="#000" stroke-width="1.5"/>\n'
+    for words, rate in ceilings.items():
+        body += f'<path d="M{x(rate / device.bandwidth):.1f} {y(rate):.1f}H{right}" stroke="#000" '
+        body += f'stroke-dasharray="5 4"/>\n<text x="{right}" y="{y(rate) - 6:.1f}" text-anchor="end">{words}</text>\n'
+    for launch, takes, scoring in points:
+        rate, own = launch.tanh / takes.seconds, launch.tanh / launch.bytes
+        colour = "#0072b2" if launch.kernel.startswith("cuda") else "#d55e00"
+        fill = colour if "float," in launch.kernel or "float32" in launch.kernel else "#fff"
+        title = f"{launch.kernel}, {scoring}: {rate / 1e12:.2f} T tanh/s, {takes.bound}"
+        mark = f'cx="{x(own):.1f}" cy="{y(rate):.1f}" r="4.5" fill="{fill}" stroke="{colour}" stroke-width="1.5"'
+        body += f"<circle {mark}><title>{escape(title)}</title></circle>\n"
+    for each in (1, 2, 5, 10, 20, 50, 100):
+        body += f'<text x="{x(each):.1f}" y="{bottom + 18}" text-anchor="middle">{each}</text>\n'
+    for rate in (0.5e12, 1e12, 2e12, 4e12, 8e12):
+        body += f'<text x="{left - 8}" y="{y(rate) + 4:.1f}" text-anchor="end">{rate / 1e12:g}</text>\n'
+    body += f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="#000"/>\n'
+    body += (
+        f'<text x="{(left + right) / 2:.0f}" y="{bottom + 38}" text-anchor="middle">tanh per byte of memory</text>\n'
+    )
+    body += f'<text x="{left}" y="{top - 10}" text-anchor="middle">10\u00b9\u00b2 tanh/s</text>\n'
+    legend = (("#0072b2", "#0072b2", "CUDA, float32"), ("#fff", "#0072b2", "CUDA, bfloat16"))
+    legend += (("#d55e00", "#d55e00", "Triton, float32"), ("#fff", "#d55e00", "Triton, bfloat16"))
+    for row, (fill, colour, words) in enumerate(legend):
+        at = top + 20 + 22 * row
+        body += f'<circle cx="{right + 40}" cy="{at}" r="4.5" fill="{fill}" stroke="{colour}" stroke-width="1.5"/>\n'
+        body += f'<text x="{right + 52}" y="{at + 4}">{words}</text>\n'
+    return svg(460, "Predicted for an H100, nothing measured: kernels that make tanh, size \u201clarge\u201d", body)
 
 
 def in_document() -> str:
@@ -245,10 +307,12 @@ def in_document() -> str:
 
 def main() -> int:
     """Predicts, prints, writes."""
-    made = table(emulated_device())
+    every = list(predictions(emulated_device()))
+    made = table(every)
     print(made)
     head, rest = DOCUMENT.read_text(encoding="utf-8").split(MARKS[0] + "\n")
     DOCUMENT.write_text(head + MARKS[0] + "\n" + made + MARKS[1] + rest.split(MARKS[1])[1], encoding="utf-8")
+    PICTURE.write_text(roofline(every), encoding="utf-8")
     return 0
 
 

@@ -52,4 +52,6 @@ def test_the_table_of_the_docs_is_of_these_counts_and_launches(times: ModuleType
         pytest.skip("triton is not installed")
     if shutil.which("g++") is None:
         pytest.skip("no C++ compiler to build the emulated device with, which plans CUDA's launches")
-    assert times.in_document() == times.table(times.emulated_device())
+    every = list(times.predictions(times.emulated_device()))
+    assert times.in_document() == times.table(every), "run `python docs/kernel_times.py`"
+    assert times.PICTURE.read_text(encoding="utf-8") == times.roofline(every)
