@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from pathlib import Path
@@ -20,12 +21,12 @@ from m2t_fast.wording import counted
 __all__ = ["Bvh", "axis_rotation", "read_bvh"]
 
 _MOTION = re.compile(r"\s*MOTION(?=\s|$)", re.IGNORECASE)
-_FRAMES = re.compile(r"\s*frames\s*:?\s*(\d+)(?=\s|$)", re.IGNORECASE)
+_FRAMES = re.compile(r"\s*frames\s*:?\s*(\d+)(?:\.0*)?(?=\s|$)", re.IGNORECASE)
 _FRAME_TIME = re.compile(r"\s*frame\s*_?time\s*:?\s*(\S+)\s*", re.IGNORECASE)
 _PIECES = re.compile(r"([{}])|(?<=\s)(?=(?:ROOT|JOINT|End Site|OFFSET|CHANNELS)\s)")  # what some write on one line
 _MOST_NODES = 3000
 _ROWS = 512  # lines of values that are read at once
-_CHANNEL = re.compile(r"([xyz])(position|rotation)", re.IGNORECASE)
+_CHANNEL = re.compile(r"([xyz])_?(position|rotation|scale)", re.IGNORECASE)
 _AXES = "xyz"
 _FARTHEST = 1e30  # within float32, in whatever unit
 
@@ -43,7 +44,7 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
 
     Read as meant: UTF-16, decimal commas, numbers separated by commas or semicolons, a Ctrl-Z at the end, ``MOTION``
     and ``Frames`` on one line, ``Frame Time`` before ``Frames``, lines of comments (``#``, ``//``), ``EndSite``, an End
-    Site without OFFSET (it is at its joint).
+    Site without OFFSET (it is at its joint), scale channels of 1.
 
     Args:
         path: the file.
@@ -72,6 +73,7 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
         notes += [f"CMU's missing trunk bone put back ({bone:.3g} long)"] if bone is not None else []
         notes += [f"left out beside the body: {', '.join(beside)}"] if beside else []
     check_size(path, len(values), len(nodes), sum(map(len, lines)))
+    _refuse_scales(path, nodes, values)
     positions, added = _positions(nodes, values)
     if not (np.abs(positions) < _FARTHEST).all():
         raise UserError(f"{path}: joint positions of {np.abs(positions).max():.3g} are too large to be a motion")
@@ -130,7 +132,7 @@ def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[
                 if not rest or rest[0] != str(len(found)) or None in found:
                     refuse(f"{line!r}, expected CHANNELS, how many, and that many of Xposition to Zrotation")
                 channels = [(match[2].lower(), _AXES.index(match[1].lower())) for match in found if match]
-                if len(set(channels)) < len(channels):
+                if _repeat(channels):
                     refuse(f"{line!r}: a channel is there twice")
                 nodes[opened[-1]].channels = channels
             elif word != "HIERARCHY":
@@ -147,6 +149,13 @@ def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[
         if node.offset is None:
             raise UserError(f"{path}: joint {node.name!r} has no OFFSET")
     return nodes
+
+
+def _repeat(channels: list[tuple[str, int]]) -> bool:
+    """Whether a channel is there again; rotations about Z, X and Z are three, as those about Z, X and Y are."""
+    turns = [axis for kind, axis in channels if kind == "rotation"]
+    others = [channel for channel in channels if channel[0] != "rotation"]
+    return len(set(others)) < len(others) or len(turns) > 3 or any(a == b for a, b in itertools.pairwise(turns))
 
 
 def _three_numbers(words: list[str]) -> np.ndarray | None:
@@ -249,6 +258,22 @@ def _decimal_commas(line: str) -> bool:
     return "." not in line and 2 * sum("," in word for word in words) > len(words)
 
 
+def _refuse_scales(path: str | Path, nodes: list[Node], values: np.ndarray) -> None:
+    """Scale channels, which Poser and iPi write, say nothing where all are 1, or 0 for none. Of others exporters
+    disagree whether they stretch a joint's own bone and whether those below it inherit them.
+
+    Raises:
+        UserError: a joint is scaled.
+    """
+    kinds = [(node, kind) for node in nodes for kind, _ in node.channels]
+    for column, (node, kind) in enumerate(kinds):
+        if kind == "scale" and not any(np.allclose(values[:, column], scale, atol=1e-3) for scale in (1.0, 0.0)):
+            raise UserError(
+                f"{path}: joint {node.name!r} is scaled by up to {values[:, column].max():.3g}; expected scale "
+                "channels of 1, for exporters disagree about what others do: export bones of constant length"
+            )
+
+
 def _positions(nodes: list[Node], values: np.ndarray) -> tuple[np.ndarray, bool]:
     """Positions (T, N, 3), and whether position channels are added to OFFSETs."""
     added = _positions_are_added(nodes, values)
@@ -262,9 +287,9 @@ def _positions(nodes: list[Node], values: np.ndarray) -> tuple[np.ndarray, bool]
         for kind, axis in node.channels:
             if kind == "rotation":
                 turn.append((axis, np.deg2rad(values[:, column])))
-            elif added and node.parent >= 0:
+            elif kind == "position" and added and node.parent >= 0:
                 place[:, axis] += values[:, column]
-            else:
+            elif kind == "position":
                 place[:, axis] = values[:, column]
             column += 1
         places.append(place)

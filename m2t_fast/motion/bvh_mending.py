@@ -20,7 +20,7 @@ Row = tuple[int, str]
 
 @dataclass
 class Node:
-    """A joint or an End Site; ``channels`` are ("position" or "rotation", axis 0 to 2)."""
+    """A joint or an End Site; ``channels`` are ("position", "rotation" or "scale", axis 0 to 2)."""
 
     name: str
     parent: int

@@ -206,3 +206,37 @@ def test_a_file_that_ends_anywhere_or_has_any_byte_changed_is_read_or_refused(tm
             assert "\n" not in str(error)
             refused += 1
     assert refused > len(spoiled) / 3
+
+
+def scaled(values: str) -> str:
+    """A file whose second joint has scale channels with these values in both frames."""
+    text = TEXT.replace("CHANNELS 3 Z", "CHANNELS 6 Xscale Yscale Zscale Z")
+    head, first, second, _ = text.rsplit("\n", 3)
+    return "\n".join(
+        [head, *(f"{' '.join(row.split()[:6])} {values} {' '.join(row.split()[6:])}" for row in (first, second))]
+    )
+
+
+@pytest.mark.parametrize("values", ["1 1 1", "1.0001 1 1", "0 0 0"])
+def test_scale_channels_that_scale_nothing(tmp_path: Path, values: str) -> None:
+    plain, read = (read_bvh(written(tmp_path, text)) for text in (TEXT, scaled(values)))
+    np.testing.assert_array_equal(read.positions, plain.positions)
+
+
+def test_joints_that_are_scaled_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="joint 'Spine' is scaled by up to 1.5; expected scale channels of 1"):
+        read_bvh(written(tmp_path, scaled("1 1.5 1")))
+
+
+def test_three_rotations_about_two_axes(tmp_path: Path) -> None:
+    text = TEXT.replace("CHANNELS 3 Zrotation Xrotation Yrotation", "CHANNELS 3 Zrotation Xrotation Zrotation")
+    turned = read_bvh(written(tmp_path, text.replace("0 90 0\n", "90 90 0\n"))).positions[1]
+    # In the frame of the root, turned by 90 degrees about Z: Z and then X take the tip's +Y to +Z.
+    np.testing.assert_allclose(turned, [[5, 6, 7], [4, 6, 7], [4, 6, 9]], atol=1e-12)
+    for channels in ("Zrotation Zrotation Xrotation", "Zrotation Xrotation Xrotation"):
+        with pytest.raises(UserError, match="a channel is there twice"):
+            read_bvh(written(tmp_path, TEXT.replace("3 Zrotation Xrotation Yrotation", f"3 {channels}")))
+
+
+def test_frames_counted_with_a_point(tmp_path: Path) -> None:
+    assert len(read_bvh(written(tmp_path, TEXT.replace("Frames: 2", "Frames: 2.0"))).positions) == 2

@@ -12,7 +12,7 @@ from m2t_fast.motion.matching.limbs import Limb, fit_limb
 from m2t_fast.motion.matching.names import LEFT, RIGHT
 from m2t_fast.motion.matching.tree import Tree
 
-_ARMS_OF_LEGS = 0.63
+_ARMS_OF_LEGS, _HEAD_OF_LEG = 0.63, 0.125  # arms, and the way from the neck to the head, as shares of a leg
 _SIDES = 1.5  # limbs of one body differ less from side to side
 _MOST_PAIRS = 12  # pairs of limbs of a kind that are looked at
 
@@ -165,8 +165,8 @@ def _neck_and_head(tree: Tree, legs: Pair, arms: Pair, way: list[int]) -> tuple[
         return (neck if neck is not None else unnamed[0] if unnamed else None), heads[0]
     if necks:
         neck = necks[-1] if len(necks) > 1 and necks[0] == arms.at else necks[0]
-        after = chain[chain.index(necks[-1]) + 1 :]
-        return neck, (after[0] if after else None)
+        after = chain[chain.index(neck) + 1 :]
+        return neck, (_head_of(tree, neck, after, legs.length) if after else None)
     return _unnamed_neck(tree, chain, legs.length)
 
 
@@ -174,11 +174,15 @@ def _unnamed_neck(tree: Tree, chain: list[int], leg: float) -> tuple[int | None,
     """Neck and head of a chain whose names say nothing: the head lies about an eighth of a leg above the neck."""
     nodes = [node for node in chain if not tree.ends[node]]
     if len(nodes) >= 2:
-        rest = nodes[1:]
-        return nodes[0], min(rest, key=lambda node: abs(tree.distance(node, nodes[0]) - 0.125 * leg))
+        return nodes[0], _head_of(tree, nodes[0], nodes[1:], leg)
     if nodes:
         return (nodes[0], chain[1]) if len(chain) > 1 else (None, nodes[0])
     return None, (chain[0] if chain else None)
+
+
+def _head_of(tree: Tree, neck: int, above: list[int], leg: float) -> int:
+    """Of nodes above the neck whose names do not tell the head, the one that lies as far above it as heads do."""
+    return min(above, key=lambda node: abs(tree.distance(node, neck) - _HEAD_OF_LEG * leg))
 
 
 def _sides(tree: Tree, legs: Pair, arms: Pair) -> tuple[Pair, Pair]:

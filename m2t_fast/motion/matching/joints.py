@@ -14,6 +14,7 @@ from m2t_fast.motion.matching.tree import Tree
 from m2t_fast.skeleton import Skeleton
 
 _TOGETHER = 0.03  # collars nearer than this share of a leg lie in the middle of the body: CMU's
+_SPINE_RANGE = ((0.08, 0.45), (0.22, 0.7), (0.4, 0.92))  # shares of the way from the pelvis to the neck
 
 Weights = dict[int, float]
 """A point as a weighted sum of nodes; the weights add up to 1."""
@@ -82,12 +83,21 @@ def _spine(tree: Tree, body: Body, neck: int | None, family: str | None) -> dict
     """spine1 to spine3 where the trunk has three bones, or where its names are SMPL's or Bandai-Namco's."""
     bones = _distinct(tree, [body.pelvis, *body.trunk], 0.02 * body.legs.length)[1:]
     bones = [node for node in bones if neck is None or tree.distance(node, neck) > 0.02 * body.legs.length]
-    if len(bones) == 3:
+    if len(bones) == 3 and _like_a_spine(tree, [body.pelvis, *bones], neck):
         return {f"spine{number}": {node: 1.0} for number, node in enumerate(bones, start=1)}
     if len(bones) == 2 and family == "Bandai-Namco":
         low, high = bones
         return {"spine1": {low: 1.0}, "spine2": {low: 0.5, high: 0.5}, "spine3": {high: 1.0}}
     return {}
+
+
+def _like_a_spine(tree: Tree, line: list[int], neck: int | None) -> bool:
+    """Whether three bones lie along the trunk about where SMPL's spine does; one at the pelvis is no spine1."""
+    if neck is None:
+        return True
+    lengths = [tree.distance(low, high) for low, high in itertools.pairwise([*line, neck])]
+    shares = np.cumsum(lengths)[:3] / max(sum(lengths), 1e-30)
+    return all(low <= share <= high for share, (low, high) in zip(shares, _SPINE_RANGE, strict=True))
 
 
 def _distinct(tree: Tree, nodes: list[int], near: float) -> list[int]:

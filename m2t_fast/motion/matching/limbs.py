@@ -21,6 +21,7 @@ _OF_DIAMETER = {"leg": 0.36, "arm": 0.235}  # of the longest way between two nod
 _OTHERWISE, _SKIPPED = 2.0, 1.0  # what a name costs that says otherwise, and one that is passed over
 _STRAIGHT = 0.03  # share by which the bones of one half of a limb may be longer than the straight way
 _NEAR_FOOT = 0.03  # a node nearer to the ankle, in legs, is no ball of the foot
+_MIDDLE_OF_FOOT = 0.11  # nearer to the ankle is the middle of the foot, where its ball has a node, too
 _HALVES = 2.0  # the halves of a limb of a body differ less
 
 
@@ -84,6 +85,9 @@ def fit_limb(tree: Tree, start: int, kind: str) -> Limb | None:
 
 
 def _by_names(said: list[Name], picked: tuple[int, ...], roles: tuple[str, ...], order: dict[str, int]) -> float:
+    bases = [name.base for name in said if name.roles]
+    if len(bases) >= 3 and len(set(bases)) == 1:
+        return 0.0  # "arm_joint_4", "arm_joint_3", "arm_joint_2" tell the limb, and none of its joints
     score = 0.0
     for index, name in enumerate(said):
         mine = {role: value for role, value in name.roles.items() if role in order}
@@ -118,8 +122,15 @@ def ball_of_foot(tree: Tree, leg: Limb) -> int | None:
     ankle = leg.joints[2]
     near = _NEAR_FOOT * leg.length
     named = [node for node in leg.after if tree.said[node].roles.get("foot", 0.0) > 0]
+    named = [node for node in named if tree.distance(node, ankle) > _MIDDLE_OF_FOOT * leg.length] or named
     if named:
-        return max(named, key=lambda node: tree.said[node].roles["foot"])
+        sure = tree.said[ankle].roles.get("ankle") == 2.0  # then what is called foot is no ankle
+
+        def surest(node: int) -> float:
+            roles = tree.said[node].roles
+            return 2.0 if sure and "ankle" in roles else roles["foot"]
+
+        return max(named, key=surest)
     far = [node for node in leg.after if tree.distance(node, ankle) > near]
     joints = [node for node in far if not tree.ends[node] and not tree.said[node].roles]
     return joints[0] if joints else far[0] if far else None
@@ -129,7 +140,7 @@ def tip_of_toes(tree: Tree, leg: Limb, ball: int) -> int | None:
     """The node after the ball of the foot; None where there is none, or it lies on the ball."""
     if ball not in leg.after:
         return None
-    after = leg.after[leg.after.index(ball) + 1 :]
+    after = leg.after[leg.after.index(ball) + 1 :] or tuple(tree.children[ball])  # 3ds Max: Toe0Nub
     near = 0.01 * tree.distance(ball, leg.joints[2])
     return next((node for node in after if tree.distance(node, ball) > near), None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ JointMap = Mapping[str, "str | list[str] | dict[str, float]"]
 """Our joint name -> name of a joint of the file, several whose average is meant, or weights by name."""
 
 _FITS = 0.5  # a known skeleton of which a smaller share of the joints is there is not what the file means
+_FOLDED = 0.01  # of the way from pelvis to neck: a bone of no length
 _LISTED = 40  # joint names that an error shows
 
 
@@ -151,7 +153,10 @@ def _own_names(tree: Tree, names: tuple[str, ...]) -> dict[str, Weights] | None:
         if there is None:
             return None
         found[name] = {there: 1.0}
-    return found
+    line = [next(iter(found[name])) for name in ("pelvis", *(n for n in names if n in SPINE), "neck")]
+    bones = [tree.distance(low, high) for low, high in itertools.pairwise(line)]
+    # Second Life's spine1 to spine4 are folded into the pelvis.
+    return found if min(bones) > _FOLDED * sum(bones) else None
 
 
 def _agrees(tree: Tree, body: Body) -> bool:

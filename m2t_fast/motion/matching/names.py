@@ -62,6 +62,7 @@ _CENTRAL = _table("""
     chest lowerchest upperchest chestlower chestupper abdomen lowerabdomen upperabdomen: spine 2
     abdomenlower abdomenupper torso lowertorso uppertorso waist trunk thorax ribcage ribs stomach belly: spine 2
     back lowerback upperback midback body \u4e0a\u534a\u8eab: spine 2
+    shouldercenter shouldercentre centershoulder midshoulder: neck 1.5
     neck necktwist necklower neckbase \u9996 cervical: neck 2
     upperneck neckupper: neck 2
     lowerneck: neck 1

@@ -111,6 +111,24 @@ def test_numbers_for_names(scheme: str, seed: int, bone_axes: bool, tmp_path: Pa
             np.testing.assert_allclose(joints[:, index], expected(drawn, name), atol=2e-4, err_msg=name)
 
 
+def test_three_bones_of_a_trunk_are_the_spine_where_they_lie_like_one(tmp_path: Path) -> None:
+    """MakeHuman's CMU rig: the first of three begins at the pelvis, and a spine1 there would be 0.15 m too low."""
+    drawn = zoo.draw(tmp_path, "LaFAN1", 2)
+    match = match_joints(drawn.path, read_bvh(drawn.path), HUMANML3D)
+    assert "interpolated" not in match.said and match.to_map(read_bvh(drawn.path).names)["spine1"] == "Spine"
+    sides, root, text = zoo.SCHEMES["LaFAN1"]
+    low = {"LaFAN1": (sides, root, text.replace("@ s15", "@ s5").replace("@ s40", "@ s25").replace("@ s60", "@ s60"))}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(zoo, "SCHEMES", low)
+        drawn = zoo.draw(tmp_path, "LaFAN1", 2)
+    capture = read_bvh(drawn.path)
+    match = match_joints(drawn.path, capture, HUMANML3D)
+    assert "interpolated spine1, spine2, spine3" in match.said
+    pelvis, spine1, neck = (match.positions(capture.positions)[:, n] for n in (0, 3, 12))
+    share = np.linalg.norm(spine1 - pelvis, axis=1) / np.linalg.norm(neck - pelvis, axis=1)
+    assert 0.2 < np.median(share) < 0.26
+
+
 def test_a_dog_with_human_joint_names_is_no_human(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     human = zoo.places_of
 

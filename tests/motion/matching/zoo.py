@@ -191,6 +191,47 @@ SCHEMES: dict[str, tuple[tuple[str, str], str, str]] = {
         + "; m_avg_Spine3 > m_avg_?Collar @ collar; m_avg_?Collar > m_avg_?Shoulder @ shoulder; m_avg_?Shoulder > m_avg_?Elbow @ elbow;"
         "m_avg_?Elbow > m_avg_?Wrist @ wrist; m_avg_?Wrist > m_avg_?Hand @ knuckle",
     ),
+    "BEAT and ZEGGS": (  # LeftForeFoot is the middle of the foot
+        LONG,
+        "Hips",
+        _chain("Hips@pelvis", "Spine@s12", "Spine1@s30", "Spine2@s50", "Spine3@s72", "Neck@neck", "Neck1@s105", "Head@head")
+        + HUMANIK_ARMS.format(top="Spine3")
+        + "Hips > ?UpLeg @ hip; ?UpLeg > ?Leg @ knee; ?Leg > ?Foot @ ankle; ?Foot > ?ForeFoot @ instep;"
+        "?ForeFoot > ?ToeBase @ ball; ?ToeBase > ?ToeBaseEnd @ tip",
+    ),
+    "Second Life": (  # spine1 to spine4 are folded away, foot and toe are ball and tip
+        LONG,
+        "mPelvis",
+        _chain("mPelvis@pelvis", "mSpine1@pelvis", "mSpine2@pelvis", "mTorso@s20", "mSpine3@s20", "mSpine4@s20", "mChest@s55")
+        + ";" + _chain("mChest@s55", "mNeck@neck", "mHead@head", "mFaceJaw@jaw")
+        + "; mChest > mCollar? @ collar; mCollar? > mShoulder? @ shoulder; mShoulder? > mElbow? @ elbow; mElbow? > mWrist? @ wrist;"
+        "mWrist? > mHandThumb1? @ thumb; mPelvis > mHip? @ hip; mHip? > mKnee? @ knee; mKnee? > mAnkle? @ ankle;"
+        "mAnkle? > mFoot? @ ball; mFoot? > mToe? @ tip; mPelvis > mTail1 @ tail",
+    ),
+    "Kinect": (  # the shoulders meet at the lower end of the neck, and there are no collars
+        LONG,
+        "HipCenter",
+        "HipCenter > Spine @ s25; Spine > ShoulderCenter @ neck; ShoulderCenter > Head @ head; ShoulderCenter > Shoulder? @ shoulder;"
+        "Shoulder? > Elbow? @ elbow; Elbow? > Wrist? @ wrist; Wrist? > Hand? @ knuckle; HipCenter > Hip? @ hip; Hip? > Knee? @ knee;"
+        "Knee? > Ankle? @ ankle; Ankle? > Foot? @ ball",
+    ),
+    "3ds Max Biped with nubs": (
+        UPPER,
+        "Bip001",
+        "Bip001 > Bip001 Pelvis @ pelvis;"
+        + _chain("Bip001 Pelvis@pelvis", "Bip001 Spine@s15", "Bip001 Spine1@s60", "Bip001 Neck@neck", "Bip001 Head@head", "Bip001 HeadNub@crown")
+        + "; Bip001 Pelvis > Bip001 ? Thigh @ hip; Bip001 ? Thigh > Bip001 ? Calf @ knee; Bip001 ? Calf > Bip001 ? Foot @ ankle;"
+        "Bip001 ? Foot > Bip001 ? Toe0 @ ball; Bip001 ? Toe0 > Bip001 ? Toe0Nub @ tip; Bip001 Neck > Bip001 ? Clavicle @ collar;"
+        "Bip001 ? Clavicle > Bip001 ? UpperArm @ shoulder; Bip001 ? UpperArm > Bip001 ? Forearm @ elbow; Bip001 ? Forearm > Bip001 ? Hand @ wrist",
+    ),
+    "Cesium's man": (  # two neck joints and no head
+        UPPER,
+        "Skeleton_torso_joint_1",
+        _chain("Skeleton_torso_joint_1@pelvis", "Skeleton_torso_joint_2@s30", "torso_joint_3@s70", "Skeleton_neck_joint_1@neck")
+        + "; Skeleton_neck_joint_1 > Skeleton_neck_joint_2 @ head; Skeleton_torso_joint_1 > leg_joint_?_1 @ hip; leg_joint_?_1 > leg_joint_?_2 @ knee;"
+        "leg_joint_?_2 > leg_joint_?_3 @ ankle; leg_joint_?_3 > leg_joint_?_5 @ ball; torso_joint_3 > Skeleton_arm_joint_?__4_ @ shoulder;"
+        "Skeleton_arm_joint_?__4_ > Skeleton_arm_joint_?__3_ @ elbow; Skeleton_arm_joint_?__3_ > Skeleton_arm_joint_?__2_ @ wrist",
+    ),
     "no neck": (
         LONG,
         "Hips",
@@ -241,7 +282,9 @@ def joints_of(scheme: str) -> list[Joint]:
 
 def _pelvis_names(text: str) -> set[str]:
     """A root is at the pelvis unless some joint below it is there by name."""
-    return {"Hips", "hip", "Pelvis", "root", "Bip01"} - ({"root"} if "root > pelvis @ pelvis" in text else set())
+    return {"Hips", "hip", "Pelvis", "root", "Bip01", "Bip001", "mPelvis", "HipCenter", "Skeleton_torso_joint_1"} - (
+        {"root"} if "root > pelvis @ pelvis" in text else set()
+    )
 
 
 def places_of(rng: np.random.Generator) -> dict[str, np.ndarray]:
