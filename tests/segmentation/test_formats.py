@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -22,6 +25,19 @@ def test_subtitles_are_read_back(kind, tmp_path):
     write(kind, tmp_path / "take", LINES)
     found = pysubs2.load(str(tmp_path / "take"))
     assert [(e.start, e.end, e.plaintext) for e in found] == [(1000 * s, 1000 * e, text) for s, e, text, _ in LINES]
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("srt", "subrip"), ("vtt", "webvtt")])
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe (of ffmpeg) is not installed")
+def test_a_player_finds_every_subtitle(kind, codec, tmp_path):
+    pytest.importorskip("pysubs2", reason="pysubs2 is not installed (the subtitles extra)")
+    path = tmp_path / f"take.{kind}"
+    write(kind, path, LINES)
+    show = ("ffprobe", "-v", "error", "-show_streams", "-show_packets", "-of", "json", str(path))
+    found = json.loads(subprocess.run(show, capture_output=True, check=True, text=True).stdout)
+    assert [stream["codec_name"] for stream in found["streams"]] == [codec]
+    times = [(float(each["pts_time"]), float(each["duration_time"])) for each in found["packets"]]
+    assert times == [(line.start, line.end - line.start) for line in LINES]
 
 
 def test_a_table_is_read_back(tmp_path):
