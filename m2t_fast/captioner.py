@@ -157,12 +157,13 @@ class Captioner(Pretrained, nn.Module):
             rows = None if generator.rows is None else generator.rows.to(where)
             coins, first, second = random_draws(state, *shape, teacher_forcing, dropout, rows, weight.dtype)
         else:
-            source = where if generator is None else generator.device
+            # Without a generator none is named: torch.compile knows such a call for any number of words.
+            source = {"device": where} if generator is None else {"device": generator.device, "generator": generator}
             # Of torch's generator no more numbers are asked for than are used.
             count = words if teacher_forcing < 1.0 else 0
-            coins = torch.rand(count, generator=generator, device=source) < teacher_forcing
+            coins = torch.rand(count, **source) < teacher_forcing
             keep = 1.0 - dropout
-            kept = torch.rand((2, *shape), generator=generator, device=source) < keep
+            kept = torch.rand((2, *shape), **source) < keep
             first, second = (kept.to(device=where, dtype=weight.dtype) / keep).unbind(0)
         return Draws(coins if teacher_forcing < 1.0 else None, (first, second) if dropout > 0.0 else None)
 

@@ -102,6 +102,17 @@ def test_a_step_under_autocast(dtype: torch.dtype, model: Captioner, batch: Trip
         assert float((one - other).norm()) <= 16 * torch.finfo(dtype).eps * float(other.norm())
 
 
+def test_sampled_and_dropped_words_of_any_number_compile(model: Captioner, batch: Triple) -> None:
+    """One graph for batches, frames and words of any number, with coins and masks drawn inside."""
+    motion, lengths, tokens = batch
+    torch.compiler.reset()
+    compiled = torch.compile(model.train(), fullgraph=True, dynamic=True, backend="eager")
+    for frames, words in ((9, 7), (9, 5), (11, 3)):
+        longer = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, frames - 9))
+        found = compiled(longer, lengths, tokens[:, :words], 0.5)
+        assert found.logits.shape == (3, words - 1, 30) and found.logits.isfinite().all()
+
+
 def test_averaged_weights(model: Captioner, batch: Triple, said: Said) -> None:
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
     average.update_parameters(model)
