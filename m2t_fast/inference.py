@@ -26,6 +26,7 @@ from m2t_fast.hub import on_hub
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.interpretation.localisation import word_range
 from m2t_fast.interpretation.page import render_page, save_page
+from m2t_fast.motion.as_array import as_array
 from m2t_fast.motion.kinds import motion_files, none_readable
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import Motion, read_array, read_motions, units_of
@@ -281,7 +282,7 @@ class CaptioningRun(Run):
         """The motions of a file, a folder or an array, each with its name."""
         units = units_of(self.statistics, self.skeleton)
         if isinstance(given, np.ndarray | torch.Tensor):
-            joints, notes = read_array(_array(given), self.skeleton, options, units)
+            joints, notes = read_array(as_array(given), self.skeleton, options, units)
             return [("motion", Motion(joints, notes))]
         if not isinstance(given, str | PathLike):
             kind = type(given).__name__
@@ -346,13 +347,13 @@ class Stream:
         """Seconds that may pass between the end of a segment and its being given out."""
         return 2 * self._longest
 
-    def push(self, frames: np.ndarray) -> list[Segment]:
+    def push(self, frames: np.ndarray | torch.Tensor) -> list[Segment]:
         """Takes frames (T, J, 3), or one (J, 3), in the run's unit, Y up; returns the segments that are certain now.
 
         Raises:
             ValueError: another shape, or coordinates that are not finite.
         """
-        frames = np.asarray(frames, dtype=np.float32)
+        frames = np.asarray(as_array(frames), dtype=np.float32)
         frames = frames[None] if frames.ndim == 2 else frames
         if frames.shape[1:] != self._frames.shape[1:]:
             joints = self._frames.shape[1]
@@ -384,19 +385,6 @@ class Stream:
     def _segments(self) -> list[Segment]:
         joints = np.ascontiguousarray(resample(self._frames, self._fps, self._run.skeleton.fps), dtype=np.float32)
         return self._run._segments(joints, self._seen, self._batch_size, self._search)
-
-
-def _array(given: np.ndarray | torch.Tensor) -> np.ndarray:
-    """A motion's numbers as NumPy has them."""
-    if isinstance(given, torch.Tensor):
-        given = given.detach().to("cpu")
-        return (given.float() if given.dtype == torch.bfloat16 else given).resolve_neg().numpy()
-    if np.ma.is_masked(given):
-        count = np.ma.count_masked(given)
-        raise UserError(
-            f"motion: {count} of {given.size} values are masked, expected none (fill them, or cut the frames)"
-        )
-    return given
 
 
 def _is_folder(motion: object) -> bool:

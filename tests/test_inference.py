@@ -106,6 +106,21 @@ def test_an_array_of_any_layout(folder, files):
         run.caption(masked)
 
 
+def test_a_tensor_of_any_kind_is_an_array(folder):
+    run, array = m2t_fast.load_run(folder), walk(30)
+    tensor, expected = torch.from_numpy(array), run.caption(array).text
+    turned = torch.complex(torch.zeros_like(tensor), -tensor).conj().imag  # its negative bit is set
+    for given in (tensor.to_sparse(), tensor.clone().requires_grad_(), turned, tensor.double(), array[::-1][::-1]):
+        assert run.caption(given).text == expected
+        run.stream(fps=20).push(given)
+    assert run.caption(tensor.bfloat16()).text
+    for refused in (tensor.to("meta"), tensor.to(torch.complex64).conj(), array[:0], array[:, :0], array > 0, None):
+        with pytest.raises((ValueError, TypeError, UserError)):
+            run.caption(refused)
+    with pytest.raises(ValueError, match="on meta"):
+        run.stream(fps=20).push(tensor.to("meta"))
+
+
 def test_fps_is_that_of_the_motion(folder):
     run, motion = m2t_fast.load_run(folder), walk(60)
     slow = np.repeat(motion, 2, axis=0)

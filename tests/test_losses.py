@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import m2t_fast
+from m2t_fast import reference
 from m2t_fast.losses import adaptive_loss, guided_loss, language_loss, spatial_loss, supervised_counts, temporal_loss
 
 LENGTHS = torch.tensor([2, 3])
@@ -80,6 +82,21 @@ def test_spatial_is_exact_where_alpha_rounds_to_one():
     target = torch.tensor([0.0, -1, -1, -1, -1, -1]).expand(1, 1, 6)
     loss = spatial_loss(scores.softmax(-1).expand(1, 1, 1, 6), target, torch.tensor([1]))
     assert float(loss) == pytest.approx(20.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_spatial_in_half_precision_is_that_of_the_numbers_given(backend):
+    """Weights below float16's least normal number have logarithms, and the sum of many terms is none that it holds."""
+    alpha = torch.tensor([0.6, 0.4 - 6e-5, 3e-5, 3e-5, 0.0, 0.0]).half().expand(8, 20, 200, 6)
+    target, lengths = torch.ones(8, 20, 6, dtype=torch.int8), torch.full((8,), 200)
+    wide = alpha.double().requires_grad_()
+    expected = reference.spatial_loss(wide, target, lengths)
+    given = alpha.clone().requires_grad_()
+    with m2t_fast.use_backend(backend):
+        found = m2t_fast.ops.spatial_loss(given, target, lengths)
+    assert found.dtype is torch.float16 and float(found.detach()) == pytest.approx(float(expected.detach()), rel=2e-3)
+    (grad,), (exact,) = torch.autograd.grad(found, given), torch.autograd.grad(expected, wide)
+    torch.testing.assert_close(grad.double(), exact, rtol=2e-2, atol=1e-6)
 
 
 def test_no_supervised_word_is_zero_with_zero_gradient():

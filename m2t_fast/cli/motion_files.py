@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what the files are (found out and printed on stderr; docs/your-motion.md)")
     group.add_argument(
         "--fps",
-        type=options.number(0.0, above=True),
+        type=options.number(0.0, 1e5, above=True),
         metavar="N",
         help="frames per second of the files (.npy: 20 for 22 joints, 12.5 for 21; .bvh: its frame time)",
     )

@@ -186,8 +186,8 @@ def check_search(beam_size: int, max_length: int, length_penalty: float, force_g
     for name, value in (("beam_size", beam_size), ("max_length", max_length)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, expected at least 1")
+        if not 1 <= value < 2**31:
+            raise ValueError(f"{name}: got {value}, expected {'at least 1' if value < 1 else 'less than 2**31'}")
     if not length_penalty >= 0.0:
         raise ValueError(f"length_penalty: got {length_penalty!r}, expected a number of at least 0")
     check_force_gate(force_gate)

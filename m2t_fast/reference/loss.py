@@ -50,7 +50,13 @@ def spatial_loss(x: LossInputs) -> Annotated[Tensor, Kind("", "loss")]:
     0 if no word is supervised. A logarithm is at least -100, as in torch's own, with gradient 0 where it is cut off.
     """
     count = spatial_terms_count(x.target, x.lengths.clamp(max=x.spatial.shape[2]))
-    return spatial_terms(x.spatial, x.target, x.lengths).sum() / count.clamp(min=1)
+    mean = spatial_terms(not_half(x.spatial), x.target, x.lengths).sum() / count.clamp(min=1)
+    return mean.to(x.spatial.dtype)
+
+
+def not_half(spatial: Tensor) -> Tensor:
+    """In float32 where it is float16: there weights whose logarithm is -10 count as underflowed, and sums overflow."""
+    return spatial.float() if spatial.dtype is torch.float16 else spatial
 
 
 def spatial_terms_count(target: Tensor, lengths: Tensor) -> Tensor:

@@ -98,6 +98,22 @@ def test_02_a_token_that_is_no_word() -> None:
             model(motion, lengths, tokens)
 
 
+def test_02_tensors_that_are_not_dense() -> None:
+    model = m2t_fast.Captioner(m2t_fast.CaptionerConfig(9, joints=22, **fuzz.SIZES)).eval()
+    given = {"motion": torch.ones(1, 4, 22, 3), "lengths": torch.tensor([4]), "tokens": torch.tensor([[1, 4, 2]])}
+    for name, value in given.items():
+        with pytest.raises(TypeError, match=f"{name} has layout torch.sparse_coo"):
+            model(**{**given, name: value.to_sparse()})
+
+
+@pytest.mark.parametrize("name", ["beam_size", "max_length"])
+@pytest.mark.parametrize("value", [2**31, 2**63, 2**64, 10**20])
+def test_06_sizes_of_a_search_have_bounds_in_python(name: str, value: int) -> None:
+    model = m2t_fast.Captioner(m2t_fast.CaptionerConfig(9, joints=22, **fuzz.SIZES)).eval()
+    with pytest.raises(ValueError, match=rf"{name}: got {value}, expected less than 2\*\*31"):
+        model.generate(torch.ones(1, 4, 22, 3), torch.tensor([4]), **{name: value})
+
+
 @pytest.mark.parametrize("op", ["spatio_temporal_attention", "guided_attention", "spatial_loss", "gather_motions"])
 def test_03_tensors_on_meta_are_refused_by_device(op: str) -> None:
     x = next(iter(CASES[op].values())).record(torch.float32)
