@@ -39,6 +39,8 @@ def read_points(path: str | Path) -> Points:
         raise UserError(f"{path}: not a .c3d file, or truncated")
     try:
         points = _points(path, content)
+    except UserError:
+        raise
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, struct.error) as error:
         raise UserError(f"{path}: a malformed .c3d file ({' '.join(str(error).split())[:120]})") from None
     if not (points.places.size and np.isfinite(points.rate) and points.rate > 0):

@@ -138,5 +138,6 @@ def test_a_damaged_file_that_ends_the_library(tmp_path: Path) -> None:
 def test_truncated(keep: int, tmp_path: Path) -> None:
     path = write(tmp_path / "m.c3d", {f"M{number}": np.ones((90, 3)) for number in range(9)})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UserError, match="truncated"):
+    with pytest.raises(UserError, match="truncated") as caught:
         read_motion(path, HUMANML3D)
+    assert str(caught.value).count(str(path)) == 1
