@@ -40,6 +40,8 @@ def load_array(path: str | Path, expected: str) -> np.ndarray:
         raise DataFault("unreadable motion", str(error)) from None
     except Exception as error:  # foreign bytes make NumPy raise nearly anything, from EOFError to MemoryError
         reason = " ".join(str(error).split())
+        if "pickle" in reason:  # NumPy's advice, to run what the file holds, helps nobody
+            reason = "an array of objects" if "Object arrays" in reason else "it does not begin as one"
         raise DataFault("unreadable motion", f"{path}: truncated or not a .npy file of numbers ({reason})") from None
     if not isinstance(array, np.ndarray):
         raise DataFault("unreadable motion", f"{path}: an .npz archive, expected a .npy file of shape {expected}")

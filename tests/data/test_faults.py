@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from m2t_fast.data import describe, format_description
+from m2t_fast.data.arrays import read_motion
 from m2t_fast.data.dataset import load_data
 from m2t_fast.data.faults import Fault, NothingLeft, count_left_out, from_rows, in_words, summary, to_rows
 from m2t_fast.data.folder import read_folder, split_captions
@@ -171,3 +173,15 @@ def test_faults_of_feature_vectors(vectors: tuple[Path, Path]) -> None:
         **{"m1": "NaN or infinite", "m2": "no frames", "m3": "wrong shape", "m4": "other joints"},
         "m7": "NaN or infinite",
     }
+
+
+@pytest.mark.parametrize("what", ["text", "objects", "pickle"])
+def test_no_advice_to_run_what_a_file_holds(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "motion.npy"
+    if what == "objects":
+        np.save(path, np.array([{}]), allow_pickle=True)
+    else:
+        path.write_bytes(b"x" if what == "text" else pickle.dumps([1]))
+    with pytest.raises(UserError, match="truncated or not a .npy file of numbers") as caught:
+        read_motion(path)
+    assert "pickle" not in str(caught.value) and "trust" not in str(caught.value)
