@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import pickle
 from collections.abc import Callable, Iterator
@@ -135,11 +136,13 @@ def test_what_native_code_is_given(tensor: Tensor, dtype: torch.dtype | None, er
 
 
 @pytest.mark.skipif(not native.available(), reason="the extension is not built")
-def test_offloaded_weights(model: Captioner, batch: Triple, said: Said) -> None:
+@pytest.mark.parametrize("disk", [False, True])
+def test_offloaded_weights(model: Captioner, batch: Triple, said: Said, disk: bool, tmp_path: Path) -> None:
     """accelerate keeps weights on meta outside of forward."""
     accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed (pip install accelerate)")
     expected = said(model, batch)
-    offloaded = accelerate.cpu_offload(model, execution_device="cpu")
+    offload = functools.partial(accelerate.disk_offload, offload_dir=str(tmp_path)) if disk else accelerate.cpu_offload
+    offloaded = offload(model, execution_device="cpu")
     assert offloaded.output.weight.is_meta
     torch.testing.assert_close(said(offloaded, batch), expected)
 
