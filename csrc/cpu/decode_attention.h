@@ -27,20 +27,6 @@ constexpr T query_limit() {
     return static_cast<T>(kKeyLimit + (sizeof(T) == 4 ? 10 : 19));
 }
 
-// 1 / x for normal x > 0, within two units of the last place; NaN stays NaN.
-template <typename T>
-Vec<T> reciprocal(Vec<T> x) {
-    return all(T(1)) / x;
-}
-#if M2T_X86_VARIANTS && M2T_VECTOR_BYTES == 64
-template <>
-inline Vec<float> reciprocal<float>(Vec<float> x) {
-    // An approximation to 14 bits and one Newton step: a third of the time of a division.
-    const Vec<float> r = reinterpret<Vec<float>>(_mm512_maskz_rcp14_ps(0xffff, reinterpret<__m512>(x)));
-    return r * (2.0f - x * r);
-}
-#endif
-
 // Smaller than the limit in size; NaN stays NaN.
 template <typename T>
 Vec<T> within(Vec<T> x, T limit) {
