@@ -104,14 +104,23 @@ def not_tried(values: dict[str, Any]) -> bool:
 
 
 def merge_training(path: Path, new: dict[str, Any]) -> None:
-    """Add what `train.py` has found to its file: of the same data, scoring, dtype and way the newer."""
+    """Add what `train.py` has found to its file: of the same data, scoring, dtype and way the newer.
+
+    What another processor measured goes: ratios are within one machine.
+    """
     with held(path):
         old = read(path)
+        if _processor(old) != _processor(new):
+            old = {}
         data = {_training_name(found): found for found in old.get("data", [])}
         for found in new["data"]:
             name = _training_name(found)
             data[name] = _merged_training(data[name], found) if name in data else found
         write(path, {**old, **new, "data": list(data.values())})
+
+
+def _processor(results: dict[str, Any]) -> Any:
+    return results.get("machine", {}).get("processor")
 
 
 def _training_name(found: dict[str, Any]) -> tuple[str, str, str]:

@@ -20,6 +20,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import m2t_fast  # noqa: F401 - before torch: it decides how threads wait
+
+# isort: split
 import gpu_part
 import gpu_results
 import tables

@@ -67,14 +67,14 @@ def training(results: dict[str, Any]) -> str:
     """Samples per second of an epoch."""
     groups = [
         [
-            Bar(f"{data['data']}, {way}", way, values["samples_per_second"])
+            Bar(f"{data['data']}, {data['dtype']}, {way}", way, values["samples_per_second"])
             for way, values in data["ways"].items()
             if "samples_per_second" in values
         ]
         for data in results["data"]
     ]
     machine = results["machine"]
-    return bars(f"Training: {machine['processor']}, {machine['threads']} threads, float32", groups, "samples/s")
+    return bars(f"Training: {machine['processor']}, {machine['threads']} threads", groups, "samples/s")
 
 
 def ops(results: dict[str, Any]) -> str:
@@ -93,10 +93,53 @@ def ops(results: dict[str, Any]) -> str:
     )
 
 
+def lengths(results: dict[str, Any]) -> str:
+    """Time and memory of a training step against the length of motions and the size of a batch."""
+    body = ""
+    for column, axis in enumerate(("frames", "batch")):
+        rows = [row for row in results["rows"] if row["axis"] == axis]
+        other = "frames" if axis == "batch" else "batch"
+        for line, (field, factor, unit) in enumerate((("processor", 1e3, "ms"), ("peak_bytes", 2.0**-20, "MiB"))):
+            series: dict[str, list[tuple[float, float]]] = {}
+            for row in rows:
+                series.setdefault(row["way"], []).append((row["value"], factor * row[field]))
+            title = f"{unit} against {axis} ({other} {results['held'][other]})"
+            body += panel(title, series, 60 + 400 * column, 60 + 240 * line)
+    machine = results["machine"]
+    return svg(520, f"A training step: {machine['processor']}, one thread, float32, KIT-ML's model", body)
+
+
+def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float, top: float) -> str:
+    """Lines on two logarithmic axes, with the numbers of the first and last point."""
+    width, height = 290.0, 170.0
+    points = [point for line in series.values() for point in line]
+
+    def scale(values: list[float], size: float, value: float) -> float:
+        low, high = math.log(min(values)), math.log(max(values))
+        return size * (math.log(value) - low) / max(high - low, 1e-9)
+
+    body = f'<text x="{left}" y="{top - 10}">{escape(title)}</text>\n'
+    body += f'<path d="M{left} {top}v{height}h{width}" stroke="#999" fill="none"/>\n'
+    for value in sorted({x for x, _ in points}):
+        at = left + scale([x for x, _ in points], width, value)
+        body += f'<text x="{at:.1f}" y="{top + height + 16}" text-anchor="middle">{value:g}</text>\n'
+    for way, line in series.items():
+        places = [
+            (left + scale([x for x, _ in points], width, x), top + height - scale([y for _, y in points], height, y))
+            for x, y in line
+        ]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        body += f'<path d="M{path}" stroke="{COLOURS[way]}" stroke-width="2" fill="none"/>\n'
+        for (x, y), (_, number) in ((places[0], line[0]), (places[-1], line[-1])):
+            body += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOURS[way]}"/>\n'
+            body += f'<text x="{x + 6:.1f}" y="{y - 6:.1f}" fill="{COLOURS[way]}">{number:,.0f} {way}</text>\n'
+    return body
+
+
 def main() -> dict[str, str]:
     """File name -> picture, of what was measured."""
     made = {}
-    for name, draw in (("train_cpu", training), ("ops_cpu", ops)):
+    for name, draw in (("train_cpu", training), ("ops_cpu", ops), ("lengths_cpu", lengths)):
         if (RESULTS / f"{name}.json").exists():
             made[f"{name}.svg"] = draw(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
     return made

@@ -101,6 +101,15 @@ def test_training_of_several_calls_is_merged() -> None:
     assert len(rows) == 3 and rows[0].endswith("|  |  |") and "| 2.7x |" in rows[1]  # no validation, no whole run
 
 
+def test_what_another_processor_measured_is_not_kept_beside_it() -> None:
+    path = gpu_results.folder() / "train_card.json"
+    gpu_results.merge_training(path, trained("card", ours=1.0, plain=4.0))
+    other = trained("card", ours=2.0)
+    gpu_results.merge_training(path, {**other, "machine": {**other["machine"], "processor": "q"}})
+    (data,) = gpu_results.read(path)["data"]
+    assert set(data["ways"]) == {"ours"}
+
+
 def test_an_archive_is_merged_and_the_document_written(elsewhere: Path, monkeypatch, capsys) -> None:
     record("NVIDIA H100", "eager", call=[9.0, 8.9, 9.1])
     work = elsewhere / "work"
