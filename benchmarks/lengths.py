@@ -18,6 +18,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import m2t_fast  # noqa: F401 - before torch: it decides how threads wait
+
+# isort: split
 import torch
 
 from m2t_fast.benchmarking.case import PLAIN

@@ -104,14 +104,14 @@ def lengths(results: dict[str, Any]) -> str:
             for row in rows:
                 series.setdefault(row["way"], []).append((row["value"], factor * row[field]))
             title = f"{unit} against {axis} ({other} {results['held'][other]})"
-            body += panel(title, series, 60 + 400 * column, 60 + 240 * line)
+            body += panel(title, series, 60 + 380 * column, 60 + 240 * line)
     machine = results["machine"]
     return svg(520, f"A training step: {machine['processor']}, one thread, float32, KIT-ML's model", body)
 
 
 def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float, top: float) -> str:
     """Lines on two logarithmic axes, with the numbers of the first and last point."""
-    width, height = 290.0, 170.0
+    width, height = 280.0, 170.0
     points = [point for line in series.values() for point in line]
 
     def scale(values: list[float], size: float, value: float) -> float:

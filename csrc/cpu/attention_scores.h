@@ -20,13 +20,14 @@ constexpr std::int64_t kKeysPerSum = 64;
 
 // Two ways to tanh(key + query). `ready` is applied once to every key and query, `tanh` to every pair of them.
 //
-// The fast one: tanh(k + q) = 1 - 2 / (e + 1) with e = exp(2k) exp(2q), exponentials of keys and queries rather than of
-// pairs. Its error is absolute: as good as any tanh in float where the result is not small, and where it is small no
-// more than its sum with others loses anyway. docs/kernels.md has the measured errors.
+// The fast one: tanh(k + q) = (e - 1) / (e + 1) with e = exp(2k) exp(2q), exponentials of keys and queries rather than
+// of pairs. Its error is absolute: as good as any tanh in float where the result is not small, and where it is small no
+// more than its sum with others loses anyway. docs/kernels.md has the measured errors. (1 - 2 / (e + 1) has two
+// operations less, and an error too large for the numerics policy.)
 template <typename T>
 struct ByProduct {
     static Vec<T> ready(Vec<T> x) { return exp_of_twice(x); }
-    static Vec<T> tanh(Vec<T> key, Vec<T> query) { return T(1) - T(2) * reciprocal<T>(key * query + T(1)); }
+    static Vec<T> tanh(Vec<T> key, Vec<T> query) { return quotient(key * query - T(1), key * query + T(1)); }
 };
 // The direct one, for keys and queries whose exponentials leave the range of T.
 template <typename T>

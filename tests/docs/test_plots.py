@@ -36,4 +36,4 @@ def test_a_panel_has_a_line_for_each_way_through_all_its_points() -> None:
     module = plots()
     drawn = module.panel("t", {"cpu": [(1, 2.0), (10, 20.0), (100, 200.0)], "plain": [(1, 4.0), (100, 400.0)]}, 0, 0)
     assert drawn.count("<circle") == 4 and drawn.count('stroke-width="2"') == 2
-    assert "M0.0" in drawn and "L290.0" in drawn and drawn.count("L145.0") == 1
+    assert "M0.0" in drawn and "L280.0" in drawn and drawn.count("L140.0") == 1
