@@ -126,23 +126,24 @@ def load_run(folder: str | Path, device: str | torch.device = "cpu") -> Run:
     if len(vocabulary) != sizes.vocab_size:
         raise UserError(f"{folder / VOCABULARY}: {len(vocabulary)} words, but the model has {sizes.vocab_size}")
     # The sizes are the file's own claim: they are compared with the weights before memory is taken for them.
-    tensors = read_tensors(folder / WEIGHTS, tensors_of(sizes))[0]
+    model = _without_memory(sizes)
+    expected = model.state_dict()
+    tensors = read_tensors(folder / WEIGHTS, expected)[0]
     require_finite(folder / WEIGHTS, tensors)
-    with torch.device("cpu"):  # whatever the caller's default is
-        model = Captioner(sizes)
-    model.load_state_dict(tensors)
+    own = {name: tensor.to(expected[name].dtype, copy=True) for name, tensor in tensors.items()}  # not the file's pages
+    model.load_state_dict(own, assign=True)
     return Run(folder, model.to(device).eval(), vocabulary, statistics, settings, config.get("training"))
 
 
-def tensors_of(config: CaptionerConfig) -> dict[str, torch.Tensor]:
-    """The tensors of a captioner of this configuration by name, on ``meta``: shapes without memory.
+def _without_memory(config: CaptionerConfig) -> Captioner:
+    """A captioner on ``meta``.
 
     Raises:
         UserError: no tensor can be that large.
     """
     try:
         with torch.device("meta"):
-            return Captioner(config).state_dict()
+            return Captioner(config)
     except (RuntimeError, OverflowError) as error:
         raise UserError(f"the model's sizes are too large ({error})") from None
 
