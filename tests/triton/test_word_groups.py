@@ -1,0 +1,34 @@
+"""Tiles of words of ``query_gradient``: how many groups, and the scores' gradients as a tile reads them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("triton is not installed", allow_module_level=True)
+
+from m2t_fast.ops.triton.attention import LARGEST_TILE, by_tile, word_groups
+
+
+@pytest.mark.parametrize("block", [1, 2, 4, 8, 16, 32])
+def test_groups_leave_few_words_over(block: int) -> None:
+    for words in range(1, 130):
+        groups = word_groups(block, words)
+        assert groups >= 1 and (groups == 1 or groups * block <= LARGEST_TILE)
+        over = -words % (groups * block)
+        assert over < block or over <= -words % LARGEST_TILE
+    if block == 4:
+        assert [word_groups(4, words) for words in (1, 8, 23, 24, 40)] == [1, 2, 6, 6, 5]
+
+
+@pytest.mark.parametrize("words", [1, 5, 6, 12])
+def test_a_key_has_its_gradients_side_by_side(words: int) -> None:
+    d_scores = torch.arange(2.0 * words * 7).view(2, words, 7) + 1
+    tiles = by_tile(d_scores, 6)
+    assert tiles.is_contiguous() and tiles.shape == (2, -(-words // 6), 7, 6)
+    for word in range(tiles.shape[1] * 6):
+        expected = d_scores[:, word] if word < words else torch.zeros(2, 7)
+        assert torch.equal(tiles[:, word // 6, :, word % 6], expected)
