@@ -69,13 +69,10 @@ def segment_joints(
     shifts = segmenter.refinement.shifts(boundary_evidence(captions, quality, points, fps))
     points = moved(points, shifts, fps)
     cuts = np.array(list(zip(points, points[1:], strict=False)), dtype=np.int64)
-    windows = {
-        (int(start), int(end)): float(value) for (start, end), value in zip(captions.windows, quality, strict=True)
-    }
     stretches = list(placed(joints, cuts, run.skeleton))
     found = caption_joints(run, stretches, batch_size, **search)
     return [
-        Segment(start, end, _nearest(windows, start, end), captioned)
+        Segment(start, end, _nearest(captions.windows, quality, start, end, round(fps)), captioned)
         for (start, end), captioned in zip(cuts.tolist(), found, strict=True)
     ]
 
@@ -86,7 +83,9 @@ def grid_cuts(captions: WindowCaptions, quality: np.ndarray, fps: float, grid: G
     return [tiles[0][0], *(end for _, end in tiles)]
 
 
-def _nearest(windows: dict[tuple[int, int], float], start: int, end: int) -> float:
-    """The quality of the window nearest to a segment whose boundaries were refined."""
-    best = min(windows, key=lambda window: abs(window[0] - start) + abs(window[1] - end))
-    return windows[best]
+def _nearest(windows: np.ndarray, quality: np.ndarray, start: int, end: int, reach: int) -> float:
+    """The quality of the window nearest to a segment whose boundaries were refined: of those, ordered by their start,
+    that begin within ``reach`` frames of it, so that a segment costs the same in a take of any length."""
+    first, last = np.searchsorted(windows[:, 0], (start - reach, start + reach + 1))
+    near = windows[first:last]
+    return float(quality[first + (np.abs(near[:, 0] - start) + np.abs(near[:, 1] - end)).argmin()])
