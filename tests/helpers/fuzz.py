@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _NOT_FINITE = re.compile(r"\b(nan|inf|infinity)\b", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')  # a joint may be called nan
 
 GOOD = {0, 2, 3}
 """Exit codes: a result, one line, a result without what was left out."""
@@ -105,7 +106,7 @@ def attempt(target: Target, world: Path, content: bytes) -> str | None:
         return f"{taken:.1f} s"
     if (memory := most_memory()) > MOST_MEMORY:
         return f"{memory / 2**30:.1f} GiB"
-    if (found := _NOT_FINITE.search(out)) is not None:
+    if (found := _NOT_FINITE.search(_QUOTED.sub("", out))) is not None:
         return f"{found[0]} in {out[:500]}"
     if len(said) > 20_000:
         return f"{len(said)} characters: {said[:500]}"
