@@ -113,6 +113,7 @@ def match_joints(path: str | Path, capture: Capture, skeleton: Skeleton, custom:
             found.weights.pop(name, None)
     found.weights.update(own)
     missing = fill(tree, found, skeleton, trunk)
+    found.weights.update(own)  # a spine that the map gives in part is interpolated as a whole: the map's own stays
     if by_map:
         by = "joints by the joint map"
     elif own:
@@ -121,8 +122,8 @@ def match_joints(path: str | Path, capture: Capture, skeleton: Skeleton, custom:
         skeleton, {name: found.weights[name] for name in names if name in found.weights}, missing,
         "; ".join([by + _made_up(found, own, capture.names, names), *notes]), by_map,
     )  # fmt: skip
+    _refuse_doubles(path, match, own, capture.names)
     if not by_map:
-        _refuse_doubles(path, match, own, capture.names)
         at = match.positions(tree.points)
         reason = why_no_human({name: at[:, index] for index, name in enumerate(names)})
         if reason is not None and not any(name in own for name in filled):
@@ -237,8 +238,9 @@ def _refuse_doubles(path: str | Path, match: JointMatch, own: Mapping[str, Weigh
             continue
         node = next(iter(weights))
         if node in taken and (name in own or taken[node] in own):
+            what_to_do = "give one of them another joint" if {name, taken[node]} <= own.keys() else "name both"
             raise UserError(
-                f"{path}: {names[node]} would be both {taken[node]} and {name}; name both in the joint map (m2t-fast "
-                "caption --show-joints FILE prints a map to edit)"
+                f"{path}: {names[node]} would be both {taken[node]} and {name}; {what_to_do} in the joint map "
+                "(m2t-fast caption --show-joints FILE prints a map to edit)"
             )
         taken[node] = name

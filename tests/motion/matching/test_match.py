@@ -168,3 +168,22 @@ def test_a_joint_map_fills_gaps_by_structure_and_leaves_no_joint_twice(tmp_path:
     assert match.said.startswith("joints by the joint map and MakeHuman joint names")
     with pytest.raises(UserError, match="neck01 would be both neck and head; name both in the joint map"):
         match_joints(drawn.path, capture, HUMANML3D, {"head": "neck01"})
+
+
+@pytest.mark.parametrize("given", [("spine1",), ("spine3",), ("spine1", "spine2"), ("spine2", "spine3")])
+def test_a_joint_map_of_a_part_of_the_spine_is_kept(tmp_path: Path, given: tuple[str, ...]) -> None:
+    drawn = zoo.draw(tmp_path, "Mixamo", 4)
+    capture = read_bvh(drawn.path)
+    whole = match_joints(drawn.path, capture, HUMANML3D).to_map(capture.names)
+    custom = {name: whole[name] for name in given}
+    written = match_joints(drawn.path, capture, HUMANML3D, custom).to_map(capture.names)
+    assert {name: written[name] for name in given} == custom
+
+
+def test_a_joint_map_that_names_one_joint_twice_is_refused(tmp_path: Path) -> None:
+    drawn = zoo.draw(tmp_path, "Mixamo", 4)
+    capture = read_bvh(drawn.path)
+    whole = match_joints(drawn.path, capture, HUMANML3D).to_map(capture.names)
+    for part in (whole, {"left_ankle": whole["left_ankle"]}):
+        with pytest.raises(UserError, match="both left_knee and left_ankle; give one of them another joint in the"):
+            match_joints(drawn.path, capture, HUMANML3D, part | {"left_knee": whole["left_ankle"]})
