@@ -8,7 +8,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from m2t_fast.data.batches import Batch, batch_of, training_samples
 from m2t_fast.data.buckets import Bucket, PlannedBatch, choose_buckets, epoch_plan, padding
-from m2t_fast.data.dataset import MotionDataset, load_data
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.resident import ResidentSplit
 
 BATCH_SIZE = 128

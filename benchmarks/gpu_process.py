@@ -32,6 +32,11 @@ class Ended(NamedTuple):
         return f"exit {self.code} after {self.seconds:.0f} s"
 
 
+def _takes_interrupts() -> None:
+    """In the child: a driver started in the background has SIGINT ignored, which Python then keeps."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(
     command: Sequence[str | Path],
     limit: float,
@@ -61,6 +66,7 @@ def run(
                 stderr=None if output is None else subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
                 start_new_session=not nested,
+                preexec_fn=_takes_interrupts,
             )
         except OSError as error:
             if output is not None:

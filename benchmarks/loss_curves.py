@@ -24,7 +24,7 @@ import torch
 
 from m2t_fast import CaptionerConfig
 from m2t_fast.benchmarking.curves import END, compare, loss_curve
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.training.settings import TrainingSettings
 
 EACH, FINAL = 1e-3, 0.02

@@ -13,7 +13,7 @@ import torch
 import m2t_fast
 from m2t_fast import Captioner, CaptionerConfig
 from m2t_fast.cli import main
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.errors import UserError
 from m2t_fast.motion.read import MotionOptions
 from m2t_fast.run_folder import write_run

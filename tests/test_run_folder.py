@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from m2t_fast import Captioner, CaptionerConfig, tensor_files
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.errors import UserError
 from m2t_fast.files import new_folder

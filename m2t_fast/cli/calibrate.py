@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.captioning.calibration import calibrate
     from m2t_fast.captioning.familiarity import FILE
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
     from m2t_fast.run_folder import load_run
 
     device = options.device(args.device)

@@ -56,7 +56,7 @@ def _matching_data(args: argparse.Namespace, joints: int, size: int) -> tuple[Pr
     No checkpoint says which captions its words were counted in: those of the training split or of all splits, with
     the released filters or without. Any that gives the size is taken, in this order.
     """
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.data.vocabulary import Vocabulary
 

@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.evaluation.scores import evaluate, write_predictions
     from m2t_fast.interpretation.attention_map import require_matplotlib

@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
         for label, value in rows:
             print(f"{label:<{width}}  {value}".rstrip())
         return 0
-    from m2t_fast.data.dataset import load_data
     from m2t_fast.data.describe import describe, format_description
     from m2t_fast.data.faults import NothingLeft, listed, refusal
+    from m2t_fast.data.loading import load_data
     from m2t_fast.data.preprocessing import DataSettings
 
     settings: DataSettings = getattr(DataSettings, args.preset)() if args.preset else DataSettings()

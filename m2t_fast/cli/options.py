@@ -280,7 +280,7 @@ def load_splits(runs: list[Run], data: str, split: str, strict: bool = False) ->
     Raises:
         UserError: a mistake in the folder, or its motions do not have a run's joints.
     """
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
 
     loaded: dict[Any, MotionDataset] = {}
     datasets = []

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _split(args: argparse.Namespace) -> MotionDataset:
     """The split without a filter of training; its vocabulary and statistics do not count."""
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
     from m2t_fast.data.preprocessing import DataSettings, Statistics
     from m2t_fast.data.vocabulary import Vocabulary
 

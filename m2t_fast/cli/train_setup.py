@@ -36,7 +36,7 @@ _UNLIKE_THE_RUN = "got {given}, but the run in {folder} has {own}; leave the opt
 def fresh(args: argparse.Namespace, processes: Processes) -> Setup:
     """Data, model, settings and dtype of a new run."""
     from m2t_fast.config import CaptionerConfig
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
     from m2t_fast.data.preprocessing import DataSettings
 
     given = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
@@ -65,7 +65,7 @@ def _recommended(args: argparse.Namespace, samples: int) -> tuple[str, dict[str,
 
 def fine_tuned(args: argparse.Namespace, processes: Processes, run: Run) -> Setup:
     """Data, model, settings and dtype of a new run that begins with the weights of ``run``."""
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
     from m2t_fast.data.preprocessing import DataSettings
     from m2t_fast.training.finetuning import fine_tuning
 
@@ -105,7 +105,7 @@ def fine_tuned(args: argparse.Namespace, processes: Processes, run: Run) -> Setu
 
 def resumed(args: argparse.Namespace, processes: Processes) -> Setup:
     """Data, model, settings and dtype of the run in ``--output``; only --epochs may differ from it."""
-    from m2t_fast.data.dataset import load_data
+    from m2t_fast.data.loading import load_data
     from m2t_fast.reading import shown
     from m2t_fast.run_folder import CONFIG, load_run
     from m2t_fast.training.step import DTYPES

@@ -15,7 +15,8 @@ from m2t_fast.captioning.padding import padded_batches
 from m2t_fast.captioning.pipeline import caption_joints
 from m2t_fast.captioning.trust import Judge, Trust
 from m2t_fast.data.batches import MotionBatch
-from m2t_fast.data.dataset import MotionDataset, Prepared, load_data
+from m2t_fast.data.dataset import MotionDataset, Prepared
+from m2t_fast.data.loading import load_data
 from m2t_fast.errors import UserError
 from m2t_fast.run_folder import Run, load_run, save_weights, write_run
 

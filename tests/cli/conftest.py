@@ -13,7 +13,7 @@ import torch
 from m2t_fast.captioner import Captioner
 from m2t_fast.cli import main
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.run_folder import write_run
 

@@ -11,7 +11,7 @@ import torch
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.released import to_released
 from m2t_fast.run_folder import load_run

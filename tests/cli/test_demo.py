@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from m2t_fast.cli import demo
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.run_folder import load_run
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (the plot extra)")

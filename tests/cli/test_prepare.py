@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from m2t_fast.data import synthetic
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:captions without part-of-speech tags")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.matching import ActionNames, annotated_words, match_words
 from m2t_fast.data.raw import Segment
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from m2t_fast.data.batches import training_samples
 from m2t_fast.data.buckets import BUCKETS, Bucket, Padding, PlannedBatch, choose_buckets, epoch_plan, padding
-from m2t_fast.data.dataset import MotionDataset, load_data
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.loading import load_data
 
 Make = Callable[..., MotionDataset]
 

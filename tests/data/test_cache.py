@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from m2t_fast.data import cache
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 
 Folder = Callable[..., Path]
 TENSORS = {"a": torch.arange(6).reshape(2, 3), "b": torch.zeros(0, 3), "c": torch.ones(3, dtype=torch.int8)}

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from m2t_fast.data.dataset import MotionDataset, Prepared, load_data, prepare
+from m2t_fast.data.dataset import MotionDataset, Prepared, prepare
 from m2t_fast.data.folder import read_folder
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings, Statistics
 from m2t_fast.data.raw import Caption, RawData, RawMotion, Segment
 from m2t_fast.data.vocabulary import Vocabulary

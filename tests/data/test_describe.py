@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from m2t_fast.data.dataset import load_data
 from m2t_fast.data.describe import describe, format_description
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 
 Folder = Callable[..., Path]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from m2t_fast.data import describe, format_description
 from m2t_fast.data.arrays import read_motion
-from m2t_fast.data.dataset import load_data
 from m2t_fast.data.faults import Fault, NothingLeft, count_left_out, from_rows, in_words, summary, to_rows
 from m2t_fast.data.folder import read_folder, split_captions
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.errors import UserError
 from m2t_fast.motion.features import recover_joints

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from m2t_fast.data.batches import training_batches
-from m2t_fast.data.dataset import load_data
 from m2t_fast.data.folder import read_motion
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.data.text import tokenise
 from m2t_fast.data.vocabulary import Vocabulary

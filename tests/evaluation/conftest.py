@@ -7,7 +7,8 @@ import torch
 
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.dataset import Prepared, load_data
+from m2t_fast.data.dataset import Prepared
+from m2t_fast.data.loading import load_data
 
 
 @pytest.fixture(scope="session")

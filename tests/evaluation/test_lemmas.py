@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from m2t_fast.data.dataset import Prepared, load_data
+from m2t_fast.data.dataset import Prepared
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.tagging import processed_words
 from m2t_fast.data.text import tokenise
 from m2t_fast.errors import UserError

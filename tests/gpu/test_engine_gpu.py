@@ -14,7 +14,8 @@ import torch
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data.buckets import PlannedBatch, choose_buckets, epoch_plan
-from m2t_fast.data.dataset import Prepared, load_data
+from m2t_fast.data.dataset import Prepared
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.modules import LSTM
 from m2t_fast.training.engine import Engine

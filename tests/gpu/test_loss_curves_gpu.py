@@ -7,7 +7,7 @@ import torch
 
 from m2t_fast import CaptionerConfig
 from m2t_fast.benchmarking.curves import compare, loss_curve
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.training.settings import TrainingSettings
 
 

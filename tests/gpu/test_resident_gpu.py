@@ -10,7 +10,8 @@ import torch
 from m2t_fast import ops, use_backend
 from m2t_fast.data.batches import Batch
 from m2t_fast.data.buckets import choose_buckets, epoch_plan
-from m2t_fast.data.dataset import MotionDataset, load_data
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.ops.cases import GATHER_CASES
 

@@ -11,7 +11,8 @@ import torch
 
 from m2t_fast import Captioner, metrics
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.dataset import Prepared, load_data
+from m2t_fast.data.dataset import Prepared
+from m2t_fast.data.loading import load_data
 from m2t_fast.evaluation import caption_motions
 from m2t_fast.training.host_copy import HostCopy
 from m2t_fast.training.loop import train

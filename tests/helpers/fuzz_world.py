@@ -26,7 +26,7 @@ from m2t_fast.captioning.familiarity import Familiarity
 from m2t_fast.cli import main
 from m2t_fast.config import CaptionerConfig
 from m2t_fast.data import cache
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.preprocessing import DataSettings
 from m2t_fast.motion.formats.smpl import rest_joints
 from m2t_fast.released import to_released

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.dataset import MotionDataset, load_data
+from m2t_fast.data.dataset import MotionDataset
+from m2t_fast.data.loading import load_data
 from m2t_fast.interpretation.statistics import WordRecord, generated_words, reference_words
 from m2t_fast.run_folder import Run, load_run
 from m2t_fast.training.loop import train

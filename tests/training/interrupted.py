@@ -14,7 +14,7 @@ import torch
 from m2t_fast import run_folder
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import CaptionerConfig
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.distributed import job, launched
 from m2t_fast.errors import JobError
 from m2t_fast.evaluation.token_bleu import TokenBleu

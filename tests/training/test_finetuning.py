@@ -12,7 +12,7 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.cli import main
 from m2t_fast.config import UNK, CaptionerConfig
 from m2t_fast.data import synthetic
-from m2t_fast.data.dataset import load_data
+from m2t_fast.data.loading import load_data
 from m2t_fast.data.raw import Caption, RawMotion
 from m2t_fast.errors import UserError
 from m2t_fast.evaluation import evaluate
