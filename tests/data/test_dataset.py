@@ -130,13 +130,13 @@ def test_load_data_notices_changes(make_folder: Folder) -> None:
 def test_stored_targets_of_untagged_captions_depend_on_the_tagger(
     make_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from m2t_fast.data import dataset, tagging
+    from m2t_fast.data import loading, tagging
 
     folder = make_folder([3, 3, 3], texts="he walks\n")
     for name, tag, gate in (("one", "VERB", 1), ("two", None, -1)):
         monkeypatch.setattr(tagging, "_tagger", lambda n=name, t=tag: (n, lambda words: [t] * len(words)))
         assert load_data(folder)["train"].gate_targets[2] == gate
-    monkeypatch.setattr(dataset, "read_folder", lambda *_: pytest.fail("the cache was not used"))
+    monkeypatch.setattr(loading, "read_folder", lambda *_: pytest.fail("the cache was not used"))
     assert load_data(folder)["train"].gate_targets[2] == -1
 
 
