@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cases.shared import arranged, record_of, targets
+from m2t_fast.ops.cases.shared import arranged, normals, ragged_lengths, record_of, targets
 from m2t_fast.reference.attention import AttentionInputs
 from m2t_fast.reference.attention_with_loss import GuidedAttentionInputs
 
@@ -31,13 +31,9 @@ class AttentionCase:
     def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """The eight float inputs and the lengths, in the op's order; one length is T, the others are ragged."""
         g = torch.Generator().manual_seed(seed)
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
-
+        normal = normals(g, dtype)
         rows = self.P if self.S == 1 else 1
-        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
-        lengths[:1] = self.T
+        lengths = ragged_lengths(self.B, self.T, g)
         inputs = [
             torch.tanh(normal(self.B, self.T, self.P, self.H)),
             normal(self.B, self.T, self.S, self.D),

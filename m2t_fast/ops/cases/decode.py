@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.config import EOS
+from m2t_fast.ops.cases.shared import normals, ragged_lengths
 from m2t_fast.ops.decode import DecoderWeights
 
 
@@ -32,12 +33,8 @@ class DecodeCase:
     def memory(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """Parts, both keys and lengths, one of which is T."""
         g = torch.Generator().manual_seed(seed)
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
-
-        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
-        lengths[:1] = self.T
+        normal = normals(g, dtype)
+        lengths = ragged_lengths(self.B, self.T, g)
         keys = (normal(self.B, self.T, self.S, self.D) * self.keys for _ in range(2))
         return [torch.tanh(normal(self.B, self.T, self.P, self.H)), *keys, lengths]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cases.shared import arranged
+from m2t_fast.ops.cases.shared import arranged, normals, ragged_lengths
 from m2t_fast.reference.attention import KeysInputs
 
 
@@ -26,13 +26,9 @@ class KeysCase:
     def inputs(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[Tensor]:
         """parts, lengths, and weight and bias of the temporal and of the spatial keys."""
         g = torch.Generator().manual_seed(seed)
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
-
+        normal = normals(g, dtype)
         inputs = self.H * self.P // self.S
-        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
-        lengths[:1] = self.T
+        lengths = ragged_lengths(self.B, self.T, g)
         layer = [normal(self.D, inputs), normal(self.D), normal(self.D, inputs), normal(self.D)]
         return arranged([torch.tanh(normal(self.B, self.T, self.P, self.H)), lengths, *layer], self.layout)
 

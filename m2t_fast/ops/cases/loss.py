@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m2t_fast.ops.cases.shared import arranged
+from m2t_fast.ops.cases.shared import arranged, ragged_lengths
 from m2t_fast.reference.loss import LossInputs
 
 
@@ -28,8 +28,7 @@ class LossCase:
         spatial = torch.randn(self.B, self.L, self.T, self.P, generator=g, dtype=torch.float64).mul(3).softmax(-1)
         target = torch.randint(0, 2, (self.B, self.L, self.P), generator=g)
         target[torch.rand(self.B, self.L, generator=g) >= self.supervised] = -1
-        lengths = torch.randint(1, self.T + 1, (self.B,), generator=g)
-        lengths[:1] = self.T
+        lengths = ragged_lengths(self.B, self.T, g)
         return arranged([spatial.to(dtype), target, lengths], self.layout)
 
     def record(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> LossInputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,18 @@ from torch import Tensor
 def record_of(record: Any, *values: Any) -> Any:
     """A record of values whose number mypy does not know."""
     return record(*values)
+
+
+def normals(g: torch.Generator, dtype: torch.dtype) -> Callable[..., Tensor]:
+    """A function of a shape: normal numbers, drawn in float64, in ``dtype``."""
+    return lambda *shape: torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
+
+
+def ragged_lengths(batch: int, frames: int, g: torch.Generator) -> Tensor:
+    """(B,) int64: the first is T, the others are 1 to T."""
+    lengths = torch.randint(1, frames + 1, (batch,), generator=g)
+    lengths[:1] = frames
+    return lengths
 
 
 def targets(*shape: int) -> Tensor:
