@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,10 +110,12 @@ def _distinct(tree: Tree, nodes: list[int], near: float) -> list[int]:
     return kept
 
 
-def fill(tree: Tree, found: Found, skeleton: Skeleton, trunk: tuple[int, ...]) -> list[str]:
+def fill(
+    tree: Tree, found: Found, skeleton: Skeleton, trunk: tuple[int, ...], given: Collection[str] = ()
+) -> list[str]:
     """Adds what is missing of ``skeleton`` and can be derived from nodes; returns what still is: balls of the feet.
 
-    ``trunk`` are the nodes between pelvis and neck, along which the spine is interpolated.
+    ``trunk`` are the nodes between pelvis and neck, along which the spine is interpolated; ``given`` joints stay.
     """
     weights = found.weights
     if "neck" not in weights and {"left_shoulder", "right_shoulder"} <= weights.keys():
@@ -128,7 +131,7 @@ def fill(tree: Tree, found: Found, skeleton: Skeleton, trunk: tuple[int, ...]) -
     spines = [name for name in JOINT_NAMES[skeleton.name] if name in SPINE]
     if not all(name in weights for name in spines):  # all from one source, so that they stay in order
         line = [weights["pelvis"], *({node: 1.0} for node in trunk), weights["neck"]]
-        for name in spines:
+        for name in (name for name in spines if name not in given):
             weights[name] = _along(tree, line, SPINE[name])
             found.made_up.append(name)
     for name in JOINT_NAMES[skeleton.name]:

@@ -112,8 +112,7 @@ def match_joints(path: str | Path, capture: Capture, skeleton: Skeleton, custom:
         for name in spines:  # all from one source, so that they stay in order
             found.weights.pop(name, None)
     found.weights.update(own)
-    missing = fill(tree, found, skeleton, trunk)
-    found.weights.update(own)  # a spine that the map gives in part is interpolated as a whole: the map's own stays
+    missing = fill(tree, found, skeleton, trunk, given=own)
     if by_map:
         by = "joints by the joint map"
     elif own:
