@@ -7,7 +7,7 @@ import dataclasses
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -315,6 +315,23 @@ def refuse_existing(folder: Path) -> None:
     """
     if folder.exists():
         raise UserError(f"{folder}: output folder exists already")
+
+
+def own_files(asked: Mapping[str, Path], inputs: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """The options that name a file to write, each with its file.
+
+    Raises:
+        UserError: a file is one of ``inputs``, or another option's.
+    """
+    from m2t_fast.files import resolved
+
+    taken = {resolved(path): str(path) for path in inputs}
+    for name, path in asked.items():
+        place = resolved(path)
+        if place in taken:
+            raise UserError(f"--{name} {path}: is {taken[place]} already, expected another file")
+        taken[place] = f"the file of --{name}"
+        yield name, path
 
 
 def require_writable(path: Path) -> None:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2t_fast.cli import options
-from m2t_fast.errors import UserError
-from m2t_fast.files import resolved
 
 if TYPE_CHECKING:
     from m2t_fast.captioning.pipeline import Captioned
@@ -58,11 +56,7 @@ def check(args: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
     Raises:
         UserError: a file cannot be written, is one of ``inputs`` or written twice, or what writes it is missing.
     """
-    taken = {resolved(path): str(path) for path in inputs}
-    for name, path in asked(args).items():
-        if resolved(path) in taken:
-            raise UserError(f"--{name} {path}: is {taken[resolved(path)]} already, expected another file")
-        taken[resolved(path)] = f"the file of --{name}"
+    for name, path in options.own_files(asked(args), inputs):
         if name != "html":
             from m2t_fast.interpretation.animation import require_writer
 

@@ -6,16 +6,16 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2t_fast.cli import options, pictures
 from m2t_fast.cli.main import PROGRAM
 from m2t_fast.errors import UserError
-from m2t_fast.files import resolved
 
 if TYPE_CHECKING:
+    from m2t_fast.captioning.trust import Trust
     from m2t_fast.cli.motion_files import MotionFile
     from m2t_fast.interpretation.captioned import CaptionedMotion
     from m2t_fast.run_folder import Run
@@ -65,11 +65,7 @@ def check(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
             )
     if asked and len(inputs) != 1:
         raise UserError(f"--{next(iter(asked))}: got {len(inputs)} motions, expected one")
-    taken = {resolved(path): str(path) for path in inputs}
-    for name, path in asked.items():
-        if resolved(path) in taken:
-            raise UserError(f"--{name} {path}: is {taken[resolved(path)]} already, expected another file")
-        taken[resolved(path)] = f"the file of --{name}"
+    for name, path in options.own_files(asked, inputs):
         require(name)
         options.require_writable(path)
 
@@ -147,26 +143,44 @@ def _item(file: MotionFile, found: Sequence[Segment], opened: Run) -> CaptionedM
 
 
 def _describe(segment: Segment, opened: Run) -> dict[str, Any]:
-    """What --json prints of a segment; all times in seconds of the file."""
+    """What --json prints of a segment."""
     from m2t_fast.captioning.words import seconds_of
 
     fps, settings, said = opened.skeleton.fps, opened.settings, segment.captioned
     frames, start = segment.end - segment.start, segment.start / fps
+    words = [
+        (
+            word.word,
+            word.gate,
+            start + seconds_of(word.mean, settings, fps, frames),
+            word.std * settings.downsample / fps,
+            word.parts,
+        )
+        for word in said.words
+    ]
+    return record(start, segment.end / fps, segment.confidence, said.captions, words, said.trust)
+
+
+def record(
+    start: float,
+    end: float,
+    score: float,
+    captions: Sequence[tuple[str, float]],
+    words: Iterable[tuple[str, float, float, float, Any]],
+    trust: Trust,
+) -> dict[str, Any]:
+    """The layout of a segment in JSON; all times in seconds of the take.
+
+    Args:
+        captions: (text, score), best first.
+        words: (word, gate, mean, std, weights by body part) of the best caption.
+    """
     return {
         "start": start,
-        "end": segment.end / fps,
-        "caption": said.captions[0].caption,
-        "score": segment.confidence,
-        "captions": [hypothesis._asdict() for hypothesis in said.captions],
-        "words": [
-            {
-                "word": word.word,
-                "gate": word.gate,
-                "mean": start + seconds_of(word.mean, settings, fps, frames),
-                "std": word.std * settings.downsample / fps,
-                "parts": word.parts,
-            }
-            for word in said.words
-        ],
-        "trust": said.trust.to_dict(),
+        "end": end,
+        "caption": captions[0][0],
+        "score": score,
+        "captions": [{"caption": text, "score": value} for text, value in captions],
+        "words": [dict(zip(("word", "gate", "mean", "std", "parts"), word, strict=True)) for word in words],
+        "trust": trust.to_dict(),
     }

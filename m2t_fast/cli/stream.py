@@ -8,9 +8,10 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from m2t_fast.cli import options
+from m2t_fast.cli.segments import record
 from m2t_fast.errors import UserError
 from m2t_fast.wording import counted
 
@@ -108,23 +109,18 @@ _SPACES = str.maketrans(",;[]()\t", "       ")
 def _print(segments: Sequence[Segment], as_json: bool) -> None:
     """What became certain: a line per segment, or one object in the layout of ``--segments --json``."""
     if as_json and segments:
-        listed = [_describe(segment) for segment in segments]
+        listed = [
+            record(
+                s.start,
+                s.end,
+                s.score,
+                s.captions,
+                [(w.text, w.gate, w.mean, w.std, w.parts) for w in s.words],
+                s.trust,
+            )
+            for s in segments
+        ]
         print(json.dumps({"file": str(PIPE), "segments": listed}, ensure_ascii=False), flush=True)
         return
     for found in segments:
         print(f"{found.start:.2f}\t{found.end:.2f}\t{found.score:.2f}\t{found.caption}", flush=True)
-
-
-def _describe(found: Segment) -> dict[str, Any]:
-    return {
-        "start": found.start,
-        "end": found.end,
-        "caption": found.caption,
-        "score": found.score,
-        "captions": [{"caption": each.text, "score": each.score} for each in found.captions],
-        "words": [
-            {"word": word.text, "gate": word.gate, "mean": word.mean, "std": word.std, "parts": word.parts}
-            for word in found.words
-        ],
-        "trust": found.trust.to_dict(),
-    }
