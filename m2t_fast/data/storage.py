@@ -111,11 +111,10 @@ def _consistent(split: MotionDataset, words: int) -> bool:
         tensor = getattr(split, name)
         if not (name == _TIMES and tensor is None) and (tensor.dtype, tuple(tensor.shape)) != (dtype, shape):
             return False
-    lists = (captions, [len(listed) for listed in split.processed])
     owners = torch.repeat_interleave(torch.arange(len(captions), device="cpu"), torch.tensor(captions, device="cpu"))
     return (
         len(captions) == split.motions
-        and lists[0] == lists[1]
+        and captions == [len(listed) for listed in split.processed]
         and (split.segments is None or len(split.segments) == split.motions)
         and _offsets(split.frame_offsets, frames)
         and _offsets(split.token_offsets, tokens)
