@@ -213,8 +213,11 @@ def job(processes: Processes, device: torch.device | str = "cpu") -> Iterator[No
     _NOTES.append(store)
     try:
         yield
-    except (UserError, KeyboardInterrupt):  # all processes end by it
-        torch.distributed.destroy_process_group()
+    except BaseException as error:
+        # gloo's threads, left to the end of the interpreter, abort the process there now and then. NCCL's end with it,
+        # but would wait for a process that is gone; by these errors all processes end.
+        if device.type == "cpu" or isinstance(error, (UserError, KeyboardInterrupt)):
+            torch.distributed.destroy_process_group()
         raise
     finally:
         _NOTES.clear()

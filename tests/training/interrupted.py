@@ -82,7 +82,7 @@ def main() -> int:
         return 130
     except JobError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 3 if torch.distributed.is_initialized() else 1  # what is left of gloo may abort the process at its end
     return 0
 
 
