@@ -13,6 +13,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +155,14 @@ def write_export(run: Run, path: Path, greedy: bool = False, max_length: int = M
     check_file(path)
     beside = {name: (run.folder / name).read_text("utf-8") for name in (CONFIG, VOCABULARY)}
     program = exported(run.model.eval(), greedy, max_length)
+    if path.suffix == ".pt2":
+        made = BytesIO()  # not the file itself: where the disk is full, torch's writer of archives ends the process
+        torch.export.save(program, made, extra_files=beside)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(made.getbuffer())
+        return
     with atomic_path(path) as temporary:
-        if path.suffix == ".pt2":
-            with open(temporary, "wb") as file:
-                torch.export.save(program, file, extra_files=beside)
-        else:
-            _onnx(program, GREEDY_OUTPUTS if greedy else FORWARD_OUTPUTS, beside, temporary)
+        _onnx(program, GREEDY_OUTPUTS if greedy else FORWARD_OUTPUTS, beside, temporary)
 
 
 def _onnx(program: ExportedProgram, outputs: Sequence[str], beside: dict[str, str], path: Path) -> None:

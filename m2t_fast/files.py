@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO, RawIOBase
 from pathlib import Path
@@ -147,12 +147,13 @@ def new_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     if path.exists():
         raise UserError(f"{path}: output folder exists already")
-    missing = [parent for parent in path.parents if not parent.exists()]
+    missing = _missing(path.parents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_left_over(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
+        _remove_empty(missing)
         raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
     try:
         yield temporary
@@ -165,12 +166,35 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from None
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # a parent that others have put something into stays
-            for parent in missing:
-                parent.rmdir()
+        _remove_empty(missing)
         if isinstance(error, OSError) and error.filename is None:
             raise UserError(f"{path}: cannot write: {_reason(error)}") from None
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder with its parents, or none of them; one that is there is no mistake.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    missing = _missing(path.parents)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
+
+
+def _missing(parents: Iterable[Path]) -> list[Path]:
+    """Those that are not there, or not to be seen."""
+    return [parent for parent in parents if not os.path.lexists(parent)]
+
+
+def _remove_empty(parents: Iterable[Path]) -> None:
+    with suppress(OSError):  # a parent that others have put something into stays
+        for parent in parents:
+            parent.rmdir()
 
 
 def _reason(error: OSError) -> str:

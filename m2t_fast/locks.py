@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m2t_fast.errors import UserError
-from m2t_fast.files import open_own
+from m2t_fast.files import make_folder, open_own
 
 
 @contextmanager
@@ -38,9 +38,6 @@ def locked_folder(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write: {error.strerror or error}") from None
+    make_folder(folder)
     with locked(folder / "lock"):
         yield

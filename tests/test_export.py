@@ -205,3 +205,20 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch, run_folder: Path, caps
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'onnx is not installed: pip install "m2t_fast\[onnx\]"'):
         check_file(Path("captioner.onnx"))
+
+
+def test_a_file_that_cannot_be_written_whole_is_one_line(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit stands for a full disk, on which torch's own writer of archives would end the process."""
+    resource = pytest.importorskip("resource", reason="limits of files are those of POSIX")
+    program = torch.export.export(torch.nn.Linear(40, 40), (torch.zeros(1, 40),))
+    monkeypatch.setattr("m2t_fast.export.exported", lambda *args: program)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        code = main(["export", str(run_folder), str(tmp_path / "captioner.pt2")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2 and list(tmp_path.iterdir()) == []
+    assert f"m2t-fast: error: {tmp_path / 'captioner.pt2'}: cannot write: File too large" in capsys.readouterr().err

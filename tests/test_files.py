@@ -33,6 +33,12 @@ def test_an_error_leaves_the_old_content(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_folder_whose_name_is_too_long_leaves_no_parent(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot write the output folder"), new_folder(tmp_path / "new" / ("a" * 300)):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_what_is_no_file_keeps_its_place(tmp_path: Path) -> None:
     pipe, link = tmp_path / "pipe", tmp_path / "link"

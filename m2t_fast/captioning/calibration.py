@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from m2t_fast.captioning.familiarity import FILE, Familiarity
+from m2t_fast.captioning.familiarity import Familiarity
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.run_folder import load_run
 
@@ -19,7 +19,7 @@ def calibrate(folder: Path, data: Prepared, device: str | torch.device = "cpu", 
         device: where to compute. batch_size: most motions at a time.
 
     Returns:
-        False where the training split is too small; then a file of an earlier fit is removed.
+        False where the training split is too small; then nothing is written, and the file of an earlier fit stays.
 
     Raises:
         UserError: not a run folder, or the file cannot be written.
@@ -27,7 +27,6 @@ def calibrate(folder: Path, data: Prepared, device: str | torch.device = "cpu", 
     run = load_run(folder, device)
     found = Familiarity.fit(run.model, data["train"], data.splits.get("val"), batch_size)
     if found is None:
-        (folder / FILE).unlink(missing_ok=True)
         return False
     found.save(folder)
     return True

@@ -11,9 +11,11 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
+from m2t_fast.cli.options import path
 from m2t_fast.cli.visible import discard, shortened, visible_output
 from m2t_fast.errors import JobError, ReportedElsewhere, UserError
 from m2t_fast.visible import visible
@@ -54,6 +56,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)  # a new option must not change what an old command means
+        self.register("type", Path, path)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")

@@ -246,7 +246,11 @@ def options_of(args: argparse.Namespace, skeleton: Skeleton) -> MotionOptions:
         UserError: a mistaken option.
     """
     from m2t_fast.motion import MotionOptions, read_joint_map, read_vector
+    from m2t_fast.reading import require_regular
 
+    for path in (args.body_model, args.asf):
+        if path is not None:
+            require_regular(path)  # also where no file needs it
     if (args.mean is None) != (args.std is None):
         raise UserError("--mean and --std: got one of them, expected both")
     mean, std = (None if path is None else read_vector(path, skeleton) for path in (args.mean, args.std))

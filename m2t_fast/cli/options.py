@@ -108,6 +108,19 @@ def number(least: float = -math.inf, most: float = math.inf, above: bool = False
     return parse
 
 
+def path(text: str) -> Path:
+    """An argparse type: what every option of the type Path takes; an empty text, as of a variable of the shell that is
+    not set, would mean the current folder."""
+    return Path(given(text))
+
+
+def given(text: str) -> str:
+    """An argparse type: the text of a path, which is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("got '', expected a path")
+    return text
+
+
 def training_dtype(text: str) -> str:
     """An argparse type: torch's name of a dtype to train in."""
     names = {"float32": "float32", "float64": "float64", "bf16": "bfloat16", "bfloat16": "bfloat16"}
@@ -133,6 +146,7 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """The option --data."""
     parser.add_argument(
         "--data",
+        type=given,
         metavar="PATH|synthetic",
         required=required,
         help="data folder in HumanML3D's layout, or 'synthetic' for the built-in generator",
@@ -261,7 +275,7 @@ def backend(name: str | None, device: torch.device | None = None) -> Iterator[No
     from m2t_fast.ops import registry
 
     source = f"environment variable {registry.VARIABLE}" if name is None else "--backend"
-    name = name or registry.chosen_backend()
+    name = registry.chosen_backend() if name is None else name
     if name != "auto":
         if name not in registry.BACKENDS:
             raise UserError(f"{source}: unknown backend {name!r}, expected one of {', '.join(registry.BACKENDS)}, auto")

@@ -86,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("sweep: started by torchrun; expected one process, which has --workers of its own")
     points = _points(args)
     devices = _devices(args)
+    with options.backend(args.backend, options.device(args.device)):
+        pass  # tells now what every training would
     train_options = ["--data", args.data, *training.training_of(args)]
     if args.lambda_temp is not None:
         train_options += ["--lambda-temp", repr(args.lambda_temp)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from m2t_fast import records, reference
@@ -21,13 +22,16 @@ ATTENTION = "spatio_temporal_attention"
 def _attention_then_loss(backend: str, x: Any) -> GuidedAttentionOutput:
     """For backends without a kernel for both: their attention, and the loss of what it gives."""
     out = registry.call(ATTENTION, backend, GuidedAttentionInputs.of(x))
-    loss = spatial_terms(wide(out.spatial), x.spatial_target, x.lengths).sum(dim=(2, 3))
+    spatial = out.spatial
+    if spatial.dtype is torch.float16:  # where a weight below 6e-8 is 0, and has no logarithm
+        spatial = registry.call(ATTENTION, backend, _exact(x)).spatial
+    loss = spatial_terms(wide(spatial), x.spatial_target, x.lengths).sum(dim=(2, 3))
     return GuidedAttentionOutput(out.context, loss, out.mean, out.std)
 
 
 def _backward(backend: str, grads: GuidedAttentionOutput, x: Any, kept: Any) -> dict[str, Tensor]:
     # 1 / alpha meets alpha again in the softmax's gradient: a short format would have rounded it in between.
-    exact = records.converted(GuidedAttentionInputs.of(x), lambda v: wide(v) if v.is_floating_point() else v)
+    exact = _exact(x)
     d_spatial = None
     if grads.loss is not None:
         out = registry.call(ATTENTION, backend, exact)
@@ -36,6 +40,11 @@ def _backward(backend: str, grads: GuidedAttentionOutput, x: Any, kept: Any) -> 
     given = records.partial(AttentionOutput, context=d_context, spatial=d_spatial, mean=d_mean, std=d_std)
     found = registry.call_backward(ATTENTION, backend, given, exact, registry.OPS[ATTENTION].nothing_saved)
     return {name: grad.to(x.parts.dtype) for name, grad in found.items()}
+
+
+def _exact(x: Any) -> Any:
+    """The attention's inputs, at least in float32."""
+    return records.converted(GuidedAttentionInputs.of(x), lambda v: wide(v) if v.is_floating_point() else v)
 
 
 guided_attention = define(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from m2t_fast.records import Target, Wide, extended, from_fields
+from m2t_fast.records import Target, Wide, converted, extended, from_fields
 from m2t_fast.reference.attention import AttentionInputs, spatio_temporal_attention
 from m2t_fast.reference.loss import spatial_terms
 
@@ -38,6 +38,14 @@ def guided_attention(x: Any) -> GuidedAttentionOutput:
     Gives context (B, L, H); the loss (B, L) in float32 (of float64 inputs in float64); mean and std (B, L) in frames.
     """
     out = spatio_temporal_attention(*GuidedAttentionInputs.of(x))
-    wide = out.spatial.to(torch.promote_types(out.spatial.dtype, torch.float32))
-    loss = spatial_terms(wide, x.spatial_target, x.lengths).sum(dim=(2, 3))
+    loss = spatial_terms(weights_with_logarithms(x, out.spatial), x.spatial_target, x.lengths).sum(dim=(2, 3))
     return GuidedAttentionOutput(out.context, loss, out.mean, out.std)
+
+
+def weights_with_logarithms(x: Any, spatial: Tensor) -> Tensor:
+    """alpha as the loss reads it, at least in float32: of float16 inputs it is computed again from them, for there a
+    weight below 6e-8 is 0 and would count as underflowed (-100) where its logarithm is -17, with a gradient of NaN."""
+    if spatial.dtype is not torch.float16:
+        return spatial.to(torch.promote_types(spatial.dtype, torch.float32))
+    exact = converted(GuidedAttentionInputs.of(x), lambda v: v.float() if v.is_floating_point() else v)
+    return spatio_temporal_attention(*exact).spatial

@@ -107,7 +107,7 @@ class Sweep:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UserError(f"{folder / JOURNAL}: damaged or foreign ({reason})") from None
         for name, value in identity.items():
-            if begun is not None and begun.get(name) != value:
+            if begun is not None and begun.get(name) != value and not self._nothing_came_of_it():
                 text = f"{name} was {shown(begun.get(name))}, now it is {shown(value)}"
                 raise UserError(f"{folder}: this sweep was begun differently ({text}); expected another --output")
         self._study.set_user_attr("identity", identity)
@@ -184,6 +184,13 @@ class Sweep:
                             failed[point] = f"{error}"
                             tell(f"{point.name}: failed: {error}")
         return failed
+
+    def _nothing_came_of_it(self) -> bool:
+        """Whether every point failed before its run folder was begun, as a mistaken option lets them: the corrected
+        command then begins anew in the same folder."""
+        trials = self._study.get_trials(deepcopy=False)
+        all_failed = {trial.state for trial in trials} == {self._optuna.trial.TrialState.FAIL}
+        return all_failed and not any(path.is_dir() for path in self.folder.iterdir())
 
     def _known(self) -> list[Point]:
         states = self._optuna.trial.TrialState

@@ -61,6 +61,9 @@ def test_too_few_motions_and_other_joints_are_refused(
     assert "4 training motions, expected at least 8" in refused("calibrate", run, "--data", data_of(22))
     assert "21 joints" in refused("calibrate", run, "--data", data_of(21))
     assert not (run / FILE).exists()
+    (run / FILE).write_bytes(b"of an earlier call")
+    refused("calibrate", run, "--data", data_of(22))
+    assert (run / FILE).read_bytes() == b"of an earlier call"
 
 
 def test_a_damaged_file_ends_caption_in_one_line(refused: Callable, run_of: Callable, data_of: Callable) -> None:

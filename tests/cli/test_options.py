@@ -146,3 +146,21 @@ def test_no_command_takes_a_number_beyond_reason(option: str, value: int, capsys
     command, name = option.split(":")
     assert main([*OPTIONS[command], f"--{name}", str(value)]) == 2
     assert f"--{name}: got '{value}', expected a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("caption", "RUN", ""), ("caption", "", "FILE"), ("train", "--data", "", "--output", "O"),
+        ("train", "--data", "D", "--output", ""), ("score", "P", "--data", "D", "--output", ""),
+        ("validate", "--backend", ""),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_empty_text_is_not_the_current_folder(
+    argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a variable of the shell that is not set."""
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2 and list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err.count("''") == 1

@@ -103,3 +103,22 @@ def test_a_guided_step_has_the_losses_and_gradients_of_a_plain_one(scoring, time
         found.append([*loss, *(p.grad for p in model.parameters())])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_that_underflow_in_float16_have_their_logarithms(backend):
+    """As float16 a weight below 6e-8 is 0: its loss would be 100 in place of 17, and its gradient no number."""
+    half = [x.half() if x.is_floating_point() else x for x in AttentionCase(S=6, B=3).inputs()]
+    half[4] *= 4
+    half[6] *= 4
+    exact = [x.double() if x.is_floating_point() else x for x in half]
+    assert (reference.spatio_temporal_attention(*half).spatial == 0).any()
+    expected = results(reference.guided_attention, exact, targets(3, 5, 6))
+    assert expected[1].max() > 17
+    found = [results(reference.guided_attention, half, targets(3, 5, 6))]
+    with use_backend(backend):
+        found.append(results(ops.guided_attention, half, targets(3, 5, 6)))
+    for actual in found:
+        torch.testing.assert_close(actual[1].double(), expected[1], rtol=1e-5, atol=1e-5)
+        for a, e in zip(actual, expected, strict=True):
+            assert a.isfinite().all()
+            assert (a.double() - e).abs().max() <= 1e-2 * e.abs().max() + 1e-2

@@ -116,6 +116,21 @@ def test_another_sweep_in_the_folder_is_refused(tmp_path):
         Sweep(tmp_path, {"train": ["--data", "y"]})
 
 
+def test_where_every_point_failed_at_once_the_corrected_command_begins_anew(tmp_path):
+    """As with a --data that is not there; a run folder that was begun is of the options that it was begun with."""
+
+    def fails(point, stop):
+        raise RuntimeError("no such folder")
+
+    mistaken = Sweep(tmp_path, IDENTITY)
+    assert len(run(mistaken, fails, len(mistaken.enqueue(POINTS)))) == 4
+    corrected = Sweep(tmp_path, {"train": ["--data", "y"]})
+    assert corrected.enqueue(POINTS) == POINTS and len(run(corrected, fails, 4)) == 4
+    (tmp_path / POINTS[0].name).mkdir()
+    with pytest.raises(UserError, match="begun differently .train was"):
+        Sweep(tmp_path, IDENTITY)
+
+
 def test_the_grids_are_table_6():
     assert len(GRIDS["kit"]) == 6 and GRIDS["kit"][3] == (2, 3) and GRIDS["kit"][-1] == (5, 5)
     assert len(GRIDS["humanml3d"]) == 8 and {point.lambda_adapt for point in GRIDS["humanml3d"][1:]} == {3}
