@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forking
 import hypothesis
 import numpy as np
 import pytest
@@ -42,34 +40,24 @@ def seeded() -> None:
 
 
 @pytest.fixture
-def start_job() -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
+def start_job() -> Iterator[Callable[..., list[forking.Forked]]]:
     """``start_job(size, *arguments, **environment)``: ``python ARGUMENTS`` as the processes of one job, by rank."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[forking.Forked] = []
 
-    def start(size: int, *arguments: object, **environment: str) -> list[subprocess.Popen[str]]:
+    def start(size: int, *arguments: object, **environment: str) -> list[forking.Forked]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         shared = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-        processes = [
-            subprocess.Popen(
-                [sys.executable, *map(str, arguments)],
-                env={**os.environ, **{k: str(v) for k, v in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}}
-                | environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(size)
-        ]
-        started.extend(processes)
-        return processes
+        for rank in range(size):
+            own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
+            started.append(forking.start([*arguments], {**os.environ, **own, **environment}))
+        return started[-size:]
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.wait()
 
 
 def _append(path: Path, text: str) -> None:

@@ -6,12 +6,11 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 
@@ -115,7 +114,7 @@ def test_a_file_of_several_motions_has_a_line_for_each(call, tiny_run, files, tm
     assert [line.split("\t")[0] for line in lines] == ["a.npy", "b.npy#0", "b.npy#1", "c.npy"]
 
 
-def wait_for_bytes(processes: list[subprocess.Popen], parts: Path, count: int) -> None:
+def wait_for_bytes(processes: list[forking.Forked], parts: Path, count: int) -> None:
     while processes[0].poll() is None and sum(p.stat().st_size for p in parts.glob("part-*")) < count:
         time.sleep(0.002)
 
@@ -190,7 +189,7 @@ def test_every_cut_goes_on(tiny_run, files, tmp_path, monkeypatch):
 def test_ctrl_c_keeps_what_was_done(call, tiny_run, files, long_list, tmp_path):
     output = tmp_path / "captions.jsonl"
     argv = command(tiny_run, long_list, output)
-    process = subprocess.Popen([sys.executable, *argv], stderr=subprocess.PIPE, text=True)
+    process = forking.start(argv)
     wait_for_bytes([process], tmp_path / "captions.jsonl.parts", 1)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1].endswith("the same command goes on\n") and process.returncode == 130
@@ -201,7 +200,7 @@ def test_ctrl_c_keeps_what_was_done(call, tiny_run, files, long_list, tmp_path):
 
 def test_two_jobs_do_not_share_an_output(call, tiny_run, long_list, tmp_path):
     argv = command(tiny_run, long_list, tmp_path / "captions.jsonl")
-    process = subprocess.Popen([sys.executable, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = forking.start(argv)
     wait_for_bytes([process], tmp_path / "captions.jsonl.parts", 1)
     second = call(*argv[2:])
     process.kill()

@@ -6,15 +6,14 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forking
 import pytest
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def lines(run: Path) -> list[dict]:
@@ -22,10 +21,9 @@ def lines(run: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
 
 
-def torchrun(*argv: object, restarts: int = 0) -> subprocess.Popen[str]:
-    command = [*TORCHRUN, "--max-restarts", str(restarts), "-m", "m2t_fast", *map(str, argv)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def torchrun(*argv: object, restarts: int = 0) -> forking.Forked:
+    command = [*TORCHRUN, "--max-restarts", str(restarts), "-m", "m2t_fast", *argv]
+    return forking.start(command, {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_torchrun_trains_what_one_process_does(call: Callable, data_of: Callable, tmp_path: Path) -> None:
@@ -42,7 +40,7 @@ def test_torchrun_trains_what_one_process_does(call: Callable, data_of: Callable
         assert own == pytest.approx(other, rel=1e-5, abs=1e-5)
 
 
-def kill_one_at_work(process: subprocess.Popen[str], run: Path) -> None:
+def kill_one_at_work(process: forking.Forked, run: Path) -> None:
     """Kills the second of torchrun's processes once there is something to resume from."""
     while process.poll() is None and (not (run / "metrics.jsonl").exists() or len(lines(run)) < 2):
         time.sleep(0.05)

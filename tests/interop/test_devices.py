@@ -16,12 +16,14 @@ from torch import Tensor
 
 import m2t_fast
 from m2t_fast import Captioner, native, ops
-from m2t_fast.cli import main
 from m2t_fast.data import load_data, motion_batches, training_batches
 from m2t_fast.ops.registry import has_kernel
+from m2t_fast.training.loop import train
+from m2t_fast.training.settings import TrainingSettings
 
 Said = Callable[..., list[Tensor]]
 Triple = tuple[Tensor, Tensor, Tensor]
+COUNT = {"train": 24, "val": 4, "test": 2}
 
 
 @pytest.fixture
@@ -35,10 +37,10 @@ def default_meta() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few steps on the built-in data."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    command = ["train", "--data", "synthetic", "--preset", "kit", "--epochs", "1", "--batch-size", "256"]
-    assert main([*command, "--output", str(folder)]) == 0
-    return folder
+    data = load_data("synthetic", synthetic_count=COUNT, joints=21)
+    config = m2t_fast.CaptionerConfig.kit(vocab_size=len(data.vocabulary))
+    settings = TrainingSettings(epochs=1, batch_size=8)
+    return train(data, config, settings, tmp_path_factory.mktemp("runs") / "run", progress=False)
 
 
 def test_ragged_arrays(default_meta: None) -> None:
@@ -48,7 +50,7 @@ def test_ragged_arrays(default_meta: None) -> None:
 
 
 def test_data_run_and_captions(default_meta: None, run_folder: Path) -> None:
-    data = load_data("synthetic", joints=21)
+    data = load_data("synthetic", synthetic_count=COUNT, joints=21)
     motions = next(motion_batches(data["val"], 4))
     samples = next(training_batches(data["train"], 4, seed=0, epoch=0))
     made = [x for x in (*motions, *samples) if isinstance(x, torch.Tensor)]

@@ -7,11 +7,10 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forking
 import pytest
 import torch
 
@@ -84,15 +83,13 @@ def test_another_seed_is_another_run(undisturbed, data, config, tmp_path):
     assert lines(other) != lines(undisturbed)
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen:
-    script = Path(__file__).with_name("interrupted.py")
+def start(folder: Path, *options: str) -> forking.Forked:
     threads = str(torch.get_num_threads())
-    return subprocess.Popen(
-        [sys.executable, str(script), str(folder), *options], env={**os.environ, "OMP_NUM_THREADS": threads}
-    )
+    argv = [Path(__file__).with_name("interrupted.py"), folder, *options]
+    return forking.start(argv, {**os.environ, "OMP_NUM_THREADS": threads})
 
 
-def wait_for_lines(process: subprocess.Popen, folder: Path, count: int) -> None:
+def wait_for_lines(process: forking.Forked, folder: Path, count: int) -> None:
     metrics = folder / "metrics.jsonl"
     while process.poll() is None and (not metrics.exists() or metrics.read_bytes().count(b"\n") < count):
         time.sleep(0.002)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 
+import forking
 import pytest
 import torch
 
@@ -28,7 +28,7 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def finish(processes: list[subprocess.Popen]) -> list[str]:
+def finish(processes: list[forking.Forked]) -> list[str]:
     """Waits for all processes; what each said on stderr."""
     return [process.communicate(timeout=120)[1] for process in processes]
 
@@ -79,7 +79,7 @@ def test_processes_without_a_sample_of_a_batch_take_part(data, config, start_job
     assert_same(tmp_path / "run", alone, 1e-10)
 
 
-def wait_for_lines(process: subprocess.Popen, folder: Path, count: int) -> None:
+def wait_for_lines(process: forking.Forked, folder: Path, count: int) -> None:
     metrics = folder / "metrics.jsonl"
     while process.poll() is None and (not metrics.exists() or metrics.read_bytes().count(b"\n") < count):
         time.sleep(0.002)
