@@ -29,8 +29,10 @@ MARKS = "<!-- counts -->", "<!-- end of counts -->"
 TARGETS = (80, 90, 100)
 CUDA_KERNELS = ("attention_scores", "attention_scores_matrix", "attention_score_gradient")
 """The CUDA kernels that make tanh,"""
-KERNELS = ("score_tiles", "score_rows", "query_gradient", "key_gradient")
+KERNELS = ("score_tiles", "score_rows", "query_gradient", "query_gradient_rows", "key_gradient")
 """and the Triton kernels that do."""
+UNROLLED = {"query_gradient": 2}
+"""Turns of the source in one of the machine code's, where pairs serve."""
 
 
 class Count(NamedTuple):
@@ -70,19 +72,25 @@ def count(loop: Loop, tanh: int) -> Count:
     )
 
 
-def of_function(function: Function, known: int = 0) -> dict[str, Count]:
+def of_function(function: Function, known: int = 0, unrolled: int = 1) -> dict[str, Count]:
     """The fastest of a kernel's loops over tanh, by form: ``pairs``, ``each`` (a reciprocal or instruction a tanh).
 
     ``known`` tanh a turn of a thread's loop over pairs, where the sizes say so: what threads make twice counts once.
+    The compiler made one turn of ``unrolled`` ones of that loop.
     """
     found: dict[str, Count] = {}
     for loop in function.loops():
         if tanh_in(loop) < 4 or loop.count("special") > 3 * tanh_in(loop):
             continue
-        polynomial = known > 0 and loop.named("MUFU.RCP") >= known  # a tanh at a time, where pairs do not serve
+        if 2 * loop.named("MUFU.RCP") < known:  # of a program with fewer words left than it has room for
+            continue
+        # A tanh at a time, where pairs do not serve.
+        polynomial = known > 0 and loop.named("MUFU.RCP") >= known
+        polynomial &= unrolled == 1 or loop.named("MUFU.EX2") >= loop.named("MUFU.RCP")
         pairs = not loop.named("MUFU.TANH") and loop.named("MUFU.EX2") < loop.named("MUFU.RCP") or known > 0
         form = "each" if polynomial or not pairs else "pairs"
-        made = count(loop, known if form == "pairs" and known else tanh_in(loop))
+        turns = max(1, min(unrolled, 2 * loop.named("MUFU.RCP") // known)) if known else 1  # the last, odd one: 1
+        made = count(loop, known * turns if form == "pairs" and known else tanh_in(loop))
         if form not in found or made.instructions < found[form].instructions:
             found[form] = made
     return found
@@ -142,9 +150,9 @@ def triton_rows(
                 built = ahead.build(launched, target)
                 (function,) = disassemble_cubin(built.asm["cubin"])
                 of = launched.arguments
-                tile = of.get("BLOCK_L", 1) * of.get("BLOCK_N", 1) * 2 * of["BLOCK_D"]
+                tile = of.get("BLOCK_L", 1) * of.get("GROUPS", 1) * of.get("BLOCK_N", 1) * 2 * of["BLOCK_D"]
                 known = tile // (32 * launched.options["num_warps"])
-                loops, shared = of_function(function, known), built.metadata.shared
+                loops, shared = of_function(function, known, UNROLLED.get(name, 1)), built.metadata.shared
                 yield Row(label, target, function.registers, function.stack, loops, shared)
 
 

@@ -199,7 +199,7 @@ def _triton(
     for label, blocks, threads in found:
         tanh, moved = _work(keys, query, len(weight), "gradient" in label)
         # Three rows of weights share a tanh, but for those on the matrix units and those that a key's gradient sums.
-        again = -(-len(weight) // 3) if "query_gradient" in label or ("score_rows" in label and not short) else 1
+        again = -(-len(weight) // 3) if "query_gradient_rows" in label or ("score_rows" in label and not short) else 1
         yield Launch(label, blocks, threads, 0, again * tanh, moved)
 
 

@@ -1,8 +1,9 @@
 """Gradient kernels of ``spatio_temporal_attention``; every sum has one owner, which adds in a fixed order.
 
 ``score_tiles`` makes the scores of both attentions again. ``word_gradient`` turns them into the scores' gradients, a
-few numbers for each (word, frame, part). ``query_gradient`` and ``key_gradient`` make every tanh again and carry those
-gradients to the queries and weights (summed over the frames) and to the keys (summed over the words).
+few numbers for each (word, frame, part). ``query_gradient`` (several rows of weights: ``query_gradient_rows``) and
+``key_gradient`` make every tanh again and carry those gradients to the queries and weights (summed over the frames) and
+to the keys (summed over the words).
 """
 
 from __future__ import annotations
@@ -125,14 +126,14 @@ def word_gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["T", "L"])
-def query_gradient(  # type: ignore[no-untyped-def]
+def query_gradient_rows(  # type: ignore[no-untyped-def]
     p_k, p_q, p_w, p_g, p_length, p_dq, p_dw, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_D: tl.constexpr, ROWS: tl.constexpr, SHORT: tl.constexpr,
 ):  # fmt: skip
     """Program (b and word tile, chunk of D): d_query (B, L, D), and its share of d_weight (programs, R, D) float32.
 
-    p_g: the scores' gradients (B, L, T * S, R) float32. ROWS of weights share a tanh: 1, or 3 of several.
+    p_g: the scores' gradients (B, L, T * S, R) float32. ROWS of weights, 3, share a tanh.
     """
     tiles = tl.cdiv(L, BLOCK_L)
     program = tl.program_id(0).to(tl.int64)
@@ -153,13 +154,13 @@ def query_gradient(  # type: ignore[no-untyped-def]
     b_dq0 = tl.zeros([BLOCK_L, BLOCK_D], tl.float32)
     b_dq1 = tl.zeros([BLOCK_L, BLOCK_D], tl.float32)
     for r in tl.static_range(0, R, ROWS):
-        sums = query_sums(
-            p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, ROWS, BLOCK_L, BLOCK_D, SHORT, False
+        sums = query_row_sums(
+            p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, BLOCK_L, BLOCK_D, SHORT, False
         )
         all_largest = tl.maximum(largest, sums[0])
         if (all_largest > LARGEST) | ((not SHORT) & (all_largest <= SMALLEST)):
-            sums = query_sums(
-                p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, ROWS, BLOCK_L, BLOCK_D, SHORT, True
+            sums = query_row_sums(
+                p_k, p_g + r, b_q0, b_q1, o_0, o_1, m_l, count, R, D, R - r, BLOCK_L, BLOCK_D, SHORT, True
             )
         for i in tl.static_range(ROWS):
             if r + i < R:
@@ -175,14 +176,14 @@ def query_gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def query_sums(  # type: ignore[no-untyped-def]
+def query_row_sums(  # type: ignore[no-untyped-def]
     p_k, p_g, b_q0, b_q1, o_0, o_1, m_l, count, R: tl.constexpr, D: tl.constexpr, LEFT: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_D: tl.constexpr, SHORT: tl.constexpr, SAFE: tl.constexpr,
+    BLOCK_L: tl.constexpr, BLOCK_D: tl.constexpr, SHORT: tl.constexpr, SAFE: tl.constexpr,
 ):  # fmt: skip
     """The largest key; then for each of three rows of weights four sums over the keys, [BLOCK_L, BLOCK_D].
 
-    Those of g times the slope / 4, in both blocks of dimensions, and those of g u. ROWS are counted, 1 or 3, of which
-    LEFT exist; the others' sums are 0.
+    Those of g times the slope / 4, in both blocks of dimensions, and those of g u. LEFT rows exist; the others' sums
+    are 0.
     """
     b_q0, b_q1 = ready(b_q0, SAFE, SHORT), ready(b_q1, SAFE, SHORT)
     b_zero = tl.zeros([BLOCK_L, BLOCK_D], tl.float32)
@@ -200,11 +201,11 @@ def query_sums(  # type: ignore[no-untyped-def]
         b_g = tl.load(p_g, mask=m_l, other=0.0)[:, None]  # [BLOCK_L, 1]
         b_dq0, b_dq1 = tl.fma(b_g, b_s0, b_dq0), tl.fma(b_g, b_s1, b_dq1)
         b_dw0, b_dw1 = tl.fma(b_g, b_u0, b_dw0), tl.fma(b_g, b_u1, b_dw1)
-        if ROWS > 1 and LEFT > 1:
+        if LEFT > 1:
             b_g = tl.load(p_g + 1, mask=m_l, other=0.0)[:, None]
             b_dq2, b_dq3 = tl.fma(b_g, b_s0, b_dq2), tl.fma(b_g, b_s1, b_dq3)
             b_dw2, b_dw3 = tl.fma(b_g, b_u0, b_dw2), tl.fma(b_g, b_u1, b_dw3)
-        if ROWS > 1 and LEFT > 2:
+        if LEFT > 2:
             b_g = tl.load(p_g + 2, mask=m_l, other=0.0)[:, None]
             b_dq4, b_dq5 = tl.fma(b_g, b_s0, b_dq4), tl.fma(b_g, b_s1, b_dq5)
             b_dw4, b_dw5 = tl.fma(b_g, b_u0, b_dw4), tl.fma(b_g, b_u1, b_dw5)
@@ -220,7 +221,7 @@ def key_gradient(  # type: ignore[no-untyped-def]
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, SHORT: tl.constexpr,
 ):  # fmt: skip
-    """Program (b and key tile, chunk of D): d_keys (B, T, S, D), 0 in the padding; p_g as for ``query_gradient``."""
+    """Program (b and key tile, chunk of D): d_keys (B, T, S, D), 0 in the padding; p_g: (B, L, T * S, R) float32."""
     tiles = tl.cdiv(T * S, BLOCK_N)
     program = tl.program_id(0).to(tl.int64)
     b = program // tiles

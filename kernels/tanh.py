@@ -93,14 +93,29 @@ def ready(x, SAFE: tl.constexpr, SHORT: tl.constexpr):  # type: ignore[no-untype
 
 @triton.jit
 def halves(k0, q0, k1, q1, SAFE: tl.constexpr, REFINED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Minus half of tanh(k0 + q0) and of tanh(k1 + q1), from what ``ready`` made of all four.
+    """Minus half of tanh(k0 + q0) and of tanh(k1 + q1), from what ``ready`` made of all four."""
+    return halves_of(met(k0, q0, SAFE), met(k1, q1, SAFE), SAFE, REFINED)
+
+
+@triton.jit
+def met(k, q, SAFE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What ``halves_of`` takes of a key and a query that are ``ready``: exp(2(k + q)) + 1, or with SAFE their sum."""
+    if SAFE:
+        made = k + q
+    else:
+        made = tl.fma(k, q, 1.0)
+    return made
+
+
+@triton.jit
+def halves_of(x, y, SAFE: tl.constexpr, REFINED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Minus half of two tanh, from what ``met`` made of their keys and queries.
 
     REFINED takes a step of Newton's more: for sums of tanh themselves, whose terms may be small.
     """
     if SAFE:
-        first, second = -0.5 * tanh(k0 + q0), -0.5 * tanh(k1 + q1)
+        first, second = -0.5 * tanh(x), -0.5 * tanh(y)
     else:
-        x, y = tl.fma(k0, q0, 1.0), tl.fma(k1, q1, 1.0)
         product = x * y
         r = reciprocal(product)
         if REFINED:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.kernels.attention import attention_words
-from m2t_fast.kernels.attention_backward import key_gradient, query_gradient, word_gradient
+from m2t_fast.kernels.attention_backward import key_gradient, query_gradient_rows, word_gradient
+from m2t_fast.kernels.query_gradient import query_gradient
 from m2t_fast.kernels.scores import score_rows, score_tiles
 from m2t_fast.ops.kept_scores import Scores
 from m2t_fast.ops.triton.launch import configuration, float_target, kind, on_device, power_of_2, ready, stored
@@ -18,6 +19,8 @@ from m2t_fast.records import converted, float_fields, new, partial
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
 FLOATS = float_fields(AttentionInputs)
+LARGEST_TILE = 24
+"""Words that share a key's exponentials in a program of ``query_gradient``."""
 LARGEST_BLOCK_H = 256
 """Features of a part that one program sums; a longer part is shared by several."""
 
@@ -196,31 +199,46 @@ def score_gradient(
         "p_k": keys,
         "p_q": query,
         "p_w": weight,
-        "p_g": d_scores,
         "p_length": lengths,
         "T": frames,
         "L": words,
     }
-    blocks = score_blocks("query_gradient", keys, words, rows)
-    chunks = -(-dim // (2 * blocks["BLOCK_D"]))
-    programs = batch * -(-words // blocks["BLOCK_L"])
+    blocks = score_blocks("query_gradient" if rows == 1 else "query_gradient_rows", keys, words, rows)
+    tile = blocks["BLOCK_L"] * blocks.get("GROUPS", 1)
+    programs, chunks = batch * -(-words // tile), -(-dim // (2 * blocks["BLOCK_D"]))
     d_weight = d_scores.new_empty(programs, rows, dim)
-    query_gradient[(programs, chunks)](**arguments, p_dq=d_query, p_dw=d_weight, ROWS=1 if rows == 1 else 3, **blocks)
+    made = {"p_dq": d_query, "p_dw": d_weight}
+    if rows == 1:
+        query_gradient[(programs, chunks)](**arguments, **made, p_g=by_tile(d_scores, tile), **blocks)
+    else:
+        query_gradient_rows[(programs, chunks)](**arguments, **made, p_g=d_scores, ROWS=3, **blocks)
     blocks = score_blocks("key_gradient", keys, words, rows)
     grid = (batch * -(-frames * slots // blocks["BLOCK_N"]), -(-dim // (2 * blocks["BLOCK_D"])))
-    key_gradient[grid](**arguments, p_dk=d_keys, **blocks)
+    key_gradient[grid](**arguments, p_g=d_scores, p_dk=d_keys, **blocks)
     return d_keys, d_query, d_weight.sum(0)
+
+
+def by_tile(d_scores: Tensor, tile: int) -> Tensor:
+    """(B, tiles, T * S, tile) of (B, L, T * S): a key's gradients stand side by side, 0 for words behind the last."""
+    batch, words, _ = d_scores.shape
+    if words % tile:
+        d_scores = torch.nn.functional.pad(d_scores, (0, 0, 0, -words % tile))
+    return d_scores.reshape(batch, -1, tile, d_scores.shape[2]).transpose(2, 3).contiguous()
+
+
+def word_groups(block: int, words: int) -> int:
+    """Groups of ``block`` words per program: as many for any more words, so that none compiles anything again."""
+    return 1 if words <= block else max(1, LARGEST_TILE // block)
 
 
 def score_blocks(kernel: str, keys: Tensor, words: int, rows: int) -> dict[str, Any]:
     """Compile-time sizes and launch options of a kernel over one of the two scorings."""
     slots, dim = keys.shape[2:]
     blocks = {**configuration(kernel, keys), "S": slots, "R": rows, "D": dim, "SHORT": short(keys)}
-    if rows > 1 and "ROWS_BLOCK_L" in blocks:  # a program that keeps sums for every row owns fewer words
-        blocks["BLOCK_L"] = blocks["ROWS_BLOCK_L"]
-    blocks.pop("ROWS_BLOCK_L", None)
     if "BLOCK_L" in blocks:
         blocks["BLOCK_L"] = min(blocks["BLOCK_L"], power_of_2(words))
+    if kernel == "query_gradient":
+        blocks["GROUPS"] = word_groups(blocks["BLOCK_L"], words)
     # A program takes the dimensions in pairs of blocks.
     return {**blocks, "BLOCK_D": max(16, min(blocks["BLOCK_D"], power_of_2(dim) // 2))}
 

@@ -29,7 +29,8 @@ CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
     "score_tiles": {"BLOCK_L": (4, 8, 16), "BLOCK_N": (8, 16, 32), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
     "score_rows": {"BLOCK_L": (4, 8), "BLOCK_N": (8, 16), "BLOCK_D": (16, 32, 64), "num_warps": (4, 8)},
     "word_gradient": {"BLOCK_L": (1, 2, 4, 8), "BLOCK_T": (16, 32, 64), "num_warps": (2, 4, 8)},
-    "query_gradient": {"BLOCK_L": (4, 8, 16), "ROWS_BLOCK_L": (2, 4), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
+    "query_gradient": {"BLOCK_L": (2, 4, 8), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
+    "query_gradient_rows": {"BLOCK_L": (2, 4), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
     "key_gradient": {"BLOCK_N": (4, 8, 16, 32), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
     "gate_forward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
     "gate_backward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
@@ -80,6 +81,11 @@ def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], An
     def frame_scoring() -> None:
         attention.spatio_temporal_attention(framed)
 
+    framed_outputs = attention.spatio_temporal_attention(framed)
+
+    def frame_gradient() -> None:
+        attention.spatio_temporal_attention_backward(framed_outputs, framed, None)
+
     def gate_forward() -> None:
         gate.gated_decoder_step(step)
 
@@ -95,6 +101,7 @@ def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], An
     return {
         **dict.fromkeys(("attention_words", "score_tiles"), attention_forward),
         "score_rows": frame_scoring,
+        "query_gradient_rows": frame_gradient,
         **dict.fromkeys(("word_gradient", "query_gradient", "key_gradient"), attention_backward),
         **dict.fromkeys(("gate_forward", "bias_tanh"), gate_forward),
         **dict.fromkeys(("gate_backward", "tanh_gradient"), gate_backward),
