@@ -1,10 +1,10 @@
-"""Makes the tables of docs/benchmarks.md from benchmarks/results/*.json, at any time and on any machine.
+"""Makes the tables of README.md and docs/benchmarks.md from benchmarks/results/*.json, at any time, on any machine.
 
     python benchmarks/tables.py [--check] [--merge gpu-results.tar.gz ...]
 
 A table has a set of columns for each device and a row for everything that was measured.
 --merge first adds what an archive of `make gpu` holds: results of the same device are merged, tuned launch
-configurations go to kernels/devices. --check changes nothing; exit code 1 if the document is not what it would write.
+configurations go to kernels/devices. --check changes nothing; exit code 1 if a document is not what it would write.
 Standard library only.
 """
 
@@ -19,11 +19,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import cpu_tables
 import gpu_archive
 import gpu_results
 from gpu_results import identity
 
 DOCUMENT = Path(os.environ.get("M2T_FAST_DOCUMENT") or gpu_results.ROOT / "docs" / "benchmarks.md")
+README = None if "M2T_FAST_DOCUMENT" in os.environ else gpu_results.ROOT / "README.md"
+"""None: it is left alone."""
 NONE = "Not measured yet: `make gpu`."
 Results = list[dict[str, Any]]
 """Of all devices, each as its file holds it."""
@@ -210,14 +213,29 @@ def training_table(found: Results) -> str:
 
 
 def document() -> str:
-    """The document with its tables as the results have them."""
+    """docs/benchmarks.md with its tables as the results have them."""
     text, gpus, training = DOCUMENT.read_text(), devices(), trainings()
     for section in KINDS:
         text = _between(text, f"gpu {section}", table(section, gpus))
     for kind in ("cpu", "cuda"):
         chosen = [x for x in training if (x["machine"]["device"] == "cpu") == (kind == "cpu")]
         text = _between(text, f"training table, {kind}", training_table(chosen))
+    text = _between(text, "cpu ways", cpu_tables.ways_table("../benchmarks/results"))
+    for name, made in (
+        ("step", cpu_tables.step_table),
+        ("ops", cpu_tables.ops_line),
+        ("lengths", cpu_tables.lengths_line),
+    ):
+        text = _between(text, f"cpu {name}", made())
     return text
+
+
+def documents() -> dict[Path, str]:
+    """Every document with its tables as the results have them."""
+    found = {DOCUMENT: document()}
+    if README is not None and README.exists():
+        found[README] = _between(README.read_text(), "speed", cpu_tables.ways_table())
+    return found
 
 
 def _between(text: str, name: str, new: str) -> str:
@@ -227,10 +245,11 @@ def _between(text: str, name: str, new: str) -> str:
 
 
 def write() -> None:
-    """Write the document, in one step."""
-    temporary = DOCUMENT.with_name(f".{DOCUMENT.name}.{os.getpid()}")
-    temporary.write_text(document())
-    os.replace(temporary, DOCUMENT)
+    """Write the documents, each in one step."""
+    for path, text in documents().items():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(text)
+        os.replace(temporary, path)
 
 
 def merge(archive: Path) -> list[Path]:
@@ -253,10 +272,10 @@ def main() -> int:
     parser.add_argument("--merge", type=Path, nargs="+", default=[], help="archives of `make gpu`")
     arguments = parser.parse_args()
     if arguments.check:
-        if document() != DOCUMENT.read_text():
-            print(f"{DOCUMENT} is not what `python benchmarks/tables.py` writes", file=sys.stderr)
-            return 1
-        return 0
+        stale = [path for path, text in documents().items() if text != path.read_text()]
+        for path in stale:
+            print(f"{path} is not what `python benchmarks/tables.py` writes", file=sys.stderr)
+        return 1 if stale else 0
     try:
         for archive in arguments.merge:
             for path in merge(archive):

@@ -56,7 +56,8 @@ def overload(found: dict[str, Any]) -> str | None:
 
 
 def checkout() -> dict[str, Any]:
-    """The commit that runs, and whether files differ from it; None where the package is no checkout."""
+    """The commit that runs, and whether files other than documents and results differ from it; None where the package
+    is no checkout."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str | None:
@@ -69,7 +70,8 @@ def checkout() -> dict[str, Any]:
 
     if not (root / ".git").exists() or (commit := git("rev-parse", "HEAD")) is None:
         return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    written = (":(top,exclude)benchmarks/results", ":(top,exclude)docs", ":(top,exclude)*.md")  # by benchmarks/cpu.py
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", *written))}
 
 
 def _processor() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(synthetic, "DEFAULT_COUNT", {"train": 40, "val": 4, "test": 6})
     np.save("motion.npy", synthetic.generate(3, seed=5, joints=21).splits["test"][0].joints)
+    shutil.copytree(ROOT / "examples", "examples")
     return tmp_path
 
 

@@ -1,0 +1,131 @@
+"""What README.md and docs/benchmarks.md say of a CPU's speed, made of benchmarks/results/*_cpu.json.
+
+tables.py puts it into the documents. Every figure is one of a file; what no file holds is left out. Needs no package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import gpu_results
+
+NONE = "Not measured yet: `python benchmarks/cpu.py`."
+NAMES = {"loop": "word-by-word loop, as released", "plain": "plain PyTorch", "compile": "`torch.compile`"}
+SIZES = {"kit": "KIT-ML", "humanml3d": "HumanML3D"}
+CASES = ("training_step", "greedy", "beam")
+"""What the front page shows; ops have a plot."""
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A file of results, None where it is not there."""
+    found = gpu_results.read(gpu_results.folder() / f"{name}_cpu.json")
+    return found if found.get("rows") else None
+
+
+def machine_line(found: dict[str, Any]) -> str:
+    """Processor, threads, software, date and load."""
+    vectors = (
+        "AVX-512" if "avx512f" in found["instruction_sets"] else "AVX2" if "avx2" in found["instruction_sets"] else ""
+    )
+    processor = found["processor"] + (f" with {vectors}" if vectors else "")
+    threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
+    loads = [x for x in (found.get("load"), found.get("load_after")) if x is not None]
+    load = (
+        f", load {min(loads):g} to {max(loads):g}"
+        if len(set(loads)) == 2
+        else "".join(f", load {x:g}" for x in loads[:1])
+    )
+    day, torch = found["date"].partition("T")[0], found["torch"].partition("+")[0]
+    return f"{processor}, {threads}, torch {torch}, float32, {day}{load}"
+
+
+def ways_table(results: str = "benchmarks/results") -> str:
+    """The table of README.md: milliseconds, and how many times slower the other ways are; ``results`` is their folder
+    as the document sees it."""
+    ways = read("ways") or read("ops")
+    if ways is None:
+        return NONE
+    file = "ways_cpu.json" if read("ways") else "ops_cpu.json"
+    lines = [f"{machine_line(ways['machine'])}, KIT-ML's sizes ([{file}]({results}/{file})):", ""]
+    lines += ratio_table([row for row in ways["rows"] if row["case"] in CASES], "m2t_fast")
+    if (memory := memory_line(results)) is not None:
+        lines += ["", memory]
+    return "\n".join(lines)
+
+
+def ratio_table(rows: list[dict[str, Any]], ours: str) -> list[str]:
+    """A line for each case: our milliseconds, and each other way's as a multiple of them."""
+    timed = [row for row in rows if row["status"] == "ok" and row["median"] is not None]
+    others = [way for way in NAMES if any(row["way"] == way for row in timed)]
+    lines = [_line(["work", ours, *(NAMES[way] for way in others)]), _line(["---", *["---:"] * (1 + len(others))])]
+    for row in timed:
+        if row["way"] != "cpu":
+            continue
+        ratios = [row["ratios"].get(way) for way in others]
+        cells = ["" if ratio is None else f"{ratio:.1f}x slower" for ratio in ratios]
+        lines.append(_line([title(row), f"{_digits(1e3 * row['median'])} ms", *cells]))
+    return lines
+
+
+def title(row: dict[str, Any]) -> str:
+    """What a row computes, in words."""
+    if row["case"] == "training_step":
+        return f"training step, {row['scoring']} scoring"
+    if row["case"] in ("greedy", "beam"):
+        search = "greedy" if row["case"] == "greedy" else "beam 2"
+        return f"64 captions of 40 words, {search}, {row['scoring']} scoring"
+    return str(row["title"])
+
+
+def memory_line(results: str) -> str | None:
+    """The most that a training step holds at HumanML3D's sizes, ours and plain PyTorch's."""
+    rows = (read("step") or {"rows": []})["rows"]
+    held = {row["way"]: row["peak_bytes"] for row in rows if row["size"] == "humanml3d" and row["peak_bytes"]}
+    if not {"cpu", "plain"} <= set(held):
+        return None
+    ours, plain = (f"{held[way] / 2**20:,.0f} MiB" for way in ("cpu", "plain"))
+    return (
+        f"A training step at HumanML3D's sizes takes {ours} of memory, in plain PyTorch {plain}\n"
+        f"([step_cpu.json]({results}/step_cpu.json))."
+    )
+
+
+def step_table() -> str:
+    """A training step beside its floor, with time and memory of the others."""
+    found = read("step")
+    if found is None:
+        return NONE
+    names = ("sizes", "way", "ms, wall", "ms of processor", "to floor (processor)", "peak memory", "ours is faster")
+    lines = [machine_line(found["machine"]) + ".", "", _line(names), _line(["---"] * len(names))]
+    threads = found["machine"]["threads"]
+    ours = {row["size"]: row["median"] for row in found["rows"] if row["way"] == "cpu"}
+    for row in found["rows"]:
+        if row["status"] != "ok" or row["median"] is None:
+            continue
+        floor = "" if row["floor"] is None else f"{row['processor'] / threads / row['floor']:.2f}x"
+        held = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:,.0f} MiB"
+        slower = "" if row["way"] == "cpu" else f"{row['median'] / ours[row['size']]:.1f}x"
+        times = (_digits(1e3 * row[name]) for name in ("median", "processor"))
+        lines.append(_line([SIZES.get(row["size"], row["size"]), row["way"], *times, floor, held, slower]))
+    return "\n".join(lines)
+
+
+def ops_line() -> str:
+    """Where the plot of ops was measured."""
+    found = read("ops")
+    return NONE if found is None else f"{machine_line(found['machine'])}."
+
+
+def lengths_line() -> str:
+    """Where the plot of lengths was measured."""
+    found = read("lengths")
+    return NONE if found is None else f"{machine_line(found['machine'])}."
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
