@@ -25,8 +25,6 @@ import gpu_results
 from gpu_results import identity
 
 DOCUMENT = Path(os.environ.get("M2T_FAST_DOCUMENT") or gpu_results.ROOT / "docs" / "benchmarks.md")
-README = None if "M2T_FAST_DOCUMENT" in os.environ else gpu_results.ROOT / "README.md"
-"""None: it is left alone."""
 NONE = "Not measured yet: `make gpu`."
 Results = list[dict[str, Any]]
 """Of all devices, each as its file holds it."""
@@ -233,8 +231,10 @@ def document() -> str:
 def documents() -> dict[Path, str]:
     """Every document with its tables as the results have them."""
     found = {DOCUMENT: document()}
-    if README is not None and README.exists():
-        found[README] = _between(README.read_text(), "speed", cpu_tables.ways_table())
+    readme = gpu_results.ROOT / "README.md"
+    # Results from elsewhere, or a bundle without the checkout's documents, leave it alone.
+    if readme.exists() and not {"M2T_FAST_DOCUMENT", "M2T_FAST_RESULTS"} & os.environ.keys():
+        found[readme] = _between(readme.read_text(), "speed", cpu_tables.ways_table())
     return found
 
 
