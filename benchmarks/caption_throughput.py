@@ -1,4 +1,4 @@
-"""Motions captioned a second on one device, files and all, and memory, as their number grows from 1,000 to 1,000,000.
+"""Motions captioned per second on one device, files and all, and memory, as their number grows from 1,000 to 1,000,000.
 
     python benchmarks/caption_throughput.py [--counts 1000,10000] [--large] [--sizes kit|humanml3d] [--device cuda]
 
@@ -92,7 +92,7 @@ def measure(args: argparse.Namespace, folder: Path, count: int, files: list[Path
     rate, memory = row["made"] / row["seconds"], row["kib"] / 1024
     device = f", {row['device_bytes'] / 2**20:,.0f} MiB on the device" if row["device_bytes"] else ""
     resumed = f", {row['made']:,} of them after the stop" if args.interrupt else ""
-    print(f"{count:>9,} motions{resumed}: {rate:8.1f} a second, peak {memory:,.0f} MiB{device}", flush=True)
+    print(f"{count:>9,} motions{resumed}: {rate:8.1f} per second, peak {memory:,.0f} MiB{device}", flush=True)
 
 
 def stop_half_way(command: list[str], parts: Path, count: int) -> None:

@@ -1,4 +1,4 @@
-"""What the device can do: tanh a second, exact and approximate, on registers alone, and bytes a second copied."""
+"""What the device can do: tanh per second, exact and approximate, on registers alone, and bytes per second copied."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cells() -> Iterator[Cell]:
 
 
 def measure(cell: Cell, device: Device) -> dict[str, Any]:
-    """The rate, a second."""
+    """The rate, per second."""
     name = cell.row["ceiling"]
     if name == "bytes_per_s":
         source = torch.empty(COPIED, device=device.where)

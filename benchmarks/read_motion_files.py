@@ -1,4 +1,4 @@
-"""How long a long capture takes to read: ten minutes at 120 frames a second as .bvh, by wall clock and processor time.
+"""How long a long capture takes to read: ten minutes at 120 frames per second as .bvh; wall and processor time.
 
     python benchmarks/read_motion_files.py [--minutes 10] [--fps 120]
 

@@ -49,13 +49,13 @@ def heading(results: dict[str, Any], section: str) -> str:
     rates = ceilings(results)
     if "bytes_per_s" in rates and section == "attention":
         line += "; measured ceilings: "
-        tanh = [f"{rates[n]:.3g} {n.split('_')[-1]} tanh a second" for n in rates if n.startswith("tanh")]
+        tanh = [f"{rates[n]:.3g} {n.split('_')[-1]} tanh per second" for n in rates if n.startswith("tanh")]
         line += ", ".join([*tanh, f"{rates['bytes_per_s'] / 1e9:.0f} GB/s copied"])
     return line + "."
 
 
 def ceilings(results: dict[str, Any]) -> dict[str, float]:
-    """By name, a second."""
+    """By name, per second."""
     rows = results["sections"].get("ceilings", [])
     return {row["ceiling"]: row["ways"]["measured"]["value"] for row in rows if "value" in row["ways"]["measured"]}
 
@@ -93,7 +93,7 @@ def attention_extra(row: dict[str, Any], results: dict[str, Any]) -> list[str]:
 
 
 def decoding_extra(row: dict[str, Any], results: dict[str, Any]) -> list[str]:
-    """Words a second."""
+    """Words per second."""
     ours = fastest(row, ("cuda",))
     return ["" if ours is None else f"{1e3 * row['motions'] * row['words'] / times(ours)[0]:,.0f}"]  # type: ignore[index]
 
@@ -218,7 +218,7 @@ def document() -> str:
     for kind in ("cpu", "cuda"):
         chosen = [x for x in training if (x["machine"]["device"] == "cpu") == (kind == "cpu")]
         text = _between(text, f"training table, {kind}", training_table(chosen))
-    text = _between(text, "cpu ways", cpu_tables.ways_table("../benchmarks/results"))
+    text = _between(text, "cpu ways", cpu_tables.ways_table("../benchmarks/results", front=False))
     for name, made in (
         ("step", cpu_tables.step_table),
         ("ops", cpu_tables.ops_line),
@@ -234,14 +234,15 @@ def documents() -> dict[Path, str]:
     readme = gpu_results.ROOT / "README.md"
     # Results from elsewhere, or a bundle without the checkout's documents, leave it alone.
     if readme.exists() and not {"M2T_FAST_DOCUMENT", "M2T_FAST_RESULTS"} & os.environ.keys():
-        found[readme] = _between(readme.read_text(), "speed", cpu_tables.ways_table())
+        text = _between(readme.read_text(), "speed", cpu_tables.ways_table())
+        found[readme] = _between(text, "first caption", cpu_tables.first_caption())
     return found
 
 
 def _between(text: str, name: str, new: str) -> str:
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     head, rest = text.split(begin)
-    return f"{head}{begin}\n{new}\n{end}{rest.split(end)[1]}"
+    return f"{head}{begin}\n{new}{chr(10) * bool(new)}{end}{rest.split(end)[1]}"
 
 
 def write() -> None:

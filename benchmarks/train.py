@@ -1,4 +1,4 @@
-"""Seconds of an epoch and samples a second: the trainer beside step by step, plain PyTorch and torch.compile.
+"""Seconds of an epoch and samples per second: the trainer beside step by step, plain PyTorch and torch.compile.
 
     python benchmarks/train.py [--device cpu|cuda] [--data kit,humanml3d] [--dtype float32,bf16]
                                [--ways loop,plain,compile] [--budget SECONDS] [--full] [--no-write] [--no-table]

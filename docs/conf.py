@@ -37,13 +37,15 @@ html_copy_source = False
 
 
 def setup(app: Any) -> None:
-    """The twelve motions as a page of the site, by the template as it is now."""
+    """After the build: pages that everybody can use, and the twelve motions as a page, by the template as it is now."""
 
-    def motions_page(built: Any, error: Exception | None) -> None:
+    def finish(built: Any, error: Exception | None) -> None:
         if error is None:
             sys.path.insert(0, str(Path(__file__).parent))
+            import accessible
             import motions
 
+            accessible.mend_site(Path(built.outdir))
             motions.page(Path(built.outdir) / "motions.html")
 
-    app.connect("build-finished", motions_page)
+    app.connect("build-finished", finish)

@@ -61,7 +61,7 @@ class Captioner(Pretrained, nn.Module):
             lengths: (B,) int64 valid frames, 1 <= length <= T.
             tokens: (B, L+1) int64 captions from <sos>; <pad> after <eos>.
             teacher_forcing: probability that a step reads the reference word rather than the model's own argmax
-                word, one coin a step for the whole batch (scheduled sampling, contract item 11).
+                word, one coin per step for the whole batch (scheduled sampling, contract item 11).
             generator: source of the coins and, in training mode, of the dropout masks; None: torch's default. A
                 :class:`~m2t_fast.random.Counter` gives the same numbers on every device and for every share of a batch.
 
@@ -304,7 +304,7 @@ class Captioner(Pretrained, nn.Module):
         Args:
             motion: (B, T, J, 3) float, absolute positions, standardised.
             lengths: (B,) int64 valid frames.
-            beam_size: K hypotheses a motion.
+            beam_size: K hypotheses per motion.
             max_length: longest caption in words, <eos> included; None: 40. A best-first search has a limit of its own:
                 there max_length cuts longer captions, which keep their scores, and None cuts none.
             length_penalty: a caption's score is its log-probability over its length (with <eos>) to this power.

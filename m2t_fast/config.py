@@ -43,7 +43,7 @@ class CaptionerConfig:
         scoring: ``"part"`` scores (part, frame) pairs as the paper prints (S = P keys per frame); ``"frame"`` scores
             frames as the released code does (S = 1).
         context_scale: rho of eq. 8: 1 (paper) or 1/P (released weights).
-        dropout: dropout on word embeddings, drawn twice a step.
+        dropout: dropout on word embeddings, drawn twice per step.
 
     Raises:
         ValueError: a size is not positive, ``part_dim`` is odd, or a choice is unknown. The message names it.

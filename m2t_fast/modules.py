@@ -85,7 +85,7 @@ class SpatioTemporalAttention(nn.Module):
 
     @gathered
     def keys(self, parts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Temporal and spatial keys (B, T, S, D) of parts (B, T, P, H); once a motion, whatever the words."""
+        """Temporal and spatial keys (B, T, S, D) of parts (B, T, P, H); once per motion, whatever the words."""
         temporal, spatial = self.temporal_key, self.spatial_key
         if not (is_own(temporal, nn.Linear) and is_own(spatial, nn.Linear)):
             valid = valid_frames(lengths, parts.shape[1])[:, :, None, None]

@@ -17,7 +17,7 @@ import sys
 
 SPIN_COUNT = 1000
 """Looks at what a thread waits for, before it sleeps: some microseconds, too short to matter where
-another process wants the core. docs/kernels-cpu.md has steps a second."""
+another process wants the core. docs/kernels-cpu.md has steps per second."""
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """The environment variables that decide, in the order in which libgomp heeds them; the first is what is set here."""
 

@@ -86,7 +86,7 @@ def tanh_loop(count: int, device: torch.device) -> Callable[[], float] | None:
     """
     if device.type != "cpu" or launch.why_unavailable() is not None:
         return None
-    # Python's threads start once a run, where OpenMP's would start at every call.
+    # Python's threads start once per run, where OpenMP's would start at every call.
     threads, piece = torch.get_num_threads(), 128 * 256
     loop, repeats = native._native.tanh_sums_float32, -(-count // (threads * piece))
 

@@ -82,7 +82,7 @@ class Options(NamedTuple):
 
 
 def cases(options: Options) -> Iterator[Case]:
-    """All cases asked for. Attention comes without and with its gradient; ops that have no scoring come once a size."""
+    """All cases asked for. Attention comes without and with its gradient; ops without scoring come once per size."""
     for size in options.sizes:
         for name in options.cases:
             for scoring in options.scoring[:1] if name in UNSCORED else options.scoring:

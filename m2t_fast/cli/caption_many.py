@@ -20,7 +20,7 @@ _PROGRAM = "m2t-fast"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options --data and --output."""
     group = parser.add_argument_group(
-        "any number of motions, resumed after any end, by torchrun in parallel (docs/scale.md)"
+        "any number of motions, resumes after any interruption; in parallel by torchrun (docs/scale.md)"
     )
     group.add_argument(
         "--data",
@@ -77,10 +77,10 @@ def run(args: argparse.Namespace, some_left_out: int) -> int:
             summary = caption_files(opened, job, processes, progress)
         except KeyboardInterrupt:
             if processes.main:
-                print(f"{_PROGRAM}: stopped; the same command goes on", file=sys.stderr)
+                print(f"{_PROGRAM}: stopped; the same command resumes it", file=sys.stderr)
             return 130
         except JobError as error:
-            text = "the same command goes on, with any number of processes"
+            text = "the same command resumes it, with any number of processes"
             raise JobError(f"{error}; {text}") from error
     if not processes.main:
         return 0  # an exit code of its own would make torchrun end the first process before it has said all

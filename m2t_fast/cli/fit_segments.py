@@ -25,7 +25,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--takes", type=options.whole_number(1, 10_000), default=60, metavar="N", help="takes to fit on (%(default)s)"
     )
-    parser.add_argument("--seed", type=options.whole_number(0), default=1, help="draws the clips (%(default)s)")
+    parser.add_argument(
+        "--seed", type=options.whole_number(0), default=1, metavar="N", help="of the choice of clips (%(default)s)"
+    )
     options.add_device(parser)
     options.add_backend(parser)
     parser.set_defaults(run=run)

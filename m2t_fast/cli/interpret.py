@@ -63,8 +63,8 @@ def add_parser(subparsers: Any) -> None:
         type=options.number(0.0, above=True),
         default=math.sqrt(3.0),
         metavar="K",
-        help="the range of a word is the mean of its window +- K standard deviations (the root of 3, which gives an "
-        "action back over which attention is spread evenly)",
+        help="the range of a word is the mean of its window +- K standard deviations (the root of 3: if "
+        "attention is spread evenly over an action, the range is that action)",
     )
     parser.add_argument(
         "--times",

@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--up", choices=UPS, help="axis that points up (joints: y; captures: by the body)")
     if hasattr(parser, "_negative_number_matcher"):  # so that "--up -y" is a value, as "-1" is, and no option
         parser._negative_number_matcher = re.compile(r"^-(\d+|\d*\.\d+|[xyz])$")
-    group.add_argument("--joints", choices=LAYOUTS, help="what keypoints of video (.npy) are")
+    group.add_argument("--joints", choices=LAYOUTS, help="layout of keypoints of video (.npy)")
     group.add_argument(
         "--body-model", type=Path, metavar="FILE", help="SMPL, SMPL-H or SMPL-X (.npz or .pkl), for their parameters"
     )

@@ -154,8 +154,8 @@ def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="refuse any fault in the splits that are read, all of them by info (without: what cannot be used is left "
-        "out, counted and listed)",
+        help="stop at any fault in the splits that the command reads (info: all three), instead of leaving out, "
+        "counting and listing what cannot be used",
     )
 
 
@@ -204,7 +204,7 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
         type=number(0.0),
         default=1.0,
         metavar="X",
-        help="a caption's score is its log-probability over its length to this power (%(default)s)",
+        help="scores are log-probabilities divided by the length of the caption to this power (%(default)s)",
     )
     parser.add_argument(
         "--force-gate",

@@ -24,9 +24,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "score",
         help="score captions of any model",
-        description="Scores the captions of files by the protocol of evaluate: a table row per file, or per model in "
-        "it. A file has a JSON object per line: id, and prediction (or caption). Captions are compared in lower case, "
-        "without punctuation; every motion of the split must have one.",
+        description="Scores captions from files by the protocol of evaluate, one table row per file, or per model in "
+        "it. A file has one JSON object per line: id, and prediction (or caption). Captions are compared in lower "
+        "case, without punctuation; every motion of the split must have one.",
     )
     parser.add_argument(
         "predictions", metavar="PREDICTIONS.jsonl", type=Path, nargs="+", help="files of captions, one per motion"

@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
         help="weight of the temporal loss, the same in every run (0: none)",
     )
     parser.add_argument(
-        "--trials", type=options.bounded("trials"), default=0, metavar="N", help="pairs that Optuna chooses besides (0)"
+        "--trials", type=options.bounded("trials"), default=0, metavar="N", help="more pairs, chosen by Optuna (0)"
     )
     parser.add_argument(
         "--workers",
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         extra = max(0, args.trials - sweep.chosen(points))
         failed = sweep.run(work, len(waiting) + extra, args.workers, stop, _say)
         if stop.is_set():
-            _say("stopped; the same command goes on")
+            _say("stopped; the same command resumes it")
             return 130
         sweep.write_table()
         table = sweep.table()

@@ -47,8 +47,8 @@ def add_parser(subparsers: Any) -> None:
         "--lambda-temp",
         type=options.number(0.0),
         metavar="X",
-        help="weight of the temporal loss: windows of words that name a segment of segments.json are drawn to its time "
-        "(0: none)",
+        help="weight of the temporal loss: it pulls the window of each word that names a segment of segments.json to "
+        "the time of that segment (0: none)",
     )
     add_training(parser)
     parser.add_argument(
@@ -191,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             return _run(args, device, processes)
         except JobError as error:
-            raise JobError(f"{error}; go on, with any number of processes, with: {_going_on(args)}") from error
+            raise JobError(f"{error}; resume, with any number of processes, with: {_going_on(args)}") from error
 
 
 def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -> int:
@@ -234,7 +234,7 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
             )
     except KeyboardInterrupt:
         if args.output.exists() and processes.main:
-            print(f"m2t-fast: stopped; go on with: {_going_on(args)}", file=sys.stderr)
+            print(f"m2t-fast: stopped; resume with: {_going_on(args)}", file=sys.stderr)
         return 130
     if processes.main:
         print(args.output)
@@ -242,7 +242,7 @@ def _run(args: argparse.Namespace, device: torch.device, processes: Processes) -
 
 
 def _going_on(args: argparse.Namespace) -> str:
-    """The command that goes on with the run, as a shell takes it; the run has its own settings."""
+    """The command that resumes the run, as a shell takes it; the run has its own settings."""
     words = [PROGRAM, "train", "--data", str(args.data), "--output", str(args.output), "--resume"]
     for name in ("epochs", "device", "backend", "log"):
         if (value := getattr(args, name)) is not None and value != "auto":
@@ -264,6 +264,6 @@ def _resumes(args: argparse.Namespace, processes: Processes) -> bool:
     """Whether there is a run to go on with. Processes that torchrun starts in the place of others go on with theirs."""
     exists: bool = args.output.exists()
     if exists and not args.resume and not processes.noted(_BEGUN):
-        raise UserError(f"{args.output}: output folder exists already; --resume goes on with a run")
+        raise UserError(f"{args.output}: output folder exists already; --resume continues its run")
     processes.note(_BEGUN)
     return exists

@@ -102,7 +102,7 @@ def format_description(description: dict[str, Any]) -> str:
     row(f"  {description['paper']} in the paper", lambda n: f"{n['paper']['motions']:,} / {n['paper']['samples']:,}")
     row("hours", lambda n: f"{n['hours']:.2f}")
     row(f"frames at {description['fps']:g} Hz", lambda n: _spread(n["frames"]))
-    row("words a caption", lambda n: _spread(n["words"]))
+    row("words per caption", lambda n: _spread(n["words"]))
     row("unknown words", lambda n: f"{n['unknown']:.1%}")
     for kind, label in (("motion", "motion words"), ("non_motion", "non-motion words"), ("unsupervised", "no target")):
         row(label, lambda n, kind=kind: f"{n['gate'][kind]:.1%}")

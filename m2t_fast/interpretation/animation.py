@@ -28,7 +28,7 @@ GIF_RATE = 100 / 9
 """Most pictures a second of a GIF, whose pictures are large: an MP4 is smoother."""
 GIF_COLOURS = 64
 MOST_GIF_PICTURES = 900
-"""A GIF is built in memory; one with more pictures shows fewer a second, at the same speed."""
+"""A GIF is built in memory; one with more pictures shows fewer per second, at the same speed."""
 HOLD = 0.8
 """Seconds that the last frame of a motion stays."""
 
@@ -101,7 +101,7 @@ def _counted(pictures: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarr
 
 
 def times_of(motion: CaptionedMotion, rate: float) -> np.ndarray:
-    """The frames (fractional) of a motion at ``rate`` pictures a second; the last frame stays for HOLD seconds."""
+    """The frames (fractional) of a motion at ``rate`` pictures per second; the last frame stays for HOLD seconds."""
     last = len(motion.joints) - 1
     count = int(np.floor(last * rate / motion.fps + 1e-9)) + 1
     moving = np.arange(count) * motion.fps / rate

@@ -88,7 +88,7 @@ def matches_of(
     width: float = WIDTH,
     times: str = "segments",
 ) -> tuple[list[Match], int]:
-    """The words that name actions, and how many actions they had to name (each segment once a caption).
+    """The words that name actions, and how many actions they had to name (each segment once per caption).
 
     Args:
         records: the words of captions of ``dataset``.

@@ -175,7 +175,7 @@ def _forward(model: Any, x: Tensor, y: Tensor, teacher_force_ratio: float, src_l
     beam_size = _beam_size(model)
     if beam_size > 1:
         for _ in range(batch):
-            random.random()  # a coin a sample, which decides nothing
+            random.random()  # a coin per sample, which decides nothing
         model.spatial_attentions = x.new_zeros(steps, x.shape[0], batch, model.K)
         model.temporal_attentions = x.new_zeros(steps, x.shape[0], batch)
         model.beta, model.x = x.new_zeros(steps, batch), x

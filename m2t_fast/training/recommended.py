@@ -30,7 +30,7 @@ def recommend(samples: int) -> Recommended:
 
     Small data sets take KIT-ML's model and recipe, large ones HumanML3D's. The guidance of the attention is on in both,
     with the weights of KIT-ML: for HumanML3D, too, the paper's table 6 has its best CIDEr there; its preset, which has
-    the best BLEU, leaves spatial guidance out. Where a batch of 64 would leave fewer than ten steps an epoch it is
+    the best BLEU, leaves spatial guidance out. Where a batch of 64 would leave fewer than ten steps per epoch it is
     halved, down to 8.
     """
     own = TrainingSettings.kit()

@@ -27,7 +27,7 @@ class TrainingSettings:
 
     Args:
         epochs: passes over the training samples.
-        batch_size: B, samples a step.
+        batch_size: B, samples per step.
         lambda_spat: weight of the spatial loss; lambda_adapt: of the adaptive loss (eq. 14).
         teacher_forcing: probability that a step reads the reference word.
         seed: of weights, batches, coins and dropout.

@@ -46,7 +46,7 @@ def test_a_table_has_our_time_and_how_many_times_slower_the_others_are(results: 
     assert cpu_tables.ways_table() == cpu_tables.NONE
     every = [row("training_step", way, median, 0.01) for way, median in (("loop", 0.4), ("plain", 0.2), ("cpu", 0.01))]
     write(results, "ways", *every, row("spatial_loss", "cpu", 0.001, 0.001))
-    lines = cpu_tables.ways_table("elsewhere").splitlines()
+    lines = cpu_tables.ways_table("elsewhere", front=False).splitlines()
     assert lines[0] == (
         "A CPU with AVX-512, 2 threads, torch 2.13.0, float32, 2026-01-02, load 0.1 to 0.9, KIT-ML's sizes "
         "([ways_cpu.json](elsewhere/ways_cpu.json)):"
@@ -69,6 +69,29 @@ def test_what_no_file_holds_is_left_out(results: Path) -> None:
     assert "takes 3 MiB of memory, in plain PyTorch 2,048 MiB" in cpu_tables.ways_table()
     assert "| HumanML3D | cpu | 500 | 1,000 | 1.25x | 3 MiB |  |" in cpu_tables.step_table()
     assert "| HumanML3D | plain | 1,500 | 3,000 |  | 2,048 MiB | 3.0x |" in cpu_tables.step_table()
+
+
+def test_the_front_page_has_steps_in_both_scorings_and_searches_in_one(results: Path) -> None:
+    cases = [(case, scoring) for case in ("training_step", "greedy") for scoring in ("part", "frame")]
+    write(results, "ways", *(row(case, "cpu", 0.1, 0.1, scoring=scoring) for case, scoring in cases))
+    assert len(cpu_tables.ways_table().splitlines()) == 7 and len(cpu_tables.ways_table(front=False).splitlines()) == 8
+
+
+def test_the_time_to_the_first_caption_is_told_by_steps(results: Path) -> None:
+    assert cpu_tables.first_caption() == ""
+    seconds = {"clone": 1.0, "environment": 2.0, "torch": 30.0, "package": 60.0, "train": 70.0, "caption": 3.0}
+    found = {"machine": {**MACHINE, "cores": [0, 1]}, "cuda_kernels": False, "seconds": seconds, "total": 166.0}
+    (results / "first_caption.json").write_text(json.dumps(found))
+    assert ": 166 s (torch 30, package 60, training 70; A CPU, 2 cores, load 0.1 before)" in cpu_tables.first_caption()
+
+
+def test_the_first_caption_takes_the_commands_of_the_readme() -> None:
+    root = cpu_tables.gpu_results.ROOT
+    script = (root / ".ci" / "first-caption").read_text().replace(" \\\n    ", " ")
+    for line in ("pip install torch==2.13.0", 'pip install -e ".[plot]"'):
+        assert line in script and line in (root / "README.md").read_text()
+    train = next(line for line in (root / "README.md").read_text().splitlines() if line.startswith("m2t-fast train"))
+    assert train in script
 
 
 def test_every_document_is_what_the_results_make_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def test_ctrl_c_keeps_what_was_done(call, tiny_run, files, long_list, tmp_path):
     process = forking.start(argv)
     wait_for_bytes([process], tmp_path / "captions.jsonl.parts", 1)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1].endswith("the same command goes on\n") and process.returncode == 130
+    assert process.communicate(timeout=60)[1].endswith("the same command resumes it\n") and process.returncode == 130
     other = call(*argv[2:], "--force-gate", 1)
     assert other.code == 2 and "force_gate was None, now it is 1.0" in other.err
     assert call(*argv[2:]).code == 0 and len(records(output)) == len(files) * REPEATS

@@ -1,4 +1,4 @@
-"""Sweeps: every point once, several at a time, resumed after any end, and the table."""
+"""Sweeps: every point once, several at a time, resumed after any interruption, and the table."""
 
 from __future__ import annotations
 

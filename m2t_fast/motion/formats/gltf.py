@@ -31,7 +31,7 @@ def read_gltf(path: str | Path) -> Capture:
     """Reads the longest animation of a file with the nodes of its skins (without any, all nodes that have a name).
 
     Curves (STEP, LINEAR with spherical interpolation of rotations, CUBICSPLINE) are sampled at the rate of their keys,
-    at most 60 a second. ``rest`` is the pose of the nodes without an animation. The hierarchy is that of all nodes;
+    at most 60 per second. ``rest`` is the pose of the nodes without an animation. The hierarchy is that of all nodes;
     names are the nodes'.
 
     Raises:
@@ -246,7 +246,7 @@ def _curves(path: Path, file: Any, buffers: _Buffers) -> dict[int, dict[str, _Cu
 
 
 def _times(curves: dict[int, dict[str, _Curve]]) -> tuple[np.ndarray, float]:
-    """The times of the frames, and their rate: that of the densest curve's keys, at most 60 a second."""
+    """The times of the frames, and their rate: that of the densest curve's keys, at most 60 per second."""
     keys = [curve[0] for node in curves.values() for curve in node.values()]
     start, end = min(float(times[0]) for times in keys), max(float(times[-1]) for times in keys)
     gaps = [float(np.median(gap)) for times in keys if len(gap := np.diff(times)[np.diff(times) > 1e-6])]

@@ -14,7 +14,7 @@ International licence ({LICENCE}, https://creativecommons.org/licenses/by-nc/4.0
 under the same licence.
 
 Changed by m2t-fast prepare --source bandai-namco: joints computed from the rotations, 22 of them by SMPL's names;
-30 frames a second resampled to 20; takes cut to clips, some joined in twos, some mirrored; every clip placed on the
+30 frames per second, resampled to 20; takes cut to clips, some joined in twos, some mirrored; every clip placed on the
 floor at the origin, facing +Z. Captions are made by a program from the labels and from what was measured on the motion.
 
 M. Kobayashi, C.-C. Liao, K. Inoue, S. Yojima, M. Takahashi: Motion Capture Dataset for Practical Use of AI-based Motion

@@ -31,8 +31,8 @@ class Arm:
     """One arm: its wrist seen from its shoulder, in metres, up, ahead and outwards.
 
     ``top``: how high it goes. ``active``: the frames (first, behind the last) in which it is up. ``cycles``: to and fro
-    in these, ``rate`` a second, ``swing`` wide. ``rises``, ``lowers``: whether it begins and ends low. ``fastest``:
-    metres a second. ``held``: seconds near the top; ``ahead``, ``outwards``: where it then is.
+    in these, ``rate`` per second, ``swing`` wide. ``rises``, ``lowers``: whether it begins and ends low. ``fastest``:
+    metres per second. ``held``: seconds near the top; ``ahead``, ``outwards``: where it then is.
     """
 
     top: float
@@ -56,7 +56,7 @@ class Arm:
 @dataclass(frozen=True)
 class Measures:
     """A motion: degrees turned to the left from its beginning to its end (``turn``) and between any two frames
-    (``spin``); metres a second along its path (``speed``), ``forward`` and to the left (``leftward``) on average;
+    (``spin``); metres per second along its path (``speed``), ``forward`` and to the left (``leftward``) on average;
     ``straight``: share of the path that leads away; ``steps`` of either foot; ``trunk``: degrees that it bends at most;
     ``rises``: whether it is upright at the end; ``still``: whether the feet stay; ``arms`` by side."""
 

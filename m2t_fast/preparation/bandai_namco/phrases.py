@@ -77,7 +77,7 @@ STYLES |= {"masculinity": STYLES["masculine"], "old": STYLES["elderly"]}
 _SPEEDS: dict[str, tuple[float, float]] = {
     **{"walk": (0.8, 1.4), "aside": (0.8, 1.4), "turn": (0.8, 1.4), "back": (0.62, 1.05), "run": (1.75, 2.9)}
 }
-"""Metres a second below which a kind is slow and above which it is fast."""
+"""Metres per second below which a kind is slow and above which it is fast."""
 
 
 def pace_of(action: Action) -> str:
