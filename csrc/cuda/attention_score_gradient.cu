@@ -178,7 +178,7 @@ void attention_score_gradient(const ScoreGradientParameters<T>& in, const Place&
         launch_gradient<T, 8, kRowsAtOnce>(in, place);
     } else if (in.sizes.slots > 1) {
         launch_gradient<T, 16, 1>(in, place);
-    } else {  // few keys per motion: less is left over
+    } else {  // few keys a motion: less is left over
         launch_gradient<T, 8, 1>(in, place);
     }
 }

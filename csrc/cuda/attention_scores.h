@@ -74,7 +74,7 @@ struct RowSums {
     }
 };
 
-// Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one, four numbers per thread; what is
+// Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one, four numbers a thread; what is
 // outside counts as 0. Returns the largest magnitude.
 template <typename How, typename T>
 M2T_DEVICE float stage_rows(const T* from, int left, std::int64_t dim, std::int64_t slice, int count, int step,
