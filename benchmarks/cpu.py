@@ -1,10 +1,11 @@
-"""Measures what README.md and docs/benchmarks.md say of this CPU, and writes tables and plots of it.
+"""Measures what README.md, docs/benchmarks.md and docs/released.md say of this CPU, and writes tables and plots.
 
     python benchmarks/cpu.py [PART ...] [--any-state]
 
 Parts, by default all, in this order: ways (step and search beside the other ways), step (floor and memory), ops,
-lengths, train (epochs). Each replaces benchmarks/results/PART_cpu.json when it is done; what was measured before stays
-until then. Needs an idle machine and committed files: results name their commit. --any-state measures all the same.
+lengths, drop_in (the released module), train (epochs). Each replaces benchmarks/results/PART_cpu.json when it is done;
+what was measured before stays until then. Needs an idle machine and committed files: results name their commit.
+--any-state measures all the same.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def parts(cores: int) -> dict[str, list[str]]:
         "step": [*BENCH, *threads, "--sizes", "humanml3d", "kit", "--ops", "training_step", "--ways", "plain", "cpu"],
         "ops": [*BENCH, "--threads", "1", "--no-memory", "--ways", "plain", "cpu"],
         "lengths": [*script, str(ROOT / "benchmarks" / "lengths.py")],
+        "drop_in": [*script, str(ROOT / "benchmarks" / "drop_in.py")],
         "train": [*script, str(ROOT / "benchmarks" / "train.py"), "--device", "cpu", "--dtype", "float32,bf16"]
-        + ["--no-table"],
+        + ["--ways", "loop,plain", "--budget", "90", "--no-table"],
     }
 
 

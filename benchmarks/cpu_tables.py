@@ -13,6 +13,11 @@ import gpu_results
 NONE = "Not measured yet: `python benchmarks/cpu.py`."
 NAMES = {"loop": "word-by-word loop, as released", "plain": "plain PyTorch", "compile": "`torch.compile`"}
 SIZES = {"kit": "KIT-ML", "humanml3d": "HumanML3D"}
+RELEASED = {
+    "train": "training step, 16 words, forward and backward",
+    "greedy": "greedy search, 40 words",
+    "search": "released search of 16 motions, K = 2",
+}
 CASES = ("training_step", "greedy", "beam")
 """What the front page shows; ops have a plot."""
 
@@ -132,6 +137,23 @@ def ops_line() -> str:
     """Where the plot of ops was measured."""
     found = read("ops")
     return NONE if found is None else f"{machine_line(found['machine'])}."
+
+
+def drop_in_table() -> str:
+    """A module of the released structure beside itself on the fused ops; every row has both data sets' sizes."""
+    found = read("drop_in")
+    if found is None:
+        return NONE
+    head = ["seconds", "KIT-ML plain", "accelerated", "", "HumanML3D plain", "accelerated", ""]
+    lines = [machine_line(found["machine"]) + ".", "", _line(head), _line(["---", *["---:"] * 6])]
+    for work, name in RELEASED.items():
+        cells = [name]
+        for size in SIZES:
+            row = next(row for row in found["rows"] if (row["work"], row["size"]) == (work, size))
+            ratio = row["plain"] / row["accelerated"]
+            cells += [f"{row['plain']:.3g}", f"{row['accelerated']:.2g}", f"{ratio:.0f}x"]
+        lines.append(_line(cells))
+    return "\n".join(lines)
 
 
 def lengths_line() -> str:

@@ -1,4 +1,4 @@
-"""Makes the tables of README.md and docs/benchmarks.md from benchmarks/results/*.json, at any time, on any machine.
+"""Makes the tables of README.md, docs/benchmarks.md and docs/released.md from benchmarks/results/*.json.
 
     python benchmarks/tables.py [--check] [--merge gpu-results.tar.gz ...]
 
@@ -231,11 +231,12 @@ def document() -> str:
 def documents() -> dict[Path, str]:
     """Every document with its tables as the results have them."""
     found = {DOCUMENT: document()}
-    readme = gpu_results.ROOT / "README.md"
-    # Results from elsewhere, or a bundle without the checkout's documents, leave it alone.
-    if readme.exists() and not {"M2T_FAST_DOCUMENT", "M2T_FAST_RESULTS"} & os.environ.keys():
+    readme, released = gpu_results.ROOT / "README.md", gpu_results.ROOT / "docs" / "released.md"
+    # Results from elsewhere, or a bundle without the checkout's documents, leave them alone.
+    if readme.exists() and released.exists() and not {"M2T_FAST_DOCUMENT", "M2T_FAST_RESULTS"} & os.environ.keys():
         text = _between(readme.read_text(), "speed", cpu_tables.ways_table())
         found[readme] = _between(text, "first caption", cpu_tables.first_caption())
+        found[released] = _between(released.read_text(), "cpu drop-in", cpu_tables.drop_in_table())
     return found
 
 

@@ -85,6 +85,19 @@ def test_the_time_to_the_first_caption_is_told_by_steps(results: Path) -> None:
     assert ": 166 s (torch 30, package 60, training 70; A CPU, 2 cores, load 0.1 before)" in cpu_tables.first_caption()
 
 
+def test_the_released_module_has_a_row_for_each_kind_of_work(results: Path) -> None:
+    assert cpu_tables.drop_in_table() == cpu_tables.NONE
+    sizes = {"kit": (4.0, 0.2), "humanml3d": (32.5, 2.0)}
+    rows = [
+        {"work": work, "size": size, "plain": plain, "accelerated": ours}
+        for work in cpu_tables.RELEASED
+        for size, (plain, ours) in sizes.items()
+    ]
+    write(results, "drop_in", *rows)
+    lines = cpu_tables.drop_in_table().splitlines()
+    assert lines[5] == "| greedy search, 40 words | 4 | 0.2 | 20x | 32.5 | 2 | 16x |" and len(lines) == 7
+
+
 def test_the_first_caption_takes_the_commands_of_the_readme() -> None:
     root = cpu_tables.gpu_results.ROOT
     script = (root / ".ci" / "first-caption").read_text().replace(" \\\n    ", " ")
@@ -96,7 +109,7 @@ def test_the_first_caption_takes_the_commands_of_the_readme() -> None:
 
 def test_every_document_is_what_the_results_make_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("M2T_FAST_RESULTS")
-    assert {path.name for path in tables.documents()} == {"README.md", "benchmarks.md"}
+    assert {path.name for path in tables.documents()} == {"README.md", "benchmarks.md", "released.md"}
     for path, text in tables.documents().items():
         assert path.read_text() == text, "run python benchmarks/tables.py"
 
