@@ -43,7 +43,7 @@ def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
         names: Iterable[str] = _sorted(_walk(base, within), manifest.parent)
         nothing = ""
     elif source.suffix.lower() in SUFFIXES:
-        raise UserError(f"{source}: a motion file; expected a folder or a text file with a path a line")
+        raise UserError(f"{source}: a motion file; expected a folder or a text file with one path per line")
     else:
         base, names, nothing = Path.cwd(), _lines(source), f"{source}: no paths in it; expected one per line"
     count = 0
@@ -79,12 +79,12 @@ def _lines(source: Path) -> Iterator[str]:
         with io.TextIOWrapper(open_regular(source), encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if "\0" in line:
-                    raise UserError(f"{source}: line {number} is no text; expected a path a line")
+                    raise UserError(f"{source}: line {number} is no text; expected one path per line")
                 if name := line.rstrip("\r\n"):
                     yield name
     except Missing:
         raise UserError(
-            f"{source}: no such folder or file; expected a folder, or a text file with a path a line"
+            f"{source}: no such folder or file; expected a folder, or a text file with one path per line"
         ) from None
     except OSError as error:
         raise UserError(f"{source}: cannot read: {error.strerror or error}") from None

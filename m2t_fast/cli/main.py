@@ -59,6 +59,9 @@ class _Parser(argparse.ArgumentParser):
         self.register("type", Path, path)
 
     def error(self, message: str) -> NoReturn:
+        left = message.removeprefix("unrecognized arguments: ").split()
+        if left != message.split() and all(word.replace(".", "", 1).isdigit() for word in left):
+            message += "; several numbers for one option are joined by commas, as in --beam-size 1,2"
         raise UserError(f"{message} (see {self.prog} --help)")
 
 

@@ -98,7 +98,7 @@ def read_split(path: Path) -> tuple[list[str], list[Fault]]:
         UserError: the file is missing or no UTF-8 text, or train is empty.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such split file; expected an id a line")
+        raise UserError(f"{path}: no such split file; expected one id per line")
     ids: dict[str, int] = {}
     faults: list[Fault] = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):

@@ -147,7 +147,7 @@ class Sweep:
         Args:
             work: trains and scores a point; an exception but :class:`Stopped` is a failure of this point alone.
             stop: when set, nothing is begun, and the work under way is to end.
-            tell: is given a line a finished point.
+            tell: is given one line per finished point.
 
         Returns:
             the points that failed, with the reason.

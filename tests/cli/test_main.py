@@ -55,6 +55,7 @@ def test_version_and_help(call: Callable) -> None:
         (["caption", "run"], "MOTION.npy"),
         (["evaluate", "run", "--data", "synthetic", "--split", "dev"], "'dev'"),
         (["evaluate", "run", "--data", "synthetic", "--beam", "2"], "--beam"),  # no abbreviations
+        (["evaluate", "run", "--data", "synthetic", "--beam-size", "1", "2"], "as in --beam-size 1,2"),
     ],
 )
 def test_mistaken_arguments(refused: Callable, argv: list[str], message: str) -> None:
