@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from m2t_fast import Captioner, CaptionerConfig
+from m2t_fast import Captioner, CaptionerConfig, export
 from m2t_fast.cli import main
+from m2t_fast.config import MAX_LENGTH
 from m2t_fast.data.preprocessing import DataSettings, Statistics
 from m2t_fast.data.vocabulary import Vocabulary
 from m2t_fast.errors import UserError
-from m2t_fast.export import FORWARD_OUTPUTS, GREEDY_OUTPUTS, check_file, exported
+from m2t_fast.export import FORWARD_OUTPUTS, GREEDY_OUTPUTS, check_file
 from m2t_fast.run_folder import write_run
 
 SIZES = [(2, 5, 3), (1, 1, 1), (4, 2, 1), (3, 30, 12), (0, 4, 2)]
@@ -72,6 +73,23 @@ def check_greedy(run: Program, sizes: list[tuple[int, int, int]] = SIZES) -> Non
         check(cut, dict(zip(GREEDY_OUTPUTS, values, strict=True)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def exported() -> Iterator[Callable[..., torch.export.ExportedProgram]]:
+    """``m2t_fast.export.exported``, once for equal captioners and options: a trace takes five seconds."""
+    made: dict[tuple[object, ...], torch.export.ExportedProgram] = {}
+    original = export.exported
+
+    def once(model: Captioner, greedy: bool = False, max_length: int = MAX_LENGTH) -> torch.export.ExportedProgram:
+        key = model.config, model.training, model.output.bias.sum().item(), greedy, max_length
+        if key not in made:
+            made[key] = original(model, greedy, max_length)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "exported", once)
+        yield once
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
@@ -89,25 +107,29 @@ def file(run_folder: Path) -> Path:
     return path
 
 
-def test_known_words(file: Path) -> None:
-    check_known(torch.export.load(file).module(), "part")
+@pytest.fixture(scope="module")
+def loaded(file: Path) -> Program:
+    return torch.export.load(file).module()
+
+
+def test_known_words(loaded: Program) -> None:
+    check_known(loaded, "part")
 
 
 @pytest.mark.slow
-def test_known_words_of_frame_scoring() -> None:
+def test_known_words_of_frame_scoring(exported: Callable) -> None:
     check_known(exported(captioner("frame")).module(), "frame")
 
 
-def test_greedy_words() -> None:
+def test_greedy_words(exported: Callable) -> None:
     check_greedy(exported(captioner("part"), greedy=True, max_length=9).module())
 
 
-def test_numbers_out_of_range_are_refused(file: Path) -> None:
+def test_numbers_out_of_range_are_refused(loaded: Program) -> None:
     motion, lengths, tokens = batch(2, 5, 3)
-    run = torch.export.load(file).module()
     for bad in ((motion, lengths * 0, tokens), (motion, lengths + 5, tokens), (motion, lengths, tokens + 30)):
         with pytest.raises(RuntimeError, match="(lengths|tokens): a value out of range"):
-            run(*bad)
+            loaded(*bad)
 
 
 LOADS = """
@@ -161,8 +183,9 @@ def test_onnx(greedy: bool, run_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ahead_of_time_on_the_cpu(file: Path, tmp_path: Path) -> None:
-    """AOTInductor compiles the program to a library; without optimisation, which takes a compiler long."""
+    """AOTInductor compiles the program to a library; without optimisation and vectors, which take a compiler long."""
     settings = {"aot_inductor.compile_wrapper_opt_level": "O0", "aot_inductor.precompile_headers": False}
+    settings["cpp.vec_isa_ok"] = False
     path = str(tmp_path / "compiled.pt2")
     torch._inductor.aoti_compile_and_package(torch.export.load(file), package_path=path, inductor_configs=settings)
     check_known(torch._inductor.aoti_load_package(path), "part", SIZES[:4])
@@ -197,7 +220,7 @@ def test_a_program_that_calls_the_kernels(tmp_path: Path) -> None:
 def test_what_is_refused(monkeypatch: pytest.MonkeyPatch, run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = Captioner(captioner("part").config)
     with pytest.raises(ValueError, match=r"training mode.*model.eval\(\)"):
-        exported(model)
+        export.exported(model)
     assert main(["export", str(run_folder), "captioner.pth"]) == 2
     assert "captioner.pth: expected a name that ends in .pt2 or .onnx" in capsys.readouterr().err
     assert main(["export", str(run_folder), "captioner.pt2", "--max-length", "9"]) == 2
