@@ -29,18 +29,13 @@ def read(name: str) -> dict[str, Any] | None:
 
 
 def machine_line(found: dict[str, Any]) -> str:
-    """Processor, threads, software, date and load."""
+    """Processor, threads, software, date, and the load before, to which the measurement itself adds."""
     vectors = (
         "AVX-512" if "avx512f" in found["instruction_sets"] else "AVX2" if "avx2" in found["instruction_sets"] else ""
     )
     processor = found["processor"] + (f" with {vectors}" if vectors else "")
     threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
-    loads = [x for x in (found.get("load"), found.get("load_after")) if x is not None]
-    load = (
-        f", load {min(loads):g} to {max(loads):g}"
-        if len(set(loads)) == 2
-        else "".join(f", load {x:g}" for x in loads[:1])
-    )
+    load = "" if found.get("load") is None else f", load {found['load']:g} before"
     day, torch = found["date"].partition("T")[0], found["torch"].partition("+")[0]
     return f"{processor}, {threads}, torch {torch}, float32, {day}{load}"
 

@@ -48,7 +48,7 @@ def test_a_table_has_our_time_and_how_many_times_slower_the_others_are(results: 
     write(results, "ways", *every, row("spatial_loss", "cpu", 0.001, 0.001))
     lines = cpu_tables.ways_table("elsewhere", front=False).splitlines()
     assert lines[0] == (
-        "A CPU with AVX-512, 2 threads, torch 2.13.0, float32, 2026-01-02, load 0.1 to 0.9, KIT-ML's sizes "
+        "A CPU with AVX-512, 2 threads, torch 2.13.0, float32, 2026-01-02, load 0.1 before, KIT-ML's sizes "
         "([ways_cpu.json](elsewhere/ways_cpu.json)):"
     )
     assert lines[2] == "| work | m2t_fast | word-by-word loop, as released | plain PyTorch |"
