@@ -29,9 +29,9 @@ MARKS = "<!-- counts -->", "<!-- end of counts -->"
 TARGETS = (80, 90, 100)
 CUDA_KERNELS = ("attention_scores", "attention_scores_matrix", "attention_score_gradient")
 """The CUDA kernels that make tanh,"""
-KERNELS = ("score_tiles", "score_rows", "query_gradient", "query_gradient_rows", "key_gradient")
+KERNELS = ("score_tiles", "score_rows", "query_gradient", "query_gradient_rows", "key_gradient", "key_gradient_rows")
 """and the Triton kernels that do."""
-UNROLLED = {"query_gradient": 2}
+UNROLLED = {"query_gradient": 2, "key_gradient": 2}
 """Turns of the source in one of the machine code's, where pairs serve."""
 
 
@@ -82,7 +82,7 @@ def of_function(function: Function, known: int = 0, unrolled: int = 1) -> dict[s
     for loop in function.loops():
         if tanh_in(loop) < 4 or loop.count("special") > 3 * tanh_in(loop):
             continue
-        if 2 * loop.named("MUFU.RCP") < known:  # of a program with fewer words left than it has room for
+        if 2 * loop.named("MUFU.RCP") < known:  # of a program with fewer words or keys left than it has room for
             continue
         # A tanh at a time, where pairs do not serve.
         polynomial = known > 0 and loop.named("MUFU.RCP") >= known

@@ -1,9 +1,9 @@
 """Gradient kernels of ``spatio_temporal_attention``; every sum has one owner, which adds in a fixed order.
 
 ``score_tiles`` makes the scores of both attentions again. ``word_gradient`` turns them into the scores' gradients, a
-few numbers for each (word, frame, part). ``query_gradient`` (several rows of weights: ``query_gradient_rows``) and
-``key_gradient`` make every tanh again and carry those gradients to the queries and weights (summed over the frames) and
-to the keys (summed over the words).
+few numbers for each (word, frame, part). ``query_gradient_rows`` and ``key_gradient_rows`` make every tanh again and
+carry those gradients to the queries and weights (summed over the frames) and to the keys (summed over the words), where
+several rows of weights share a tanh; one row has kernels of its own, ``query_gradient`` and ``key_gradient``.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def query_row_sums(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["T", "L"])
-def key_gradient(  # type: ignore[no-untyped-def]
+def key_gradient_rows(  # type: ignore[no-untyped-def]
     p_k, p_q, p_w, p_g, p_length, p_dk, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, SHORT: tl.constexpr,
@@ -236,29 +236,25 @@ def key_gradient(  # type: ignore[no-untyped-def]
     p_q += b * L * D
     p_g += (b * L * T * S + tl.minimum(o_n, T * S - 1)) * R  # [BLOCK_N]
     words = tl.where(program % tiles * BLOCK_N < count, L, 0)
-    b_dk0, b_dk1, largest = key_sums(
+    b_dk0, b_dk1, largest = key_row_sums(
         p_q, p_w, p_g, b_k0, b_k1, o_0, o_1, m_n, words, T, S, R, D, BLOCK_N, BLOCK_D, SHORT, False
     )
     largest = tl.maximum(largest, tl.max(tl.max(tl.maximum(tl.abs(b_k0), tl.abs(b_k1)), axis=1), axis=0))
     if largest > LARGEST:
-        b_dk0, b_dk1, _ = key_sums(
+        b_dk0, b_dk1, _ = key_row_sums(
             p_q, p_w, p_g, b_k0, b_k1, o_0, o_1, m_n, words, T, S, R, D, BLOCK_N, BLOCK_D, SHORT, True
         )
-    factor_0, factor_1 = 4.0, 4.0
-    if R == 1:
-        factor_0 *= tl.load(p_w + o_0, mask=o_0 < D, other=0.0).to(tl.float32)
-        factor_1 *= tl.load(p_w + o_1, mask=o_1 < D, other=0.0).to(tl.float32)
     m_n = (o_n < T * S)[:, None]
-    tl.store(p_dk + at + o_0, (b_dk0 * factor_0).to(p_dk.dtype.element_ty), mask=m_n & (o_0 < D))
-    tl.store(p_dk + at + o_1, (b_dk1 * factor_1).to(p_dk.dtype.element_ty), mask=m_n & (o_1 < D))
+    tl.store(p_dk + at + o_0, (4.0 * b_dk0).to(p_dk.dtype.element_ty), mask=m_n & (o_0 < D))
+    tl.store(p_dk + at + o_1, (4.0 * b_dk1).to(p_dk.dtype.element_ty), mask=m_n & (o_1 < D))
 
 
 @triton.jit
-def key_sums(  # type: ignore[no-untyped-def]
+def key_row_sums(  # type: ignore[no-untyped-def]
     p_q, p_w, p_g, b_k0, b_k1, o_0, o_1, m_n, words, T, S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, SHORT: tl.constexpr, SAFE: tl.constexpr,
 ):  # fmt: skip
-    """Over the words: of g (several rows: g w) times the slope / 4 [BLOCK_N, BLOCK_D], twice. And the largest query."""
+    """Over the words: of g w times the slope / 4 [BLOCK_N, BLOCK_D], twice. And the largest query."""
     b_k0, b_k1 = ready(b_k0, SAFE, SHORT), ready(b_k1, SAFE, SHORT)
     b_dk0 = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     b_dk1 = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
@@ -269,16 +265,12 @@ def key_sums(  # type: ignore[no-untyped-def]
         b_largest = tl.maximum(b_largest, tl.maximum(tl.abs(b_q0), tl.abs(b_q1)))
         b_q0, b_q1 = ready(b_q0, SAFE, SHORT), ready(b_q1, SAFE, SHORT)
         b_u0, b_u1 = halves(b_k0, b_q0[None, :], b_k1, b_q1[None, :], SAFE, False)  # [BLOCK_N, BLOCK_D]
-        if R == 1:
-            b_g = tl.load(p_g, mask=m_n, other=0.0)[:, None]  # [BLOCK_N, 1]
-            b_d0, b_d1 = b_g, b_g
-        else:
-            b_d0 = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-            b_d1 = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-            for r in tl.static_range(R):
-                b_g = tl.load(p_g + r, mask=m_n, other=0.0)[:, None]
-                b_d0 += b_g * tl.load(p_w + r * D + o_0, mask=o_0 < D, other=0.0).to(tl.float32)
-                b_d1 += b_g * tl.load(p_w + r * D + o_1, mask=o_1 < D, other=0.0).to(tl.float32)
+        b_d0 = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+        b_d1 = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+        for r in tl.static_range(R):
+            b_g = tl.load(p_g + r, mask=m_n, other=0.0)[:, None]  # [BLOCK_N, 1]
+            b_d0 += b_g * tl.load(p_w + r * D + o_0, mask=o_0 < D, other=0.0).to(tl.float32)
+            b_d1 += b_g * tl.load(p_w + r * D + o_1, mask=o_1 < D, other=0.0).to(tl.float32)
         b_dk0 = tl.fma(b_d0, tl.fma(-b_u0, b_u0, 0.25), b_dk0)
         b_dk1 = tl.fma(b_d1, tl.fma(-b_u1, b_u1, 0.25), b_dk1)
         p_q += D

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from m2t_fast.config import LOG_MIN, SIGMA_MIN
 from m2t_fast.kernels.attention import attention_words
-from m2t_fast.kernels.attention_backward import key_gradient, query_gradient_rows, word_gradient
+from m2t_fast.kernels.attention_backward import key_gradient_rows, query_gradient_rows, word_gradient
+from m2t_fast.kernels.key_gradient import key_gradient
 from m2t_fast.kernels.query_gradient import query_gradient
 from m2t_fast.kernels.scores import score_rows, score_tiles
 from m2t_fast.ops.kept_scores import Scores
@@ -20,7 +21,7 @@ from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
 FLOATS = float_fields(AttentionInputs)
 LARGEST_TILE = 24
-"""Words that share a key's exponentials in a program of ``query_gradient``."""
+"""Words that share a key's exponentials in a program of ``query_gradient``, or keys a word's in ``key_gradient``."""
 LARGEST_BLOCK_H = 256
 """Features of a part that one program sums; a longer part is shared by several."""
 
@@ -203,22 +204,24 @@ def score_gradient(
         "T": frames,
         "L": words,
     }
-    blocks = score_blocks("query_gradient" if rows == 1 else "query_gradient_rows", keys, words, rows)
+    made = ("query_gradient", "key_gradient") if rows == 1 else ("query_gradient_rows", "key_gradient_rows")
+    blocks, key_blocks = (score_blocks(name, keys, words, rows) for name in made)
     tile = blocks["BLOCK_L"] * blocks.get("GROUPS", 1)
+    key_tile = key_blocks["BLOCK_N"] * key_blocks.get("GROUPS", 1)
     programs, chunks = batch * -(-words // tile), -(-dim // (2 * blocks["BLOCK_D"]))
     d_weight = d_scores.new_empty(programs, rows, dim)
-    made = {"p_dq": d_query, "p_dw": d_weight}
+    grid = (batch * -(-frames * slots // key_tile), -(-dim // (2 * key_blocks["BLOCK_D"])))
+    found = {"p_dq": d_query, "p_dw": d_weight}
     if rows == 1:
-        query_gradient[(programs, chunks)](**arguments, **made, p_g=by_tile(d_scores, tile), **blocks)
+        query_gradient[(programs, chunks)](**arguments, **found, p_g=by_word_tile(d_scores, tile), **blocks)
+        key_gradient[grid](**arguments, p_g=by_key_tile(d_scores, key_tile), p_dk=d_keys, **key_blocks)
     else:
-        query_gradient_rows[(programs, chunks)](**arguments, **made, p_g=d_scores, ROWS=3, **blocks)
-    blocks = score_blocks("key_gradient", keys, words, rows)
-    grid = (batch * -(-frames * slots // blocks["BLOCK_N"]), -(-dim // (2 * blocks["BLOCK_D"])))
-    key_gradient[grid](**arguments, p_g=d_scores, p_dk=d_keys, **blocks)
+        query_gradient_rows[(programs, chunks)](**arguments, **found, p_g=d_scores, ROWS=3, **blocks)
+        key_gradient_rows[grid](**arguments, p_g=d_scores, p_dk=d_keys, **key_blocks)
     return d_keys, d_query, d_weight.sum(0)
 
 
-def by_tile(d_scores: Tensor, tile: int) -> Tensor:
+def by_word_tile(d_scores: Tensor, tile: int) -> Tensor:
     """(B, tiles, T * S, tile) of (B, L, T * S): a key's gradients stand side by side, 0 for words behind the last."""
     batch, words, _ = d_scores.shape
     if words % tile:
@@ -226,9 +229,18 @@ def by_tile(d_scores: Tensor, tile: int) -> Tensor:
     return d_scores.reshape(batch, -1, tile, d_scores.shape[2]).transpose(2, 3).contiguous()
 
 
-def word_groups(block: int, words: int) -> int:
-    """Groups of ``block`` words per program: as many for any more words, so that none compiles anything again."""
-    return 1 if words <= block else max(1, LARGEST_TILE // block)
+def by_key_tile(d_scores: Tensor, tile: int) -> Tensor:
+    """(B, L, T * S) with room for whole tiles of keys, so that each starts at an aligned address."""
+    keys = d_scores.shape[2]
+    return torch.nn.functional.pad(d_scores, (0, -keys % tile)) if keys % tile else d_scores.contiguous()
+
+
+def groups(block: int, words: int | None = None) -> int:
+    """Groups of ``block`` words or keys per program, for any number of them, so that none compiles anything again.
+
+    One where a group holds all words, which is compiled by itself.
+    """
+    return 1 if words is not None and words <= block else max(1, LARGEST_TILE // block)
 
 
 def score_blocks(kernel: str, keys: Tensor, words: int, rows: int) -> dict[str, Any]:
@@ -238,7 +250,9 @@ def score_blocks(kernel: str, keys: Tensor, words: int, rows: int) -> dict[str, 
     if "BLOCK_L" in blocks:
         blocks["BLOCK_L"] = min(blocks["BLOCK_L"], power_of_2(words))
     if kernel == "query_gradient":
-        blocks["GROUPS"] = word_groups(blocks["BLOCK_L"], words)
+        blocks["GROUPS"] = groups(blocks["BLOCK_L"], words)
+    elif kernel == "key_gradient":
+        blocks["GROUPS"] = groups(blocks["BLOCK_N"])
     # A program takes the dimensions in pairs of blocks.
     return {**blocks, "BLOCK_D": max(16, min(blocks["BLOCK_D"], power_of_2(dim) // 2))}
 

@@ -31,7 +31,8 @@ CANDIDATES: dict[str, dict[str, tuple[int, ...]]] = {
     "word_gradient": {"BLOCK_L": (1, 2, 4, 8), "BLOCK_T": (16, 32, 64), "num_warps": (2, 4, 8)},
     "query_gradient": {"BLOCK_L": (2, 4, 8), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
     "query_gradient_rows": {"BLOCK_L": (2, 4), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
-    "key_gradient": {"BLOCK_N": (4, 8, 16, 32), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
+    "key_gradient": {"BLOCK_N": (2, 4, 8), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
+    "key_gradient_rows": {"BLOCK_N": (4, 8, 16, 32), "BLOCK_D": (32, 64, 128), "num_warps": (2, 4, 8)},
     "gate_forward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
     "gate_backward": {"BLOCK_N": (1, 2, 4, 8), "BLOCK_C": (64, 128, 256), "num_warps": (2, 4)},
     "bias_tanh": {"BLOCK": (512, 1024, 2048), "num_warps": (4, 8)},
@@ -101,7 +102,7 @@ def calls(dtype: torch.dtype, device: str = "cuda") -> dict[str, Callable[[], An
     return {
         **dict.fromkeys(("attention_words", "score_tiles"), attention_forward),
         "score_rows": frame_scoring,
-        "query_gradient_rows": frame_gradient,
+        **dict.fromkeys(("query_gradient_rows", "key_gradient_rows"), frame_gradient),
         **dict.fromkeys(("word_gradient", "query_gradient", "key_gradient"), attention_backward),
         **dict.fromkeys(("gate_forward", "bias_tanh"), gate_forward),
         **dict.fromkeys(("gate_backward", "tanh_gradient"), gate_backward),
