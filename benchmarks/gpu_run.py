@@ -159,9 +159,11 @@ class Run:
                 "--upgrade",
             ]
             self._prepared("packages", [*command, "--target", str(self.site), *map(str, missing)], 40)
-        if not os.environ.get(REHEARSAL) and not found.get("cuda kernels"):
+        lacking = not os.environ.get(REHEARSAL) and not found.get("cuda kernels")
+        if lacking:
             self._extension(str(found.get("suffix", "")))
-        found = self.probe()
+        if missing or lacking:
+            found = self.probe()
         well = bool(found.get("triton kernels"))
         self._ended(
             "prepare", f"python {found.get('python')}, torch {found.get('torch')}", time.monotonic() - began, well
