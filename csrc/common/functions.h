@@ -25,13 +25,13 @@ using Bare = std::remove_cv_t<std::remove_reference_t<A>>;
 
 // What a function's name ends in.
 template <typename T>
-constexpr const char* kSuffix = "_bfloat16";
+inline constexpr const char* kSuffix = "_bfloat16";
 template <>
-constexpr const char* kSuffix<void> = "";
+inline constexpr const char* kSuffix<void> = "";
 template <>
-constexpr const char* kSuffix<float> = "_float32";
+inline constexpr const char* kSuffix<float> = "_float32";
 template <>
-constexpr const char* kSuffix<double> = "_float64";
+inline constexpr const char* kSuffix<double> = "_float64";
 
 // An argument: a number, or the bytes of records or of a text. A result: nothing, a number, or a record's bytes.
 using Given = std::variant<std::int64_t, double, std::string_view>;
