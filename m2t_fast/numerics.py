@@ -15,7 +15,7 @@ from torch import Tensor
 
 from m2t_fast.ops import registry
 from m2t_fast.ops.cases import CASES
-from m2t_fast.ops.define import Op
+from m2t_fast.ops.op import Op
 from m2t_fast.ops.registry import available_backends, use_backend
 from m2t_fast.records import converted
 

@@ -47,7 +47,7 @@ INTERPRETED = (("triton", "cpu"), ("cuda", "cpu"))
 VARIABLE = "M2T_FAST_BACKEND"
 
 OPS: dict[str, Any] = {}
-"""Every op by name; ``m2t_fast.ops.define`` enters them."""
+"""Every op by name; ``m2t_fast.ops.op`` enters them."""
 
 # A plain global, not a context variable: torch.compile guards on it and recompiles when it changes.
 _chosen: str = os.environ.get(VARIABLE) or "auto"

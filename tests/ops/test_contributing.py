@@ -14,7 +14,8 @@ from torch import Tensor
 
 from m2t_fast import numerics, use_backend
 from m2t_fast.ops import cases, registry
-from m2t_fast.ops.define import Op, define
+from m2t_fast.ops.define import define
+from m2t_fast.ops.op import Op
 from m2t_fast.records import from_fields
 
 NAME = "tests_softsign"
