@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,8 +113,18 @@ def save_figure(path: Path, figure: Figure, data: dict[str, Any]) -> list[Path]:
     figure.savefig(files[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
     if any(isinstance(value, np.ndarray) for value in data.values()):
         files.append(path.parent / f"{path.name}.npz")
-        np.savez_compressed(files[-1], allow_pickle=False, **data)
+        _write_arrays(files[-1], data)
     else:
         files.append(path.parent / f"{path.name}.json")
         write_text(files[-1], json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
     return files
+
+
+def _write_arrays(path: Path, data: dict[str, Any]) -> None:
+    """As ``np.savez_compressed``, which writes the time, too, and cannot where the clock stands before 1980."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in data.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -99,6 +100,7 @@ class Sweep:
                 begun = self._study.user_attrs.get("identity")
                 check_form(begun, ({str: Any}, None), "identity: ")
                 self._known(), self.table()
+                self._check_values()
         except UserError:
             raise
         except OSError as error:
@@ -184,6 +186,12 @@ class Sweep:
                             failed[point] = f"{error}"
                             tell(f"{point.name}: failed: {error}")
         return failed
+
+    def _check_values(self) -> None:
+        """Raises ValueError where a finished point has no score, or one that is no number."""
+        for trial in self._study.get_trials(states=(self._optuna.trial.TrialState.COMPLETE,)):
+            if trial.value is None or not math.isfinite(trial.value):
+                raise ValueError(f"trial {trial.number} is complete with the value {trial.value}")
 
     def _nothing_came_of_it(self) -> bool:
         """Whether every point failed before its run folder was begun, as a mistaken option lets them: the corrected

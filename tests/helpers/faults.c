@@ -1,5 +1,5 @@
 // A file system that fails: preloaded, it counts what changes files below a folder, and from the n-th change on the
-// disk is full, or at the n-th the process is killed, half of what it was writing written.
+// disk is full, or at the n-th the process is killed, half of what it was writing written. Its clock can be set to jump.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[PATH_MAX];
@@ -60,6 +62,22 @@ static int fails(int grows) {
     if (!grows) return 0;
     errno = ENOSPC;
     return 1;
+}
+
+static long ahead, step;
+static int to_and_fro;
+
+// From now on the clock of the day is so many seconds ahead, with every look at it by a step more, or to and fro.
+void faults_clock(long seconds, long step_of_each, int changes_sign) {
+    ahead = seconds;
+    step = step_of_each;
+    to_and_fro = changes_sign;
+}
+
+static long jump(void) {
+    long now = ahead;
+    ahead = to_and_fro ? -ahead : ahead + step;
+    return now;
 }
 
 #define REAL(name) __typeof__(&name) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
@@ -153,4 +171,28 @@ int open(const char *path, int flags, ...) {
     va_end(rest);
     REAL(open);
     return creates(AT_FDCWD, path, flags) ? -1 : real(path, flags, mode);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static __typeof__(&clock_gettime) real;
+    if (!real) real = (__typeof__(&clock_gettime))dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, now);
+    if (!failed && clock == CLOCK_REALTIME) now->tv_sec += jump();
+    return failed;
+}
+
+time_t time(time_t *place) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (place) *place = now.tv_sec;
+    return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *place, void *zone) {
+    struct timespec now;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    place->tv_sec = now.tv_sec;
+    place->tv_usec = now.tv_nsec / 1000;
+    return 0;
 }

@@ -1,4 +1,5 @@
-"""Commands on a file system that fails: a disk that is full from the n-th change on, a kill in the middle of one.
+"""Commands on a system that fails: a disk that is full from the n-th change on, a kill in the middle of one, a clock
+that is wrong.
 
 A server process imports the package once, with ``faults.c`` preloaded, and forks a process per command.
 """
@@ -14,11 +15,22 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SOURCE = Path(__file__).with_suffix(".c")
+
+
+CLOCKS: dict[str, Callable[[], tuple[int, int, int]]] = {
+    "to and fro": lambda: (10**7, 0, 1),
+    "in 1970": lambda: (86_400 - int(time.time()), 0, 0),
+    "in 2110": lambda: (4_418_000_000 - int(time.time()), 0, 0),
+    "backwards": lambda: (0, -3600, 0),
+}
+"""Wrong clocks: seconds ahead, what is added with every look at it, and whether the sign changes."""
 
 
 class Ended(NamedTuple):
@@ -62,10 +74,10 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.process.communicate()
 
-    def begin(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, jump: float = 0.0) -> None:
-        """Starts a command in the folder ``world``; ``at``: the change that fails, 0 for none; ``jump``: the clock
-        goes back and forth by that many seconds."""
-        order = {"world": str(world), "argv": argv, "at": at, "kill": kill, "jump": jump, "said": str(self.said)}
+    def begin(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, clock: str = "") -> None:
+        """Starts a command in the folder ``world``; ``at``: the change that fails, 0 for none; ``clock``: one of
+        :data:`CLOCKS`."""
+        order = {"world": str(world), "argv": argv, "at": at, "kill": kill, "clock": clock, "said": str(self.said)}
         assert self.process.stdin is not None
         print(json.dumps(order), file=self.process.stdin, flush=True)
 
@@ -74,9 +86,9 @@ class Server:
         assert self.process.stdout is not None
         return Ended(*json.loads(self.process.stdout.readline()))
 
-    def run(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, jump: float = 0.0) -> Ended:
+    def run(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, clock: str = "") -> Ended:
         """Runs a command to its end."""
-        self.begin(world, argv, at, kill, jump)
+        self.begin(world, argv, at, kill, clock)
         return self.end()
 
 
@@ -85,8 +97,8 @@ def _command(order: dict[str, Any], library: ctypes.CDLL, changes: int) -> int:
     from m2t_fast.cli import main
 
     os.chdir(order["world"])
-    if order["jump"]:
-        _jump(order["jump"])
+    if order["clock"]:
+        library.faults_clock(*(ctypes.c_long(value) for value in CLOCKS[order["clock"]]()))
     library.faults_arm(order["world"].encode(), order["at"], order["kill"])
     try:
         if order["argv"][0] == "sweep":
@@ -97,18 +109,6 @@ def _command(order: dict[str, Any], library: ctypes.CDLL, changes: int) -> int:
         code = 70
     os.write(changes, str(library.faults_count()).encode())
     return code
-
-
-def _jump(seconds: float) -> None:
-    import time
-
-    clock, calls = time.time, [0]
-
-    def jumping() -> float:
-        calls[0] += 1
-        return clock() + (seconds if calls[0] % 2 else -seconds)
-
-    time.time = jumping
 
 
 def score_without_training() -> None:

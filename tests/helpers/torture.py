@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faults import Ended, Server
+from faults import CLOCKS, Ended, Server
 from fuzz import world
 
 from m2t_fast.tensor_files import read_tensors
@@ -71,6 +71,8 @@ CASES = {
                          ("run/segmenter.safetensors",)),
     "fine-tune": Case((*TRAIN[:4], "tuned", *TRAIN[5:], "--init", "run", "--epochs", "1", "--quiet"),
                       ("tuned",), ("tuned",)),
+    "figures": Case(("interpret", "run", "--data", "data", "--output", "drawn", "--figures", "gate_density"),
+                    ("drawn",)),
     "demo": Case(("demo", "--epochs", "1", "--motions", "30", "--output", "shown"), ("shown",)),
     "export": Case(("export", "run", "captioner.pt2"), ("captioner.pt2",)),
     "gif": Case(("caption", "run", "motion.npy", "--gif", "moves.gif"), ("moves.gif",)),
@@ -111,6 +113,14 @@ class Torture:
                 again = self.server.run(folder, list(self.case.argv))
                 if again.code != self.case.code:
                     return f"afterwards: {again}"
+            return difference(self.expected, contents(folder))
+
+    def with_clock(self, clock: str) -> str | None:
+        """The command with a wrong clock: what is wrong, None if it gives what it gives undisturbed."""
+        with self.copy() as folder:
+            ended = self.server.run(folder, list(self.case.argv), clock=clock)
+            if ended.code != self.case.code:
+                return f"{ended}"
             return difference(self.expected, contents(folder))
 
     def _of_the_fault(self, ended: Ended, kill: bool) -> str | None:
@@ -180,6 +190,8 @@ def contents(folder: Path) -> dict[str, Any]:
             found[name] = [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
         elif path.suffix == ".eaf":
             found[name] = re.sub(rb'DATE="[^"]*"', b"", path.read_bytes())
+        elif path.suffix == ".html":
+            found[name] = re.sub(rb" \d{4}-\d\d-\d\d", b"", path.read_bytes())
         else:
             found[name] = path.read_bytes()
     return found
@@ -206,6 +218,11 @@ def main(names: Sequence[str]) -> int:
                 print(f"{name:12} {torture.expected_end.changes:4} {kind}, {len(problems)} problems", flush=True)
                 for at, problem in problems.items():
                     print(f"   at {at}: {problem[:600]}", flush=True)
+            problems = {clock: problem for clock in CLOCKS if (problem := torture.with_clock(clock))}
+            failed += len(problems)
+            print(f"{name:12} {len(CLOCKS):4} wrong clocks, {len(problems)} problems", flush=True)
+            for clock, problem in problems.items():
+                print(f"   {clock}: {problem[:600]}", flush=True)
     print(f"{'all':12} {counts[False]:4} full disks, {counts[True]:4} kills, {failed} problems")
     return min(1, failed)
 

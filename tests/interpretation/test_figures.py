@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +264,14 @@ def test_words_are_text_and_not_mathematics(sample: Sample, word, tmp_path: Path
     gallery.draw_sample(tmp_path, gallery.FIGURES, changed)
     gallery.draw_split(tmp_path, gallery.FIGURES, [word(text) for text in words])
     assert len(list(tmp_path.rglob("*.pdf"))) == 6
+
+
+def test_arrays_hold_no_time(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a clock that stands in 1970 matter, which an archive's dates cannot tell."""
+    data = {"weights": np.arange(6.0).reshape(2, 3), "words": np.array(["a", "b"])}
+    for name, now in (("a", 2e9), ("b", 0.0)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        save_figure(tmp_path / name, figures_time.draw_windows(sample, figures_time.windows_data(sample)), data)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "b.npz", allow_pickle=False) as found:
+        assert {key: found[key].tolist() for key in found} == {key: value.tolist() for key, value in data.items()}

@@ -209,3 +209,19 @@ def test_a_full_disk_names_the_journal(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="study.journal: cannot write: No space left on device"):
             sweep.enqueue(POINTS)
     finished(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values", ["null", "[null]", "[NaN]", "[1e999]", "[]", '["x"]', "[1.0,2.0]", "[true]", "[[1]]", "5"]
+)
+def test_a_finished_point_without_a_score_is_named(tmp_path, values):
+    journal = finished(tmp_path)
+    content = journal.read_text()
+    assert '"state":1,"values":[10.0]' in content
+    journal.write_text(content.replace('"state":1,"values":[10.0]', f'"state":1,"values":{values}'))
+    try:
+        assert Sweep(tmp_path, IDENTITY).best is not None
+    except UserError as error:
+        assert "study.journal: damaged or foreign" in str(error)
+    else:
+        assert values == "[true]"  # which Python takes for 1
