@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 
 from m2t_fast._version import __version__
 from m2t_fast.cli.options import path
-from m2t_fast.cli.visible import discard, shortened, visible_output
+from m2t_fast.cli.visible import discard, open_closed_streams, shortened, visible_output
 from m2t_fast.errors import JobError, ReportedElsewhere, UserError
 from m2t_fast.visible import visible
 
@@ -84,11 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         143 when terminated; 141 when nobody reads the output any more; 1 when another process of the same job has
         ended. Any other exception is a bug and is not caught.
     """
+    open_closed_streams()
     try:
         with _ending_tidily(), warnings.catch_warnings(), visible_output():
             warnings.showwarning = _show_warning
             if any("\0" in text for text in argv or ()):
                 raise UserError("a null byte in an argument, expected text")
+            _require_current_folder()
             args = build_parser().parse_args(argv)
             code: int = args.run(args)
         sys.stdout.flush()
@@ -119,6 +122,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{type(error).__name__} {error}")):
             raise
         return _fail("out of memory; a smaller --batch-size or --beam-size needs less")
+
+
+def _require_current_folder() -> None:
+    """Libraries that ask for a folder that is gone end the process with words of their own."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the current folder cannot be found: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -97,6 +97,16 @@ def discard(stream: TextIO) -> None:
             os.close(nowhere)
 
 
+def open_closed_streams() -> None:
+    """Where the process began without stdin, stdout or stderr (``>&-``, services), their numbers lead nowhere: else the
+    next file that is opened would have the number of stdout, and what a library prints would go into it."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if name != "stdin":  # whose reader says that it is closed
+                setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", errors="backslashreplace"))
+
+
 @contextlib.contextmanager
 def visible_output() -> Iterator[None]:
     """Inside the block stdout and stderr show control characters."""
