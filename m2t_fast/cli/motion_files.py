@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,15 +121,26 @@ def named(args: argparse.Namespace) -> list[tuple[Path, str]]:
     return files
 
 
+_BRACKETED = re.compile(r"(?<![\w.#])\d[\d,]*(?:\.\d+)?(?![\w.,]*\w)(?=[^()]*\))")
+"""A number in brackets: what was measured in one file, "(a body of about 1.75 m)"."""
+
+
 class Said:
-    """What was assumed about files, said once for all files of which the same is true."""
+    """What was assumed about files, said once for all files of which the same is true.
+
+    Numbers in brackets may differ: then the line has the least and the most of them, "(a body of about 1.62-1.85 m)".
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
+        self._numbers: dict[str, list[list[str]]] = {}
 
     def add(self, notes: list[str], name: str) -> None:
         """Notes on one motion."""
-        self._names.setdefault("; ".join(notes), []).append(name)
+        joined = "; ".join(notes)
+        alike = _BRACKETED.sub("\0", joined)
+        self._names.setdefault(alike, []).append(name)
+        self._numbers.setdefault(alike, []).append(_BRACKETED.findall(joined))
 
     def has(self, note: str) -> bool:
         """Whether any notes contain this."""
@@ -139,7 +151,26 @@ class Said:
         for notes, names in self._names.items():
             more = len(names) - 1
             files = names[0] + (f" and {counted(more, 'more file')}" if more else "")
-            print(f"{PROGRAM}: {files}: {notes}", file=sys.stderr)
+            pieces = notes.split("\0")
+            spans = [_span(numbers) for numbers in zip(*self._numbers[notes], strict=True)]
+            said = "".join(itertools.chain(*itertools.zip_longest(pieces, spans, fillvalue="")))
+            print(f"{PROGRAM}: {files}: {said}", file=sys.stderr)
+
+
+def _span(numbers: Sequence[str]) -> str:
+    """The least and the most of written numbers, or the one that all are."""
+    ordered = sorted(numbers, key=lambda number: float(number.replace(",", "")))
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]}-{ordered[-1]}"
+
+
+def require_parameters(args: argparse.Namespace, said: Said) -> None:
+    """Raises where a body model was given and no motion that was read holds parameters for it.
+
+    Raises:
+        UserError: that.
+    """
+    if args.body_model is not None and not said.has("SMPL parameters"):
+        raise UserError("--body-model: none of the motions holds SMPL parameters (.npz, .pkl, .pt), which it is for")
 
 
 def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], list[str]]:
@@ -189,6 +220,7 @@ def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], l
         raise UserError("--joint-map: none of the motions is a .bvh file, nor any other with named joints")
     if args.mean is not None and not said.has(DENORMALISED):
         raise UserError("--mean and --std: none of the motions is a feature file")
+    require_parameters(args, said)
     said.report()
     return motions, skipped
 

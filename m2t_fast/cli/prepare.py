@@ -126,6 +126,7 @@ def _from_captures(args: argparse.Namespace) -> int:
 
     with new_folder(args.output) as folder:
         done = prepare_captures(folder, captioned, read, skeleton, args.mirror, args.splits, args.seed)
+        motion_files.require_parameters(args, said)
     said.report()
     if strays:
         print(f"{PROGRAM}: {args.captions}: {_strays(strays)}", file=sys.stderr)

@@ -14,6 +14,8 @@ from m2t_fast.wording import counted
 JOINTS_EXPECTED = f"(frames, {' or '.join(str(s.joints) for s in reversed(SKELETONS))}, 3)"
 """The shape of a motion, for messages."""
 
+_ADVICE = "repair the file or take its id out of the split files"  # to whom trains on a data folder
+
 
 def read_motion(path: str | Path) -> np.ndarray:
     """One motion file as (frames, J, 3) float32, metres.
@@ -50,8 +52,8 @@ def load_array(path: str | Path, expected: str) -> np.ndarray:
     return array
 
 
-def check_motion(joints: np.ndarray, path: str | Path) -> np.ndarray:
-    """An array of floats as (frames, J, 3) float32; ``path`` is for messages.
+def check_motion(joints: np.ndarray, path: str | Path, advice: str = _ADVICE) -> np.ndarray:
+    """An array of floats as (frames, J, 3) float32; ``path`` and ``advice`` are for messages.
 
     Raises:
         UserError: no frames, another shape than (frames, 21 or 22, 3), NaN or infinite coordinates.
@@ -62,12 +64,12 @@ def check_motion(joints: np.ndarray, path: str | Path) -> np.ndarray:
         raise DataFault("no frames", f"{path}: no frames (shape {joints.shape}), expected at least one")
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is reported below
         joints = np.ascontiguousarray(joints, dtype=np.float32)
-    check_finite(joints, path)
+    check_finite(joints, path, advice)
     return joints
 
 
-def check_finite(values: np.ndarray, path: str | Path) -> None:
-    """Raises unless every number of every frame (the first axis) is finite.
+def check_finite(values: np.ndarray, path: str | Path, advice: str = _ADVICE) -> None:
+    """Raises unless every number of every frame (the first axis) is finite; ``advice`` tells what to do.
 
     Raises:
         UserError: NaN or infinite numbers.
@@ -78,5 +80,5 @@ def check_finite(values: np.ndarray, path: str | Path) -> None:
         raise DataFault(
             "NaN or infinite",
             f"{path}: NaN or infinite coordinates in {bad.sum()} of {counted(len(bad), 'frame')}, "
-            f"first in frame {bad.argmax()} (repair the file or take its id out of the split files)",
+            f"first in frame {bad.argmax()} ({advice})",
         )

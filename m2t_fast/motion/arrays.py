@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from m2t_fast.data.folder import check_motion
+from m2t_fast.data.folder import check_finite, check_motion
 from m2t_fast.errors import UserError
 from m2t_fast.motion.features import FEATURE_SIZES, feature_size, recover_joints, why_implausible
 from m2t_fast.motion.formats.keypoints import LAYOUTS, joints_of_keypoints
@@ -19,6 +19,7 @@ from m2t_fast.wording import counted
 DENORMALISED = "denormalised with --mean and --std"
 """The note on feature vectors that ``MotionOptions.mean`` and ``std`` were used for."""
 
+_ADVICE = "cut these frames off, or fill them in by interpolation"
 _NOT_METRES = 10.0  # a leg of more units shows that the unit of a joint file is no metre
 
 
@@ -55,7 +56,7 @@ def read_joints(
         if layout is not None:
             names = " or ".join(f"--joints {name}" for name in LAYOUTS if len(LAYOUTS[name]) == array.shape[1])
             raise UserError(f"{path}: {array.shape[1]} joints: keypoints of video? {names} says which")
-    joints = check_motion(array, path)
+    joints = check_motion(array, path, _ADVICE)
     if joints.shape[1] != skeleton.joints:
         raise UserError(
             f"{path}: {joints.shape[1]} joints, but the run reads {skeleton.joints} ({skeleton.name}); expected "
@@ -101,7 +102,7 @@ def read_features(
     if not finite.all():
         raise UserError(
             f"{path}: NaN or infinite values in {(~finite).sum()} of {counted(len(array), 'frame')}, first in frame "
-            f"{(~finite).argmax()}"
+            f"{(~finite).argmax()} ({_ADVICE})"
         )
     features = array.astype(np.float64)
     notes = [f"{size} features"]
@@ -148,8 +149,9 @@ def read_keypoints(
     if array.ndim != 3 or array.shape[1] != count or array.shape[2] < 3:
         raise UserError(f"{path}: shape {array.shape}, expected (frames, {count}, 3) for --joints {layout}")
     points = array[..., :3].astype(np.float64)
-    if len(points) == 0 or not np.isfinite(points).all():
-        raise UserError(f"{path}: {'no frames' if len(points) == 0 else 'NaN or infinite coordinates'}")
+    if len(points) == 0:
+        raise UserError(f"{path}: no frames (shape {array.shape}), expected at least one")
+    check_finite(points, path, _ADVICE)
     if np.abs(points).max() > 1e30:
         raise UserError(f"{path}: coordinates of {np.abs(points).max():.3g} are too large to be a motion")
     joints, made_up = joints_of_keypoints(points, layout, skeleton)

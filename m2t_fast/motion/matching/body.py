@@ -13,6 +13,7 @@ from m2t_fast.motion.matching.names import LEFT, RIGHT
 from m2t_fast.motion.matching.tree import Tree
 
 _ARMS_OF_LEGS, _HEAD_OF_LEG = 0.63, 0.125  # arms, and the way from the neck to the head, as shares of a leg
+_HEAD_ABOVE = 0.115  # of a leg above the line of the shoulders: lower is no head but the lower end of the neck
 _SIDES = 1.5  # limbs of one body differ less from side to side
 _MOST_PAIRS = 12  # pairs of limbs of a kind that are looked at
 
@@ -69,6 +70,8 @@ def find_body(tree: Tree) -> Body | None:
     pelvis = _pelvis(tree, legs_found, arms_found)
     way = tree.between(pelvis, arms_found.at)
     neck, head = _neck_and_head(tree, legs_found, arms_found, way)
+    if neck is None and head is not None and _on_the_shoulders(tree, legs_found, arms_found, head):
+        neck, head = head, None
     trunk_nodes = tuple(node for node in way[1:] if node not in (neck, head) and "neck" not in tree.said[node].roles)
     return Body(legs_found, arms_found, pelvis, trunk_nodes, neck, head)
 
@@ -87,6 +90,8 @@ def _pairs(tree: Tree, kind: str) -> list[Pair]:
             one, two = limbs
             if one is None or two is None:
                 continue
+            if one.places != two.places:
+                one, two = _alike(tree, (first, second), (one, two), kind)
             if not 1 / _SIDES < one.length / two.length < _SIDES:
                 continue
             score = one.score + two.score
@@ -97,6 +102,21 @@ def _pairs(tree: Tree, kind: str) -> list[Pair]:
             left, right = (two, one) if told and one.side == RIGHT else (one, two)
             found.append(Pair(left, right, node, score, told))
     return sorted(found, key=lambda pair: -pair.score)[:_MOST_PAIRS]
+
+
+def _alike(tree: Tree, starts: tuple[int, int], limbs: tuple[Limb, Limb], kind: str) -> tuple[Limb, Limb]:
+    """Limbs of two chains that have the same names on both sides: their joints are those at the same places, whichever
+    fit both the better."""
+    names = [[(tree.said[node].base, tree.said[node].digits) for node in tree.chain(start)] for start in starts]
+    if names[0] != names[1]:
+        return limbs
+    best = limbs
+    most = -math.inf
+    for limb in limbs:
+        one, two = (fit_limb(tree, start, kind, limb.places) for start in starts)
+        if one is not None and two is not None and one.score + two.score > most:
+            best, most = (one, two), one.score + two.score
+    return best
 
 
 def _apart(tree: Tree, legs: Pair, arms: Pair) -> bool:
@@ -168,6 +188,17 @@ def _neck_and_head(tree: Tree, legs: Pair, arms: Pair, way: list[int]) -> tuple[
         after = chain[chain.index(neck) + 1 :]
         return neck, (_head_of(tree, neck, after, legs.length) if after else None)
     return _unnamed_neck(tree, chain, legs.length)
+
+
+def _on_the_shoulders(tree: Tree, legs: Pair, arms: Pair, head: int) -> bool:
+    """Whether what is called head turns at the lower end of the neck, as Roblox's does, which has no neck."""
+    hips, shoulders = (
+        0.5 * (tree.points[:, pair.left.joints[0]] + tree.points[:, pair.right.joints[0]]) for pair in (legs, arms)
+    )
+    up = shoulders - hips
+    up = up / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-30)
+    above = float(np.median(((tree.points[:, head] - shoulders) * up).sum(axis=1)))
+    return not tree.ends[head] and above < _HEAD_ABOVE * legs.length
 
 
 def _unnamed_neck(tree: Tree, chain: list[int], leg: float) -> tuple[int | None, int | None]:

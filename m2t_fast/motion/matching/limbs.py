@@ -29,7 +29,7 @@ _HALVES = 2.0  # the halves of a limb of a body differ less
 class Limb:
     """Where a limb is: ``joints`` are hip, knee and ankle, or shoulder, elbow and wrist; ``before`` the nodes from the
     branching on, ``after`` what follows; ``upper`` and ``lower`` lengths; ``score`` how well it fits; ``side`` by its
-    names."""
+    names; ``places`` of the joints in the chain from the branching on."""
 
     joints: tuple[int, int, int]
     before: tuple[int, ...]
@@ -38,6 +38,7 @@ class Limb:
     lower: float
     score: float
     side: int
+    places: tuple[int, ...]
 
     @property
     def length(self) -> float:
@@ -45,8 +46,11 @@ class Limb:
         return self.upper + self.lower
 
 
-def fit_limb(tree: Tree, start: int, kind: str) -> Limb | None:
-    """The best way to see a leg or an arm (``kind``) in the chain that begins at node ``start``; None if it is none."""
+def fit_limb(tree: Tree, start: int, kind: str, places: tuple[int, ...] | None = None) -> Limb | None:
+    """The best way to see a leg or an arm (``kind``) in the chain that begins at node ``start``; None if it is none.
+
+    ``places``: the joints are to be these of the chain, as the other side's are.
+    """
     chain = tree.chain(start)
     if len(chain) < 3:
         return None
@@ -56,8 +60,10 @@ def fit_limb(tree: Tree, start: int, kind: str) -> Limb | None:
     along = np.cumsum([0.0, *(tree.length[node] for node in chain[1:])])
     first = tree.length[start]
     best: Limb | None = None
-    for picked in itertools.combinations(range(len(chain)), 3):
+    for picked in itertools.combinations(range(len(chain)), 3) if places is None else [places]:
         a, b, c = picked
+        if c >= len(chain):
+            continue
         if tree.ends[chain[a]] or tree.ends[chain[b]]:
             continue
         upper, lower = along[b] - along[a], along[c] - along[b]
@@ -80,7 +86,7 @@ def fit_limb(tree: Tree, start: int, kind: str) -> Limb | None:
             sides = sum(said[index].side for index in range(c + 1))
             side = (sides > 0) - (sides < 0)
             nodes = (chain[a], chain[b], chain[c])
-            best = Limb(nodes, tuple(chain[:a]), tuple(chain[c + 1 :]), upper, lower, score, side)
+            best = Limb(nodes, tuple(chain[:a]), tuple(chain[c + 1 :]), upper, lower, score, side, picked)
     return best
 
 

@@ -12,7 +12,7 @@ LEFT, RIGHT = 1, -1
 _NAMESPACE = re.compile(r"^.*[:|](?=.)")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\x00-\x7f]+")
 _SIDES = {
-    **dict.fromkeys(("left", "l", "lft", "lt", "izq", "izquierda", "izquierdo", "gauche", "links", "sx"), LEFT),
+    **dict.fromkeys(("left", "l", "lf", "lft", "lt", "izq", "izquierda", "izquierdo", "gauche", "links", "sx"), LEFT),
     **dict.fromkeys(("right", "r", "rgt", "rt", "der", "derecha", "derecho", "droite", "droit", "rechts", "dx"), RIGHT),
 }
 _VERTEBRA = re.compile(r"[ltcs]\d{1,2}")
@@ -71,7 +71,7 @@ _CENTRAL = _table("""
 _OTHER = frozenset(
     word
     for words in (
-        "ik fk pole target ctrl control helper effector prop props weapon sword gun camera cam light mesh dummy marker",
+        "ik pole target ctrl control helper effector prop props weapon sword gun camera cam light mesh dummy marker",
         "eye eyes jaw teeth tongue brow brows lip lips lid nose cheek ear ears face hair breast breasts boob pectoral",
         "pec skirt cloth cape tail wing thumb index middle ring pinky pinkie little finger fingers carpal carpals",
         "metacarpal metacarpals twist roll share nub bag muscle attach attachment socket offset",
@@ -82,6 +82,10 @@ _OTHER_PARTS = re.compile(
     r"thumb|finger|pinky|index|handmid|handring|ringprox|ringinter|ringdist|middleprox|middleinter|middledist|"
     r"littleprox|eyelid|eyeball|eyebrow|tongue|jaw|twist|breast|hair|weapon|carpal|^ik|ik$|nub$|handend$|inhand"
 )
+
+
+_NOTHING = frozenset(("joint", "jnt", "bone", "bn", "bnd", "def", "org", "skeleton", "b", "c", "fk"))
+"""Words of a joint's name that do not tell which joint it is."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +144,23 @@ def _read(words: tuple[str, ...]) -> Name:
     base = "".join(plain)
     other = any(word in _OTHER for word in plain) or bool(_OTHER_PARTS.search(base))
     roles = _CENTRAL.get(base) if side == 0 else _SIDED.get(base)
-    if roles is None:  # "Skeleton_arm_joint_L", "DEF-thigh.L": words that say nothing around one that does
-        core = [word for word in plain if word not in ("joint", "jnt", "bone", "bn", "def", "org", "skeleton", "b")]
-        roles = (_CENTRAL if side == 0 else _SIDED).get("".join(core))
+    if roles is None:  # "Skeleton_arm_joint_L", "DEF-thigh.L", "c_thigh_fk.l": words around one that says something
+        core = [word for word in plain if word not in _NOTHING]
+        table = _CENTRAL if side == 0 else _SIDED
+        roles = table.get("".join(core))
+        if roles is None and len(core) > 1 and not other:
+            roles = _in_common([table.get(word) for word in core])
     if roles is None and not other and side == 0:
         roles = _CENTRAL.get(base.rstrip("s"))
     return Name(side, dict(roles or {}), other and "neck" not in (roles or {}), base, digits)
+
+
+def _in_common(several: list[_Roles | None]) -> _Roles | None:
+    """What words that all say something agree on: "HandWrist" is the wrist, "FootAnkle" the ankle."""
+    if not all(several):
+        return None
+    shared = set.intersection(*(set(roles or {}) for roles in several))
+    return {role: max((roles or {})[role] for roles in several) for role in shared} or None
 
 
 def _side(words: list[str]) -> tuple[int, list[str]]:

@@ -232,6 +232,43 @@ SCHEMES: dict[str, tuple[tuple[str, str], str, str]] = {
         "leg_joint_?_2 > leg_joint_?_3 @ ankle; leg_joint_?_3 > leg_joint_?_5 @ ball; torso_joint_3 > Skeleton_arm_joint_?__4_ @ shoulder;"
         "Skeleton_arm_joint_?__4_ > Skeleton_arm_joint_?__3_ @ elbow; Skeleton_arm_joint_?__3_ > Skeleton_arm_joint_?__2_ @ wrist",
     ),
+    "Auto-Rig Pro controls": (  # every limb begins with its twist; fk says nothing
+        (".l", ".r"),
+        "c_traj",
+        "c_traj > c_root.x @ pelvis;" + _chain("c_root.x@pelvis", "c_spine_01.x@s18", "c_spine_02.x@s48", "c_neck.x@neck", "c_head.x@head")
+        + "; c_root.x > c_thigh_fk? @ hip; c_thigh_fk? > c_leg_fk? @ knee; c_leg_fk? > c_foot_fk? @ ankle; c_foot_fk? > c_toes_fk? @ ball;"
+        "c_spine_02.x > c_shoulder? @ collar; c_shoulder? > arm_twist? @ shoulder; arm_twist? > arm_stretch? @ midarm;"
+        "arm_stretch? > forearm_stretch? @ elbow; forearm_stretch? > forearm_twist? @ midforearm; forearm_twist? > hand? @ wrist",
+    ),
+    "Meta": (  # two words for the ends of limbs, and twists between
+        LONG,
+        "FullBody_Root",
+        "FullBody_Root > FullBody_Hips @ pelvis;"
+        + _chain("FullBody_Hips@pelvis", "FullBody_SpineLower@s12", "FullBody_SpineMiddle@s32", "FullBody_SpineUpper@s55")
+        + ";" + _chain("FullBody_SpineUpper@s55", "FullBody_Chest@s75", "FullBody_Neck@neck", "FullBody_Head@head")
+        + "; FullBody_Chest > FullBody_?Shoulder @ collar; FullBody_?Shoulder > FullBody_?Scapula @ midcollar;"
+        "FullBody_?Scapula > FullBody_?ArmUpper @ shoulder; FullBody_?ArmUpper > FullBody_?ArmLower @ elbow;"
+        "FullBody_?ArmLower > FullBody_?HandWristTwist @ midforearm; FullBody_?HandWristTwist > FullBody_?HandWrist @ wrist;"
+        "FullBody_?HandWrist > FullBody_?HandMiddleProximal @ knuckle; FullBody_Hips > FullBody_?UpperLeg @ hip;"
+        "FullBody_?UpperLeg > FullBody_?LowerLeg @ knee; FullBody_?LowerLeg > FullBody_?FootAnkleTwist @ midshin;"
+        "FullBody_?FootAnkleTwist > FullBody_?FootAnkle @ ankle; FullBody_?FootAnkle > FullBody_?FootTransverse @ instep;"
+        "FullBody_?FootTransverse > FullBody_?FootBall @ ball",
+    ),
+    "Roblox": (  # no neck: what is called head turns at its lower end
+        LONG,
+        "HumanoidRootPart",
+        "HumanoidRootPart > LowerTorso @ pelvis; LowerTorso > UpperTorso @ s20; UpperTorso > Head @ neck;"
+        "LowerTorso > ?UpperLeg @ hip; ?UpperLeg > ?LowerLeg @ knee; ?LowerLeg > ?Foot @ ankle;"
+        "UpperTorso > ?UpperArm @ shoulder; ?UpperArm > ?LowerArm @ elbow; ?LowerArm > ?Hand @ wrist",
+    ),
+    "Maya": (
+        ("lf_", "rt_"),
+        "ct_cog_jnt",
+        _chain("ct_cog_jnt@pelvis", "ct_spineA_jnt@s20", "ct_spineB_jnt@s42", "ct_chest_jnt@s64", "ct_neck_jnt@neck", "ct_head_jnt@head")
+        + "; ct_cog_jnt > ?upLeg_jnt @ hip; ?upLeg_jnt > ?loLeg_jnt @ knee; ?loLeg_jnt > ?foot_jnt @ ankle; ?foot_jnt > ?ball_jnt @ ball;"
+        "ct_chest_jnt > ?clavicle_jnt @ collar; ?clavicle_jnt > ?upArm_jnt @ shoulder; ?upArm_jnt > ?loArm_jnt @ elbow;"
+        "?loArm_jnt > ?hand_jnt @ wrist",
+    ),
     "no neck": (
         LONG,
         "Hips",
@@ -282,9 +319,8 @@ def joints_of(scheme: str) -> list[Joint]:
 
 def _pelvis_names(text: str) -> set[str]:
     """A root is at the pelvis unless some joint below it is there by name."""
-    return {"Hips", "hip", "Pelvis", "root", "Bip01", "Bip001", "mPelvis", "HipCenter", "Skeleton_torso_joint_1"} - (
-        {"root"} if "root > pelvis @ pelvis" in text else set()
-    )
+    names = "Hips hip Pelvis root Bip01 Bip001 mPelvis HipCenter Skeleton_torso_joint_1 HumanoidRootPart ct_cog_jnt"
+    return set(names.split()) - ({"root"} if "root > pelvis @ pelvis" in text else set())
 
 
 def places_of(rng: np.random.Generator) -> dict[str, np.ndarray]:
