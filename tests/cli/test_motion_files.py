@@ -11,7 +11,6 @@ import pytest
 
 from m2t_fast.cli.motion_files import Said
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:captions without part-of-speech tags")
 
 
@@ -53,3 +52,11 @@ def test_nan_says_where_and_what_to_do(
     np.save(tmp_path / "m.npy", array)
     error = refused("caption", tiny_run, tmp_path / "m.npy")
     assert "in 1 of 20 frames, first in frame 7 (cut these frames off, or fill them in by interpolation)" in error
+
+
+@pytest.mark.parametrize("width", [132, 144, 198, 216])
+def test_poses_that_are_no_axis_angles_are_refused(
+    width: int, refused: Callable, tiny_run: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "m.npz", poses=np.zeros((20, width)), trans=np.zeros((20, 3)))
+    assert "no motion in it: it holds poses, trans" in refused("caption", tiny_run, tmp_path / "m.npz")

@@ -33,6 +33,7 @@ _MIDDLE = {3: (0, 0.125, -0.03), 6: (0, 0.14, 0.01), 9: (0, 0.055, 0.005), 12: (
 _MOST_BETAS = 16
 
 _WHOLE = ("poses", "pose_world", "pose", "smpl_poses", "smpl_thetas", "thetas", "fullpose", "full_pose")
+_NO_AXIS_ANGLES = (132, 144, 198, 216)  # of 22 or 24 joints: six numbers or a matrix each, whose order nobody agrees on
 _PARTS = (("global_orient", "body_pose"), ("root_orient", "pose_body"), ("root_pose", "body_pose"))
 
 STILL = "no translation in it: the body turns and moves its limbs in place"
@@ -194,7 +195,9 @@ def _pose_of(content: dict[Any, Any]) -> np.ndarray | None:
     """Rotations (T, 22, 3, 3), whatever the file calls them."""
     for name in _WHOLE:
         value = _array(content.get(name))
-        if value is not None and value.ndim >= 2 and value.shape[-1] >= 66 and value.shape[-1] % 3 == 0:
+        if value is None or value.ndim < 2 or value.shape[-1] in _NO_AXIS_ANGLES:
+            continue
+        if value.shape[-1] >= 66 and value.shape[-1] % 3 == 0:
             flat = value.reshape(-1, value.shape[-1])
             return rotation_matrices(flat[:, : 3 * JOINTS].reshape(len(flat), JOINTS, 3))
     for root_name, body_name in _PARTS:
