@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import textwrap
 from collections.abc import Sequence
@@ -120,10 +121,14 @@ def require_matplotlib() -> None:
     """Raise now what drawing would raise.
 
     Raises:
-        UserError: matplotlib is not installed.
+        UserError: matplotlib is not installed, or its settings are damaged.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError("pictures need matplotlib, which is not installed: pip install 'm2t_fast[plot]'")
+    try:
+        importlib.import_module("matplotlib")
+    except ValueError as error:  # the environment variable MPLBACKEND, which it reads first of all
+        raise UserError(f"matplotlib refuses its settings: {error}") from None
 
 
 def save_attention_map(path: str | Path, *args: Any, **kwargs: Any) -> Path:

@@ -40,3 +40,10 @@ def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     assert result.stderr.splitlines()[-1] == (
         "m2t-fast: error: the current folder cannot be found: No such file or directory"
     )
+
+
+def test_a_backend_that_matplotlib_lacks_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    script = "from m2t_fast.interpretation.attention_map import require_matplotlib as r; r()"
+    result = sh(f'$PYTHON -c "{script}"', tmp_path, MPLBACKEND="nope")
+    assert "UserError: matplotlib refuses its settings: " in result.stderr and "'nope'" in result.stderr
