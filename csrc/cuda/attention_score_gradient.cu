@@ -126,8 +126,15 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
                 const int words = static_cast<int>(smaller(kWords, n.words - word));
                 if (fast) {
                     float *asked = queries + word * threads, *sum = asked + n.words * threads;
-                    for (int l = 0; l < words; ++l) {
+                    const auto add = [&](int l) {
                         sum[l * threads] += sums.template add<Fast>(asked[l * threads], gradients + l * kRows * kKeys);
+                    };
+                    if (kRows == 1) {
+                        M2T_UNROLL_BY_4
+                        for (int l = 0; l < words; ++l) add(l);
+                    } else {
+                        M2T_UNROLL_BY_1
+                        for (int l = 0; l < words; ++l) add(l);
                     }
                 } else {
                     const T* asked = query + word * dim;
