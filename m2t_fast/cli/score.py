@@ -54,10 +54,13 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast.evaluation.peers import read_predictions, score_predictions
     from m2t_fast.evaluation.scored_runs import Files
+    from m2t_fast.files import resolved
 
     device = options.device(args.device)
     files = None if args.output is None else Files.of(args.output)
     for path in files.all() if files else []:
+        if resolved(path) in map(resolved, args.predictions):
+            raise UserError(f"--output {args.output}: would replace {path}, which is to be scored")
         options.require_writable(path)
     found = _named([one for path in args.predictions for one in read_predictions(path)], args.names)
     dataset = _split(args)

@@ -364,3 +364,11 @@ def test_16_control_characters_are_shown(world: Path) -> None:
         assert (
             "\x1b" not in table and {line.count(" | ") for line in table.split("\n") if line.startswith("|")} != set()
         )
+
+
+@pytest.mark.parametrize("output", ["predictions.jsonl", "../world/predictions.jsonl", "."])
+def test_04_what_is_to_be_scored_is_not_replaced(world: Path, output: str) -> None:
+    before = Path("predictions.jsonl").read_bytes()
+    output = output.replace("world", Path.cwd().name)
+    assert "which is to be scored" in refused("score", "predictions.jsonl", "--data", "data", "--output", output)
+    assert Path("predictions.jsonl").read_bytes() == before
