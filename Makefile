@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 # Added to pytest's arguments, e.g. PYTEST_ARGS="-m 'not slow'", or "-k 'kit and not compile'" for a short `make bench`.
 PYTEST_ARGS ?=
 # The tests of `make check`.
-CORE = tests/test_captioner.py tests/test_losses.py tests/data tests/decoding tests/motion/test_read.py tests/ops/test_ops.py \
+CORE = tests/test_captioner.py tests/test_losses.py tests/data tests/ops/decoding tests/motion/test_read.py tests/ops/test_ops.py \
   tests/test_run_folder.py tests/captioning tests/cli/test_main.py tests/cli/test_options.py tests/cli/test_caption.py
 
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -qq
