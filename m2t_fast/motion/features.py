@@ -71,7 +71,8 @@ def why_implausible(joints: np.ndarray, skeleton: Skeleton, units_per_metre: flo
     for limb, (upper, lower) in _LIMBS.items():
         for side in ("left", "right"):
             bone = joints[:, names.index(f"{side}_{upper}")] - joints[:, names.index(f"{side}_{lower}")]
-            lengths[f"{side} {limb}"] = np.linalg.norm(bone, axis=1) / units_per_metre
+            with np.errstate(over="ignore", invalid="ignore"):  # infinite is too long
+                lengths[f"{side} {limb}"] = np.linalg.norm(bone, axis=1) / units_per_metre
     usual = {name: float(np.median(length)) for name, length in lengths.items()}
     for name, length in usual.items():
         if not _LIMB[0] <= length <= _LIMB[1]:

@@ -37,7 +37,11 @@ _REFUSED = {
 }
 _REFUSED |= {".tsv": _REFUSED[".csv"], ".mov": _REFUSED[".mp4"], ".avi": _REFUSED[".mp4"], ".mkv": _REFUSED[".mp4"]}
 _REFUSED |= {".webm": _REFUSED[".mp4"], ".hdf5": _REFUSED[".h5"], ".usdz": _REFUSED[".usd"], ".usdc": _REFUSED[".usd"]}
-_REFUSED |= {".usda": _REFUSED[".usd"], ".md": _REFUSED[".txt"], ".tar": _REFUSED[".zip"], ".gz": _REFUSED[".zip"]}
+_REFUSED |= {".usda": _REFUSED[".usd"], ".md": _REFUSED[".txt"], ".tar": _REFUSED[".zip"], ".7z": _REFUSED[".zip"]}
+_REFUSED |= {
+    ending: f"a compressed file: {tool} unpacks it; give what comes out"
+    for ending, tool in ((".gz", "gunzip"), (".bz2", "bunzip2"), (".xz", "unxz"))
+}
 _TEXTS = (".txt", ".md")  # of which folders have some that are about their motions
 _POINTER = b"version https://git-lfs"
 _MAGIC = (

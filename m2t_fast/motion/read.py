@@ -16,8 +16,8 @@ from m2t_fast.errors import UserError
 from m2t_fast.motion import arrays
 from m2t_fast.motion.bvh import read_bvh
 from m2t_fast.motion.capture import Capture
-from m2t_fast.motion.features import FEATURE_SIZES, feature_size
-from m2t_fast.motion.formats import c3d, generated, pickled, smpl, torch_files
+from m2t_fast.motion.features import FEATURE_SIZES, feature_size, why_implausible
+from m2t_fast.motion.formats import c3d, generated, pickled, smpl, smpl_files, torch_files
 from m2t_fast.motion.formats.acclaim import read_amc
 from m2t_fast.motion.formats.gltf import read_gltf
 from m2t_fast.motion.from_capture import joints_of_capture, stand
@@ -187,7 +187,7 @@ def _read(path: str | Path, skeleton: Skeleton, options: MotionOptions, units_pe
     elif kind == ".pkl":
         content = pickled.plain_arrays(pickled.load_pickle(path))
     else:
-        content = pickled.load_npy(path)
+        content = pickled.plain_arrays(pickled.load_npy(path))
     try:
         return _motions_in(path, content, skeleton, options, units_per_metre)
     except UserError:
@@ -200,23 +200,67 @@ def _read(path: str | Path, skeleton: Skeleton, options: MotionOptions, units_pe
 def _motions_in(
     path: str | Path, content: Any, skeleton: Skeleton, options: MotionOptions, units_per_metre: float
 ) -> list[_Found]:
-    """The motions of an array, or of a dictionary as generators and estimators write them."""
+    """The motions of an array, of a dictionary as generators and estimators write them, or of a list of these."""
     if isinstance(content, np.ndarray):
-        return _arrays(path, content, skeleton, options, units_per_metre)
+        if content.dtype.hasobject and content.ndim == 1 and all(isinstance(o, np.ndarray | dict) for o in content):
+            content = list(content)
+        else:
+            return _arrays(path, content, skeleton, options, units_per_metre)
+    if isinstance(content, list) and content:
+        return _listed(path, content, skeleton, options, units_per_metre)
     if isinstance(content, dict):
         results = generated.results_of(path, content)
         if results is not None:
             found = [_arrays(path, one, skeleton, options, units_per_metre) for one in results]
             return _labelled([one for several in found for one in several])
-        people = list(smpl.find_parameters(path, content))
+        people = smpl_files.find_parameters(path, content)
         if people:
             return _labelled(list(_people(path, people, skeleton, options)))
+        joints = generated.joints_in(content)
+        if joints is not None:
+            if options.fps is None:
+                options = dataclasses.replace(options, fps=smpl_files.rate_of(content))
+            return _motions_in(path, joints, skeleton, options, units_per_metre)
         keys = ", ".join(map(str, list(content)[:8])) or "nothing"
         raise UserError(
-            f"{path}: no motion in it: it holds {keys}; expected SMPL parameters (poses, trans, betas) or a "
-            "generator's results (motion, lengths)"
+            f"{path}: no motion in it: it holds {keys}; expected SMPL parameters (poses, trans, betas), joints or a "
+            f"generator's results (motion, lengths){smpl_files.unread_rotations(content)}"
         )
     raise UserError(f"{path}: no motion in it: a pickled {type(content).__name__}, expected a dictionary or an array")
+
+
+def _listed(
+    path: str | Path, content: list[Any], skeleton: Skeleton, options: MotionOptions, units_per_metre: float
+) -> list[_Found]:
+    """The motions of a list: of motions, of which each is labelled, or of the frames of one."""
+    whole = all(isinstance(one, np.ndarray | dict) for one in content)
+    if not whole or all(isinstance(one, np.ndarray) and one.ndim == 2 and one.shape[1] == 3 for one in content):
+        try:
+            array = np.asarray(content, dtype=np.float64)
+        except (ValueError, TypeError):
+            array = np.empty(0)
+        if array.ndim < 3:
+            raise UserError(f"{path}: no motion in it: a pickled list, expected a dictionary or an array")
+        return _arrays(path, array, skeleton, options, units_per_metre)
+    if len(content) > generated.MOST_SAMPLES:
+        raise UserError(f"{path}: a list of {len(content):,}, expected at most {generated.MOST_SAMPLES:,} motions")
+    found = [
+        dataclasses.replace(one, label=(f"#{number}" if len(content) > 1 else "") + one.label)
+        for number, part in enumerate(content)
+        for one in _motions_in(path, part, skeleton, options, units_per_metre)
+    ]
+    return _longer(path, found)
+
+
+def _longer(path: str | Path, found: list[_Found]) -> list[_Found]:
+    """What was found, unless it is many motions of one frame, which may be the frames of one.
+
+    Raises:
+        UserError: it is.
+    """
+    if len(found) > 1 and all(len(one.joints) == 1 for one in found):
+        raise UserError(f"{path}: {len(found):,} motions of one frame each, or frames of one? save (frames, 22, 3)")
+    return found
 
 
 def _capture(path: str | Path, kind: str, options: MotionOptions) -> Capture:
@@ -230,6 +274,10 @@ def _arrays(
 ) -> list[_Found]:
     """The motions of an array: features, keypoints, or joints of one or several samples."""
     array = arrays.check_numbers(path, array)
+    if options.layout is None:
+        people = smpl_files.find_in_array(path, array)
+        if people:
+            return _labelled(list(_people(path, people, skeleton, options)))
     if array.ndim == 3 and array.shape[0] == 1 and array.shape[2] in FEATURE_SIZES:
         array = array[0]  # a batch of one
     fps = options.fps or skeleton.fps
@@ -238,17 +286,25 @@ def _arrays(
         joints, metres, notes = arrays.read_keypoints(path, array, skeleton, options)
         return [_Found(joints, metres, fps, [notes[0], rate, *notes[1:]])]
     if array.ndim == 3 and len(array) and array.shape[2] in FEATURE_SIZES:  # a generator's batch
-        return _labelled([one for sample in array for one in _arrays(path, sample, skeleton, options, units_per_metre)])
+        found = [one for sample in array for one in _arrays(path, sample, skeleton, options, units_per_metre)]
+        return _labelled(_longer(path, found))
     if array.ndim == 2 and array.shape[1] in FEATURE_SIZES:
         joints, metres, notes = arrays.read_features(path, array, skeleton, options)
         return [_Found(joints, metres, fps, [notes[0], rate, *notes[1:]])]
+    shape = array.shape
+    array = generated.with_axes(array)
+    count = next((size for size in array.shape if size in generated.SMPL_COUNTS), 0)
+    unsure = array.ndim != len(shape) or count in generated.RARE_COUNTS
     found = []
     for sample in generated.samples_of(array) or [array]:
         joints, metres, notes = arrays.read_joints(path, sample, skeleton, options, units_per_metre)
+        reason = why_implausible(joints, skeleton, 1.0 / metres) if unsure else None
+        if reason is not None:
+            raise UserError(f"{path}: shape {shape}, which are not the joints of a body: {reason}")
         if array.ndim == 3 and array.shape[1] in generated.SMPL_COUNTS:
             notes[0] = f"the first {skeleton.joints} of {array.shape[1]} SMPL joints"
         found.append(_Found(joints, metres, fps, [notes[0], rate, *notes[1:]]))
-    return _labelled(found)
+    return _labelled(_longer(path, found))
 
 
 def _labelled(found: list[_Found]) -> list[_Found]:

@@ -21,6 +21,7 @@ from m2t_fast.reading import Unreadable, read_bytes
 _RATE = 60.0  # frames per second that curves are sampled at where their keys are denser or uneven
 _MOST_NODES, _MOST_FRAMES = 3000, 200_000
 _MOST_MATRICES = 1 << 24  # of nodes in frames: 2 GiB
+_MOST_VALUES = 1 << 20  # of an accessor; those without a buffer have no bytes to be compared with
 _ALWAYS, _PER_BYTE = 1 << 26, 32  # bytes that accessors may take in any case, and for each byte of buffers
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -133,19 +134,38 @@ class _Buffers:
         accessor = self.file.accessors[index]
         dtype, size = np.dtype(_TYPES[accessor.componentType]), _SIZES[accessor.type]
         count = int(accessor.count)
-        if count < 0 or accessor.bufferView is None or accessor.sparse is not None:
-            raise UserError(f"{self.path}: accessor {index} is sparse or empty, which is not read")
-        view = self.file.bufferViews[_index(accessor.bufferView, self.file.bufferViews)]
+        if count < 0 or (accessor.bufferView is None and count > _MOST_VALUES):
+            raise UserError(f"{self.path}: accessor {index} has {count} values, expected 0 to {_MOST_VALUES:,}")
+        if accessor.bufferView is None:
+            array = np.zeros((count, size))
+        else:
+            array = self._view(index, accessor.bufferView, accessor.byteOffset or 0, dtype, (count, size))
+        sparse = accessor.sparse
+        if sparse is not None:
+            few = int(sparse.count)
+            if not 0 <= few <= count:
+                raise UserError(f"{self.path}: accessor {index} replaces {few} of {count} values")
+            where, what = sparse.indices, sparse.values
+            kind = np.dtype(_TYPES[where.componentType])
+            which = self._view(index, where.bufferView, where.byteOffset or 0, kind, (few, 1))[:, 0].astype(np.int64)
+            if few and not (which.min() >= 0 and which.max() < count):
+                raise UserError(f"{self.path}: accessor {index} replaces values beyond its {count}")
+            array[which] = self._view(index, what.bufferView, what.byteOffset or 0, dtype, (few, size))
+        if accessor.normalized and dtype.kind in "iu":
+            array = np.maximum(array / np.iinfo(dtype).max, -1.0)
+        return array
+
+    def _view(self, index: int, number: Any, offset: int, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
+        """``shape`` numbers of a buffer view, float64, for accessor ``index``."""
+        view = self.file.bufferViews[_index(number, self.file.bufferViews)]
         content = self._buffer(_index(view.buffer, self.file.buffers))
-        start = (view.byteOffset or 0) + (accessor.byteOffset or 0)
+        count, size = shape
+        start = (view.byteOffset or 0) + offset
         step = view.byteStride or dtype.itemsize * size
         end = start + (count - 1) * step + dtype.itemsize * size if count else start
         if start < 0 or step < dtype.itemsize * size or end > len(content):
             raise UserError(f"{self.path}: accessor {index} asks for bytes {start} to {end} of {len(content)}")
-        array = np.ndarray((count, size), dtype, content, start, (step, dtype.itemsize)).astype(np.float64)
-        if accessor.normalized and dtype.kind in "iu":
-            array = np.maximum(array / np.iinfo(dtype).max, -1.0)
-        return array
+        return np.ndarray(shape, dtype, content, start, (step, dtype.itemsize)).astype(np.float64)
 
 
 def _index(value: Any, of: list[Any]) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,9 +18,11 @@ from m2t_fast.errors import UserError
 from m2t_fast.motion.formats.unpickler import Unpickler, allowed_memory, check_memory
 from m2t_fast.reading import open_regular
 
+_COMPRESSED = ((b"BZh", "bz2"), (b"\xfd7zXZ\0", "xz"), (b"]\0\0", "lzma"), (b"\x04\x22\x4d\x18", "lz4"))
+
 
 def load_pickle(path: str | Path, file: IO[bytes] | None = None) -> Any:
-    """What a pickle (also joblib's, uncompressed) holds.
+    """What a pickle (also joblib's, also compressed with zlib or gzip) holds.
 
     Args:
         path: the file, for messages, and to open where ``file`` is None.
@@ -34,11 +38,34 @@ def load_pickle(path: str | Path, file: IO[bytes] | None = None) -> Any:
     with foreign_bytes(path, "a pickle of arrays"):
         memory = allowed_memory(os.fstat(file.fileno()).st_size)
         try:
+            file = _inflated(path, file, memory)
             content = Unpickler(file, memory).load()
             check_memory(content, memory)
             return content
         except pickle.UnpicklingError as error:
             raise UserError(f"{path}: not opened: {one_line(error)}; only pickles of numbers and arrays are") from None
+
+
+def _inflated(path: str | Path, file: IO[bytes], memory: int) -> IO[bytes]:
+    """The file, or what a compressed one holds, of at most ``memory`` bytes."""
+    start = file.tell()
+    begin = file.read(6)
+    file.seek(start)
+    other = next((name for magic, name in _COMPRESSED if begin.startswith(magic)), None)
+    if other is not None:
+        raise UserError(f"{path}: compressed with {other}, which is not read: joblib.load and joblib.dump it without")
+    if begin[:1] != b"\x78" and begin[:2] != b"\x1f\x8b":
+        return file
+    inflate = zlib.decompressobj(wbits=47)  # either
+    try:
+        content = inflate.decompress(file.read(), memory)
+    except zlib.error as error:
+        raise UserError(f"{path}: truncated or not a compressed pickle of arrays ({error})") from None
+    if len(content) < memory and not inflate.eof:
+        raise UserError(f"{path}: truncated or not a compressed pickle of arrays")
+    if not inflate.eof:
+        raise pickle.UnpicklingError("it takes far more memory than it has bytes")
+    return io.BytesIO(content)
 
 
 def load_npy(path: str | Path) -> Any:

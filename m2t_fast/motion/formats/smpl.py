@@ -1,8 +1,7 @@
-"""Parameters of the SMPL family (AMASS, video estimators) to joints, with a body model or a fixed skeleton."""
+"""Parameters of the SMPL family to joints, with a body model or a fixed skeleton."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from m2t_fast.motion.formats.unpickler import Inert
 from m2t_fast.motion.joint_names import JOINT_NAMES
 from m2t_fast.motion.kinematics import forward_kinematics
 from m2t_fast.reading import check_archive, open_regular
-from m2t_fast.wording import counted
 
 JOINTS = 22
 PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
@@ -31,10 +29,6 @@ _LEFT = {
 }  # fmt: skip
 _MIDDLE = {3: (0, 0.125, -0.03), 6: (0, 0.14, 0.01), 9: (0, 0.055, 0.005), 12: (0, 0.215, -0.04), 15: (0, 0.09, 0.05)}
 _MOST_BETAS = 16
-
-_WHOLE = ("poses", "pose_world", "pose", "smpl_poses", "smpl_thetas", "thetas", "fullpose", "full_pose")
-_NO_AXIS_ANGLES = (132, 144, 198, 216)  # of 22 or 24 joints: six numbers or a matrix each, whose order nobody agrees on
-_PARTS = (("global_orient", "body_pose"), ("root_orient", "pose_body"), ("root_pose", "body_pose"))
 
 STILL = "no translation in it: the body turns and moves its limbs in place"
 FIXED = "joints of a fixed skeleton of 1.7 m (--body-model FILE gives the body's own: bones differ by centimetres)"
@@ -159,120 +153,14 @@ def _dense(value: Any) -> np.ndarray:
 
 def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
     """Rotation matrices (..., 3, 3) of axis-angle vectors (..., 3), radians."""
+    with np.errstate(over="ignore", invalid="ignore"):  # foreign numbers; what is not finite is refused later
+        return _turned(vectors)
+
+
+def _turned(vectors: np.ndarray) -> np.ndarray:
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(vectors / np.maximum(angle[..., 0], 1e-12), -1, 0)
     zero = np.zeros_like(x)
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
     turned: np.ndarray = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
     return turned
-
-
-def find_parameters(path: str | Path, content: Any) -> Iterator[Parameters]:
-    """The people whose SMPL parameters a dictionary holds, as AMASS, GVHMR, WHAM, 4D-Humans and others write them.
-
-    Raises:
-        UserError: parameters whose shapes do not fit.
-    """
-    if not isinstance(content, dict):
-        return
-    for name in ("smpl_params_global", "smpl_params_incam", "smpl_params"):
-        if isinstance(content.get(name), dict):
-            yield from find_parameters(path, content[name])
-            return
-    people = _frames_of_people(content)
-    if people:
-        yield from (_of(path, person, label) for label, person in people.items())
-        return
-    if _pose_of(content) is not None:
-        yield _of(path, content, "")
-        return
-    inner = {key: value for key, value in content.items() if isinstance(value, dict) and _pose_of(value) is not None}
-    for key, value in inner.items():
-        yield _of(path, value, f"#{key}" if len(inner) > 1 else "")
-
-
-def _pose_of(content: dict[Any, Any]) -> np.ndarray | None:
-    """Rotations (T, 22, 3, 3), whatever the file calls them."""
-    for name in _WHOLE:
-        value = _array(content.get(name))
-        if value is None or value.ndim < 2 or value.shape[-1] in _NO_AXIS_ANGLES:
-            continue
-        if value.shape[-1] >= 66 and value.shape[-1] % 3 == 0:
-            flat = value.reshape(-1, value.shape[-1])
-            return rotation_matrices(flat[:, : 3 * JOINTS].reshape(len(flat), JOINTS, 3))
-    for root_name, body_name in _PARTS:
-        root, body = _array(content.get(root_name)), _array(content.get(body_name))
-        if root is None or body is None:
-            continue
-        matrices = []
-        for value in (root, body):
-            if value.shape[-2:] == (3, 3):
-                matrices.append(value.reshape(len(value), -1, 3, 3))
-            elif value.shape[-1] % 3 == 0 and value.ndim >= 1:
-                frames = value.shape[0] if value.ndim > 1 else 1
-                matrices.append(rotation_matrices(value.reshape(frames, -1, 3)))
-        if len(matrices) == 2 and len(matrices[0]) == len(matrices[1]) and matrices[1].shape[1] >= JOINTS - 1:
-            return np.concatenate([matrices[0][:, :1], matrices[1][:, : JOINTS - 1]], axis=1)
-    return None
-
-
-def _of(path: str | Path, content: dict[Any, Any], label: str) -> Parameters:
-    turns = _pose_of(content)
-    assert turns is not None
-    frames = len(turns)
-    root = _first(content, ("trans_world", "trans", "transl", "smpl_trans"))
-    still = root is None
-    root = np.zeros((frames, 3)) if root is None else root.reshape(-1, 3)
-    scale = _array(content.get("smpl_scaling"))
-    if scale is not None and scale.size == 1:
-        root = root / float(scale.reshape(-1)[0])
-    if len(root) != frames:
-        raise UserError(f"{path}: {counted(frames, 'pose')} but {counted(len(root), 'translation')}")
-    betas = _array(content.get("betas"))
-    if betas is not None:
-        betas = betas.reshape(-1, betas.shape[-1]).mean(axis=0) if betas.size else None
-    rate = _first(content, ("mocap_framerate", "mocap_frame_rate", "fps", "framerate"))
-    if not (np.isfinite(turns).all() and np.isfinite(root).all()):
-        raise UserError(f"{path}: NaN or infinite values in its parameters")
-    fps = float(rate.reshape(-1)[0]) if rate is not None and rate.size else None
-    return Parameters(turns, root, betas, fps if fps and fps > 0 else None, content.get("__up"), label, still)
-
-
-def _frames_of_people(content: dict[Any, Any]) -> dict[str, dict[str, Any]]:
-    """4D-Humans' results, a dictionary per frame with a list of people, as parameters per person."""
-    tracks: dict[Any, list[dict[str, Any]]] = {}
-    for key in sorted(content, key=str):
-        frame = content[key]
-        if not (isinstance(frame, dict) and isinstance(frame.get("smpl"), list)):
-            continue
-        ids: Any = frame.get("tracked_ids", frame.get("tid", range(len(frame["smpl"]))))
-        for person, parameters in zip(ids, frame["smpl"], strict=False):
-            if isinstance(parameters, dict):
-                tracks.setdefault(int(person), []).append(parameters)
-    people = {}
-    for person, frames in tracks.items():
-        try:
-            joined = {
-                name: np.stack([np.asarray(f[name], float).reshape(-1, 3, 3) for f in frames])
-                for name in ("global_orient", "body_pose")
-            }
-            joined["betas"] = np.stack([np.asarray(frame["betas"], float).reshape(-1) for frame in frames])
-        except (KeyError, ValueError, TypeError):
-            continue
-        people[f"#{person}" if len(tracks) > 1 else ""] = {**joined, "__up": "-y"}  # in the camera's axes
-    return people
-
-
-def _first(content: dict[Any, Any], names: tuple[str, ...]) -> np.ndarray | None:
-    """The first of these that is there."""
-    return next((found for name in names if (found := _array(content.get(name))) is not None), None)
-
-
-def _array(value: Any) -> np.ndarray | None:
-    if value is None or isinstance(value, str | bytes | dict):
-        return None
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        return None
-    return array.astype(np.float64) if array.dtype.kind in "fiu" and array.size else None

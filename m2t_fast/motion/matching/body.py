@@ -13,6 +13,7 @@ from m2t_fast.motion.matching.names import LEFT, RIGHT
 from m2t_fast.motion.matching.tree import Tree
 
 _ARMS_OF_LEGS, _HEAD_OF_LEG = 0.63, 0.125  # arms, and the way from the neck to the head, as shares of a leg
+_THORAX_BELOW, _NECK_ABOVE = 0.05, 0.095  # of a leg: a thorax between the shoulders, and no neck so far above them
 _HEAD_ABOVE = 0.115  # of a leg above the line of the shoulders: lower is no head but the lower end of the neck
 _SIDES = 1.5  # limbs of one body differ less from side to side
 _MOST_PAIRS = 12  # pairs of limbs of a kind that are looked at
@@ -72,6 +73,8 @@ def find_body(tree: Tree) -> Body | None:
     neck, head = _neck_and_head(tree, legs_found, arms_found, way)
     if neck is None and head is not None and _on_the_shoulders(tree, legs_found, arms_found, head):
         neck, head = head, None
+    elif neck is not None and _thorax_is_neck(tree, legs_found, arms_found, neck):
+        neck, head = arms_found.at, neck
     trunk_nodes = tuple(node for node in way[1:] if node not in (neck, head) and "neck" not in tree.said[node].roles)
     return Body(legs_found, arms_found, pelvis, trunk_nodes, neck, head)
 
@@ -192,13 +195,27 @@ def _neck_and_head(tree: Tree, legs: Pair, arms: Pair, way: list[int]) -> tuple[
 
 def _on_the_shoulders(tree: Tree, legs: Pair, arms: Pair, head: int) -> bool:
     """Whether what is called head turns at the lower end of the neck, as Roblox's does, which has no neck."""
+    return not tree.ends[head] and _above_shoulders(tree, legs, arms, head) < _HEAD_ABOVE * legs.length
+
+
+def _thorax_is_neck(tree: Tree, legs: Pair, arms: Pair, neck: int) -> bool:
+    """Whether the arms hang on a thorax without collars and what is called neck lies in the head, as where keypoints
+    of video (Human3.6M's) were made a skeleton: the thorax is then the lower end of the neck."""
+    collars = [*arms.left.before, *arms.right.before]
+    if collars or tree.said[arms.at].base != "thorax":
+        return False
+    below, above = (_above_shoulders(tree, legs, arms, node) / legs.length for node in (arms.at, neck))
+    return below > -_THORAX_BELOW and above > _NECK_ABOVE
+
+
+def _above_shoulders(tree: Tree, legs: Pair, arms: Pair, node: int) -> float:
+    """How far a node lies above the line of the shoulders, along the trunk."""
     hips, shoulders = (
         0.5 * (tree.points[:, pair.left.joints[0]] + tree.points[:, pair.right.joints[0]]) for pair in (legs, arms)
     )
     up = shoulders - hips
     up = up / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-30)
-    above = float(np.median(((tree.points[:, head] - shoulders) * up).sum(axis=1)))
-    return not tree.ends[head] and above < _HEAD_ABOVE * legs.length
+    return float(np.median(((tree.points[:, node] - shoulders) * up).sum(axis=1)))
 
 
 def _unnamed_neck(tree: Tree, chain: list[int], leg: float) -> tuple[int | None, int | None]:

@@ -119,6 +119,133 @@ def test_kinematics(how: str, scale: float, tmp_path: Path) -> None:
             np.testing.assert_allclose(found, expected, atol=1e-5 * scale, err_msg=name)
 
 
+def positions(document: dict[str, Any], chunk: bytes, path: Path) -> dict[str, np.ndarray]:
+    path.write_bytes(glb(document, chunk))
+    capture = read_gltf(path)
+    return {name: capture.positions[:, index] for index, name in enumerate(capture.names)}
+
+
+@pytest.mark.parametrize("base", [True, False])
+@pytest.mark.parametrize("kind", [(5121, "u1"), (5123, "<u2"), (5125, "<u4")])
+def test_sparse_accessors(base: bool, kind: tuple[int, str], tmp_path: Path) -> None:
+    """The way of the hips, written as a few values that replace others, or zeros where there is no buffer view."""
+    document, chunk, where = build(4)
+    way = document["accessors"][document["animations"][0]["samplers"][-1]["output"]]
+    which, values = np.array([0, 3, 12]), np.array([[1, 2, 3], [4, 5, 6], [-1, 0, 9]])
+    chunk += b"\0" * (-len(chunk) % 4)
+    views = document["bufferViews"]
+    for content in (which.astype(kind[1]).tobytes(), values.astype("<f4").tobytes()):
+        content += b"\0" * (-len(content) % 4)
+        views.append({"buffer": 0, "byteOffset": len(chunk), "byteLength": len(content)})
+        chunk += content
+    document["buffers"][0]["byteLength"] = len(chunk)
+    expected = where["Hips"].copy() if base else np.zeros((13, 3))
+    expected[which] = values
+    if not base:
+        del way["bufferView"]
+    indices = {"bufferView": len(views) - 2, "componentType": kind[0]}
+    way["sparse"] = {"count": 3, "indices": indices, "values": {"bufferView": len(views) - 1}}
+    found = positions(document, chunk, tmp_path / "m.glb")
+    np.testing.assert_allclose(found["Hips"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["Head"] - found["Hips"], where["Head"] - where["Hips"], atol=1e-5)
+    for wrong in ({"count": 14}, {"count": -1}, {"count": 10**9}, {"values": {"bufferView": 999}}):
+        way["sparse"] |= wrong
+        (tmp_path / "m.glb").write_bytes(glb(document, chunk))
+        with pytest.raises(UserError, match="accessor|malformed"):
+            read_gltf(tmp_path / "m.glb")
+
+
+def test_an_accessor_without_a_buffer_view_is_zeros(tmp_path: Path) -> None:
+    document, chunk, where = build(4)
+    way = document["accessors"][document["animations"][0]["samplers"][-1]["output"]]
+    del way["bufferView"]
+    found = positions(document, chunk, tmp_path / "m.glb")
+    np.testing.assert_allclose(found["Head"], where["Head"] - where["Hips"], atol=1e-5)
+    way["count"] = 10**12
+    (tmp_path / "m.glb").write_bytes(glb(document, chunk))
+    with pytest.raises(UserError, match="values, expected 0 to"):
+        read_gltf(tmp_path / "m.glb")
+
+
+@pytest.mark.parametrize("as_matrix", [True, False])
+def test_ancestors_that_turn_and_scale(as_matrix: bool, tmp_path: Path) -> None:
+    """Two nodes above the hips, one of which scales the axes unequally, given by parts or as a matrix."""
+    document, chunk, where = build(5)
+    nodes = document["nodes"]
+    turn, size, shift = np.array([0.3, -0.4, 0.5, np.sqrt(0.5)]), np.array([0.5, 2.0, 1.5]), np.array([3.0, -1.0, 2.0])
+    if as_matrix:
+        whole = np.eye(4)
+        whole[:3, :3], whole[:3, 3] = matrix_of(turn) * size, shift
+        nodes[0] = {"name": "Armature", "children": nodes[0]["children"], "matrix": whole.T.reshape(-1).tolist()}
+    else:
+        parts = {"rotation": turn.tolist(), "scale": size.tolist(), "translation": shift.tolist()}
+        nodes[0] = {"name": "Armature", "children": nodes[0]["children"], **parts}
+    nodes.append({"name": "Above", "rotation": [0, 0, np.sqrt(0.5), np.sqrt(0.5)], "scale": [2, 2, 2], "children": [0]})
+    document["scenes"][0]["nodes"] = [len(nodes) - 1]
+    found = positions(document, chunk, tmp_path / "m.glb")
+    quarter = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+    for name, place in where.items():
+        expected = 2.0 * ((matrix_of(turn) @ (size * place).T).T + shift) @ quarter.T
+        np.testing.assert_allclose(found[name], expected, atol=2e-5, err_msg=name)
+
+
+def test_the_longest_of_several_animations_and_the_joints_of_all_skins(tmp_path: Path) -> None:
+    document, chunk, where = build(6)
+    joints = document["skins"][0]["joints"]
+    document["skins"] = [{"joints": joints[:9]}, {"joints": joints[5:]}]
+    whole = document["animations"][0]
+    short = {"samplers": whole["samplers"][:1], "channels": whole["channels"][:1]}
+    still = dict(document["accessors"][whole["samplers"][0]["input"]], count=3)
+    turns = dict(document["accessors"][whole["samplers"][0]["output"]], count=3)
+    document["accessors"] += [still, turns]
+    last = len(document["accessors"])
+    short["samplers"] = [{"input": last - 2, "output": last - 1}]
+    document["animations"] = [short, whole, short]
+    found = positions(document, chunk, tmp_path / "m.glb")
+    for name, place in where.items():
+        np.testing.assert_allclose(found[name], place, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("how", ["STEP", "CUBICSPLINE", "LINEAR"])
+def test_between_the_keys(how: str, tmp_path: Path) -> None:
+    """The way of the hips on uneven keys at a sixtieth of a second: Hermite's cubic, steps and lines by hand."""
+    document, chunk, _ = build(7)
+    rng = np.random.default_rng(7)
+    keys = np.array([0, 1, 4, 12]) / 60.0
+    values, coming, leaving = rng.normal(size=(3, 4, 3))
+    output = np.stack([coming, values, leaving], axis=1).reshape(-1, 3) if how == "CUBICSPLINE" else values
+    for array, kind in ((keys[:, None], "SCALAR"), (output, "VEC3")):
+        content = array.astype("<f4").tobytes()
+        document["bufferViews"].append({"buffer": 0, "byteOffset": len(chunk), "byteLength": len(content)})
+        view = len(document["bufferViews"]) - 1
+        document["accessors"].append({"bufferView": view, "componentType": 5126, "count": len(array), "type": kind})
+        chunk += content
+    document["buffers"][0]["byteLength"] = len(chunk)
+    last = len(document["accessors"])
+    sampler = {"input": last - 2, "output": last - 1, "interpolation": how}
+    channel = {"sampler": 0, "target": {"node": 1, "path": "translation"}}
+    document["animations"] = [{"samplers": [sampler], "channels": [channel]}]
+    document["nodes"].append({"name": "end"})
+    found = positions(document, chunk, tmp_path / "m.glb")["Hips"]
+    gaps = np.diff(keys)
+    count = len(found)
+    for frame, time in enumerate(np.arange(count) * keys[-1] / (count - 1)):
+        at = min(int(np.searchsorted(keys, time + 1e-4, side="right")) - 1, 2)
+        s = (time - keys[at]) / gaps[at]
+        if how == "STEP":
+            if min(s, 1 - s) * gaps[at] < 1e-3:
+                continue  # a hair before or after the key
+            expected = values[at]
+        elif how == "LINEAR":
+            expected = (1 - s) * values[at] + s * values[at + 1]
+        else:
+            expected = (
+                (1 + 2 * s) * (1 - s) ** 2 * values[at] + s * (1 - s) ** 2 * gaps[at] * leaving[at]
+                + s**2 * (3 - 2 * s) * values[at + 1] + s**2 * (s - 1) * gaps[at] * coming[at + 1]
+            )  # fmt: skip
+        np.testing.assert_allclose(found[frame], expected, atol=1e-4)
+
+
 def test_as_a_motion_and_as_text(tmp_path: Path) -> None:
     document, chunk, where = build(4)
     path, text = tmp_path / "m.glb", tmp_path / "m.gltf"
@@ -154,7 +281,7 @@ def _change(document: dict[str, Any], key: str, value: Any) -> str:
         (lambda d: json.dumps(d).replace('"children": [1]', '"children": [0]'), "hangs on two others, or on itself"),
         (lambda d: json.dumps(d).replace('"name": "Head"', '"name": "Head", "children": [0]'), "in a circle"),
         (lambda d: json.dumps(d).replace('"count": 13', '"count": 1000000000000'), "asks for bytes"),
-        (lambda d: json.dumps(d).replace('"count": 13', '"count": -1'), "sparse or empty"),
+        (lambda d: json.dumps(d).replace('"count": 13', '"count": -1'), "has -1 values"),
         (lambda d: json.dumps(d).replace('"children": [1]', '"children": [999]'), "malformed"),
         (lambda d: json.dumps(d).replace('"componentType": 5126', '"componentType": 1'), "malformed"),
         (lambda d: json.dumps(d)[:-30], "its first chunk is no JSON"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +124,7 @@ def test_generators(layout: str, motions, tmp_path: Path) -> None:
         np.testing.assert_array_equal(motion.joints, expected[:length].astype(np.float32))
 
 
-@pytest.mark.parametrize("count", [24, 52, 55])
+@pytest.mark.parametrize("count", [24, 45, 52, 55, 127])
 def test_the_first_22_of_smpls_joints(count: int, motions, tmp_path: Path) -> None:
     joints = motions(22)[0]
     more = np.concatenate([joints, np.zeros((len(joints), count - 22, 3))], axis=1)
@@ -128,6 +132,71 @@ def test_the_first_22_of_smpls_joints(count: int, motions, tmp_path: Path) -> No
     read, notes = read_motion(tmp_path / "m.npy", HUMANML3D)
     np.testing.assert_array_equal(read, joints.astype(np.float32))
     assert notes[0] == f"the first 22 of {count} SMPL joints"
+
+
+@pytest.mark.parametrize("name", ["joints", "keypoints3d", "arr_0", "list", "frames", "objects", "flat", "flat 24"])
+def test_joints_by_other_ways(name: str, motions, tmp_path: Path) -> None:
+    joints = motions(22)[0].astype(np.float32)
+    path = tmp_path / ("m.npy" if name in ("objects", "flat", "flat 24") else "m.pkl" if name[-1] in "ts" else "m.npz")
+    if name == "list":
+        path.write_bytes(pickle.dumps([joints, joints[:30]]))
+    elif name == "frames":
+        path.write_bytes(pickle.dumps(list(joints)))
+    elif name == "objects":
+        both = np.empty(2, dtype=object)
+        both[:] = [joints, joints[:30]]
+        np.save(path, both, allow_pickle=True)
+    elif name.startswith("flat"):
+        more = np.zeros((len(joints), 2, 3), "f4") if "24" in name else joints[:, :0]
+        np.save(path, np.concatenate([joints, more], axis=1).reshape(len(joints), -1))
+    else:
+        path = path.with_suffix(".npz")
+        np.savez(path, **{name: joints}, **({"fps": 20.0} if name != "arr_0" else {}))
+    found = read_motions(path, HUMANML3D)
+    assert [motion.label for motion in found] == (["#0", "#1"] if name in ("list", "objects") else [""])
+    np.testing.assert_array_equal(found[0].joints, joints)
+    assert found[0].notes[1] == "20 frames per second" + (
+        "" if name in ("joints", "keypoints3d") else " assumed (--fps)"
+    )
+    assert len(found) == 1 or len(found[1].joints) == 30
+
+
+@pytest.mark.parametrize("shape", [(30, 66), (30, 72), (30, 45, 3), (30, 127, 3), (30, 1, 22, 3), (30, 1, 263)])
+def test_numbers_that_are_no_joints(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.random.default_rng(0).normal(size=shape))
+    with pytest.raises(UserError, match="not the joints of a body|30 motions of one frame each|no body"):
+        read_motions(tmp_path / "m.npy", HUMANML3D)
+
+
+@pytest.mark.parametrize("how", ["zlib", "gzip"])
+def test_compressed_pickles(how: str, tmp_path: Path) -> None:
+    content = pickle.dumps({"a": np.arange(5.0)})
+    path = tmp_path / "m.pkl"
+    path.write_bytes(zlib.compress(content) if how == "zlib" else gzip.compress(content))
+    np.testing.assert_array_equal(load_pickle(path)["a"], np.arange(5.0))
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match="m.pkl: truncated or not a"):
+        load_pickle(path)
+    bomb = zlib.compressobj(9)
+    path.write_bytes(b"".join([bomb.compress(bytes(1 << 20)) for _ in range(200)]) + bomb.flush())
+    with pytest.raises(UserError, match="far more memory"):
+        load_pickle(path)
+
+
+@pytest.mark.parametrize("module", [bz2, lzma])
+def test_other_compressions_are_named(module, tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(module.compress(pickle.dumps([1.0])))
+    with pytest.raises(UserError, match="compressed with (bz2|xz), which is not read: joblib"):
+        load_pickle(tmp_path / "m.pkl")
+
+
+@pytest.mark.parametrize("compress", [3, ("gzip", 3)])
+def test_compressed_by_joblib(compress: Any, tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib", reason="joblib writes what some estimators write")
+    content = {"pose": np.random.default_rng(0).normal(size=(30, 72)), "f": np.ones((4, 3), "f4", order="F")}
+    joblib.dump(content, tmp_path / "m.pkl", compress=compress)
+    read = load_pickle(tmp_path / "m.pkl")
+    assert all(np.array_equal(read[name], content[name]) for name in content)
 
 
 @pytest.mark.parametrize(

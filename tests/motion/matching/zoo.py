@@ -269,6 +269,13 @@ SCHEMES: dict[str, tuple[tuple[str, str], str, str]] = {
         "ct_chest_jnt > ?clavicle_jnt @ collar; ?clavicle_jnt > ?upArm_jnt @ shoulder; ?upArm_jnt > ?loArm_jnt @ elbow;"
         "?loArm_jnt > ?hand_jnt @ wrist",
     ),
+    "VideoPose": (  # keypoints of Human3.6M: the thorax is the neck, what is called neck lies in the head
+        LONG,
+        "Hip",
+        _chain("Hip@pelvis", "Spine@s48", "Thorax@neck", "Neck@head")
+        + "; Hip > ?Hip @ hip; ?Hip > ?Knee @ knee; ?Knee > ?Ankle @ ankle;"
+        "Thorax > ?Shoulder @ shoulder; ?Shoulder > ?Elbow @ elbow; ?Elbow > ?Wrist @ wrist",
+    ),
     "no neck": (
         LONG,
         "Hips",
@@ -319,7 +326,7 @@ def joints_of(scheme: str) -> list[Joint]:
 
 def _pelvis_names(text: str) -> set[str]:
     """A root is at the pelvis unless some joint below it is there by name."""
-    names = "Hips hip Pelvis root Bip01 Bip001 mPelvis HipCenter Skeleton_torso_joint_1 HumanoidRootPart ct_cog_jnt"
+    names = "Hips hip Pelvis root Bip01 Bip001 mPelvis HipCenter Skeleton_torso_joint_1 HumanoidRootPart ct_cog_jnt Hip"
     return set(names.split()) - ({"root"} if "root > pelvis @ pelvis" in text else set())
 
 
