@@ -123,9 +123,11 @@ def _of_checked(content: bytes, draw: random.Random) -> bytes:
         tensors[name] = tensors[name].to(draw.choice((torch.float16, torch.float64, torch.int32, torch.int64)))
     elif kind == 3 and tensors[name].numel():
         wild = draw.choice((-1, 2**62, 10**6, float("nan"), 1e30))
-        tensors[name].view(-1)[draw.randrange(tensors[name].numel())] = (
-            wild if tensors[name].is_floating_point() else (int(wild) if math.isfinite(wild) and wild < 2**63 else 7)
-        )
+        if not tensors[name].is_floating_point():
+            whole, dtype = int(wild) if math.isfinite(wild) else 7, tensors[name].dtype
+            least, most = (0, 1) if dtype is torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+            wild = min(max(whole, least), most)
+        tensors[name].view(-1)[draw.randrange(tensors[name].numel())] = wild
     else:
         told = _changed(told, draw)
     with tempfile.TemporaryDirectory() as folder:
