@@ -14,8 +14,15 @@ from numpy.typing import ArrayLike
 
 from m2t_fast.data.raw import Segment
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
-from m2t_fast.interpretation.figures import bare, draw_actions, frame_axis, new_figure, part_label, plain_text
+from m2t_fast.interpretation.figures import (
+    bare,
+    draw_actions,
+    frame_axis,
+    new_figure,
+    part_label,
+    plain_text,
+    write_picture,
+)
 from m2t_fast.interpretation.motion_words import motion_words
 from m2t_fast.skeleton import PART_NAMES
 
@@ -142,8 +149,7 @@ def save_attention_map(path: str | Path, *args: Any, **kwargs: Any) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: picture format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     figure = attention_map(*args, **kwargs)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=150)
+    write_picture(path, figure, dpi=150)
     return path
 
 

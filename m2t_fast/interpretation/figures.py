@@ -7,13 +7,14 @@ import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from m2t_fast.data.raw import Segment
-from m2t_fast.files import write_text
+from m2t_fast.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,8 +110,8 @@ def save_figure(path: Path, figure: Figure, data: dict[str, Any]) -> list[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [path.parent / f"{path.name}.{suffix}" for suffix in ("png", "pdf")]
-    figure.savefig(files[0], dpi=DPI, metadata={"Software": None})
-    figure.savefig(files[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    write_picture(files[0], figure, dpi=DPI, metadata={"Software": None})
+    write_picture(files[1], figure, metadata={"CreationDate": None, "Producer": None, "Creator": None})
     if any(isinstance(value, np.ndarray) for value in data.values()):
         files.append(path.parent / f"{path.name}.npz")
         _write_arrays(files[-1], data)
@@ -118,6 +119,18 @@ def save_figure(path: Path, figure: Figure, data: dict[str, Any]) -> list[Path]:
         files.append(path.parent / f"{path.name}.json")
         write_text(files[-1], json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
     return files
+
+
+def write_picture(path: Path, figure: Figure, **options: Any) -> None:
+    """``figure.savefig`` of the format of the suffix, drawn in memory: matplotlib does not end well on a full disk.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    drawn = BytesIO()
+    figure.savefig(drawn, format=path.suffix.lower()[1:], **options)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(drawn.getvalue())
 
 
 def _write_arrays(path: Path, data: dict[str, Any]) -> None:

@@ -188,9 +188,14 @@ class Sweep:
         return failed
 
     def _check_values(self) -> None:
-        """Raises ValueError where a finished point has no score, or one that is no number."""
-        for trial in self._study.get_trials(states=(self._optuna.trial.TrialState.COMPLETE,)):
-            if trial.value is None or not math.isfinite(trial.value):
+        """Raises what :func:`_point` does on a trial of any state, and ValueError on a finished one without a score."""
+        complete = self._optuna.trial.TrialState.COMPLETE
+        for trial in self._study.get_trials():
+            if len(trial.params) == 2:
+                _point(trial.params)
+            if "fixed_params" in trial.system_attrs:
+                _waiting(trial)
+            if trial.state == complete and (trial.value is None or not math.isfinite(trial.value)):
                 raise ValueError(f"trial {trial.number} is complete with the value {trial.value}")
 
     def _nothing_came_of_it(self) -> bool:
@@ -307,7 +312,10 @@ def _call(argv: list[str], log: Path, stop: threading.Event) -> None:
 
 
 def _point(params: dict[str, Any]) -> Point:
-    return Point(float(params["lambda_spat"]), float(params["lambda_adapt"]))
+    point = Point(float(params["lambda_spat"]), float(params["lambda_adapt"]))
+    if not all(math.isfinite(weight) and weight >= 0 for weight in point):
+        raise ValueError(f"weights {tuple(point)}, expected numbers of at least 0")
+    return point
 
 
 def _waiting(trial: Any) -> Point:

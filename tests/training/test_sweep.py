@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import threading
 import time
 
@@ -225,3 +226,21 @@ def test_a_finished_point_without_a_score_is_named(tmp_path, values):
         assert "study.journal: damaged or foreign" in str(error)
     else:
         assert values == "[true]"  # which Python takes for 1
+
+
+@pytest.mark.parametrize("value", ["null", "[0, 1]", '"x"', "{}", "NaN", "-1"])
+@pytest.mark.parametrize("running", [True, False])
+def test_weights_that_are_no_numbers_are_named_in_a_trial_of_any_state(tmp_path, running, value):
+    journal = finished(tmp_path)
+    lines = journal.read_text().splitlines(keepends=True)
+    if running:
+        assert '"state":1' in lines.pop()
+        place = max(n for n, line in enumerate(lines) if '"param_value_internal":' in line)
+        head, _, tail = lines[place].partition('"param_value_internal":')
+        lines[place] = f'{head}"param_value_internal":{value}{tail[tail.index(",") :]}'
+    else:
+        waiting = next(line for line in lines if '"fixed_params"' in line)
+        lines.append(re.sub(r'"lambda_spat":[^,]*', f'"lambda_spat":{value}', waiting))
+    journal.write_text("".join(lines))
+    with pytest.raises(UserError, match="study.journal: damaged or foreign"):
+        Sweep(tmp_path, IDENTITY).enqueue(POINTS)
