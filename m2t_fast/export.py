@@ -25,7 +25,7 @@ from torch.export import Dim, ExportedProgram
 from m2t_fast.captioner import Captioner
 from m2t_fast.config import EOS, MAX_LENGTH, PAD, SOS
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
+from m2t_fast.files import atomic_path, write_bytes
 from m2t_fast.layers import LayerDecoder
 from m2t_fast.ops.checks import wide
 from m2t_fast.ops.registry import AUTOGRAD, use_backend
@@ -158,8 +158,7 @@ def write_export(run: Run, path: Path, greedy: bool = False, max_length: int = M
     if path.suffix == ".pt2":
         made = BytesIO()  # not the file itself: where the disk is full, torch's writer of archives ends the process
         torch.export.save(program, made, extra_files=beside)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(made.getbuffer())
+        write_bytes(path, made.getbuffer())
         return
     with atomic_path(path) as temporary:
         _onnx(program, GREEDY_OUTPUTS if greedy else FORWARD_OUTPUTS, beside, temporary)

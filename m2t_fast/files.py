@@ -113,8 +113,17 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         UserError: the file cannot be written.
     """
+    write_bytes(path, encoded(text))
+
+
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
+    """Writes a file atomically.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_bytes(encoded(text))
+        temporary.write_bytes(content)
 
 
 def encoded(text: str) -> bytes:

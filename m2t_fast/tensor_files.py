@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path
+from m2t_fast.files import write_bytes
 from m2t_fast.reading import Missing, check_archive, open_regular
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
@@ -54,8 +54,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
                 "--learning-rate may help"
             )
     # Not save_file, which writes to a file beside the one it is given: a killed process would leave that behind.
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
+    write_bytes(path, safetensors.torch.save(tensors, metadata))
 
 
 def read_tensors(

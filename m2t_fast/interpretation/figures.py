@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m2t_fast.data.raw import Segment
-from m2t_fast.files import atomic_path, write_text
+from m2t_fast.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,8 +129,7 @@ def write_picture(path: Path, figure: Figure, **options: Any) -> None:
     """
     drawn = BytesIO()
     figure.savefig(drawn, format=path.suffix.lower()[1:], **options)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(drawn.getvalue())
+    write_bytes(path, drawn.getvalue())
 
 
 def _write_arrays(path: Path, data: dict[str, Any]) -> None:

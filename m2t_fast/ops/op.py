@@ -199,13 +199,8 @@ class Op(Generic[P, R]):
         results = len(self.outputs) + len(self._keeps)
         keep = ["bool keep"] if self._keeps else []
         arguments = ", ".join([*self._packing.schema(), *keep, "str backend"])
-        registered = torch.library.custom_op(
-            f"m2t_fast::{self.name}",
-            self._forward_here,
-            mutates_args=(),
-            schema=f"({arguments}) -> {returns(results)}",
-        )
-        registered.register_fake(self._forward_fake)
+        schema = f"({arguments}) -> {returns(results)}"
+        registered = _registered(self.name, self._forward_here, schema, self._forward_fake)
         self._forward = getattr(torch.ops.m2t_fast, self.name).default
         if not self.differentiable:
             return
@@ -214,13 +209,8 @@ class Op(Generic[P, R]):
         saved = [f"Tensor{'' if name in self._saves else '?'} saved_{name}" for name in self._saved._fields]
         needed = [f"bool need_{name}" for name in self._on_request]
         arguments = ", ".join([*grads, *self._backward_packing.schema(), *saved, *needed, "str backend"])
-        backward = torch.library.custom_op(
-            f"m2t_fast::{self.name}_backward",
-            self._backward_here,
-            mutates_args=(),
-            schema=f"({arguments}) -> {returns(len(self.gradients))}",
-        )
-        backward.register_fake(self._backward_fake)
+        schema = f"({arguments}) -> {returns(len(self.gradients))}"
+        backward = _registered(f"{self.name}_backward", self._backward_here, schema, self._backward_fake)
         backward.register_autograd(self._refuse_second_gradient)
         self._backward = getattr(torch.ops.m2t_fast, f"{self.name}_backward").default
         registered.register_autograd(self._autograd_backward, setup_context=self._setup_context)
@@ -360,6 +350,13 @@ class _OwnCall(threading.local):
 
 
 _own_call = _OwnCall()
+
+
+def _registered(name: str, function: Callable[..., Any], schema: str, fake: Callable[..., Any]) -> Any:
+    """A custom op of torch that changes none of its arguments."""
+    made = torch.library.custom_op(f"m2t_fast::{name}", function, mutates_args=(), schema=schema)
+    made.register_fake(fake)
+    return made
 
 
 def _plain(outputs: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from m2t_fast._version import __version__
-from m2t_fast.files import atomic_path
+from m2t_fast.files import write_bytes
 from m2t_fast.interpretation.captioned import CaptionedMotion
 from m2t_fast.interpretation.motion_words import FUNCTION_WORDS, MOTION_WORD
 from m2t_fast.skeleton import PART_NAMES, Skeleton
@@ -96,9 +96,7 @@ def save_page(
     """
     path = Path(path)
     page = render_page(motions, threshold, about=about)
-    with atomic_path(path) as temporary:
-        # Replace: the name of a file may hold bytes that are no text.
-        temporary.write_bytes(page.encode("utf-8", "replace"))
+    write_bytes(path, page.encode("utf-8", "replace"))  # replace: the name of a file may hold bytes that are no text
     return path
 
 
