@@ -135,6 +135,26 @@ class Processes:
         """Whether processes in whose place these were started left this note. Never for a process on its own."""
         return any(store.check([f"m2t_fast/note/{text}"]) for store in _NOTES)
 
+    def unrecordable(self, device: torch.device) -> str | None:
+        """Why a CUDA graph cannot hold sums of tensors of this device over the processes; None where it can."""
+        if self.size == 1 or f"{device.type}:nccl" in torch.distributed.get_backend_config().split(","):
+            return None
+        return "sums over the processes go through the host, since this build of torch has no NCCL"
+
+    def wait(self, ready: Callable[[], bool]) -> None:
+        """Wait until ``ready()``, asked again and again, for what others take part in and no timeout watches.
+
+        Raises:
+            JobError: it was not in time.
+        """
+        end, pause = time.monotonic() + _timeout(), 1e-5
+        while not ready():
+            if time.monotonic() > end:
+                with self._together():
+                    raise RuntimeError(f"waited for {_timeout():g} s")
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
+
     def error(self, text: str) -> UserError:
         """The error to raise for a mistake that all processes see: rank 0 reports it, the others only end."""
         return UserError(text) if self.main else ReportedElsewhere(text)
@@ -191,13 +211,7 @@ def job(processes: Processes, device: torch.device | str = "cpu") -> Iterator[No
         return
     if not torch.distributed.is_available():
         raise UserError("several processes: this build of torch has no torch.distributed")
-    text = os.environ.get(TIMEOUT_VARIABLE, str(_TIMEOUT))
-    try:
-        timeout = timedelta(seconds=float(text))
-        if timeout <= timedelta(0):
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise UserError(f"environment variable {TIMEOUT_VARIABLE}: got {text!r}, expected seconds above 0") from None
+    timeout = timedelta(seconds=_timeout())
     from torch.distributed.rendezvous import rendezvous  # not there in builds without torch.distributed
 
     device = torch.device(device)
@@ -222,6 +236,18 @@ def job(processes: Processes, device: torch.device | str = "cpu") -> Iterator[No
     finally:
         _NOTES.clear()
     torch.distributed.destroy_process_group()
+
+
+def _timeout() -> float:
+    """Seconds that a process waits for the others."""
+    text = os.environ.get(TIMEOUT_VARIABLE, str(_TIMEOUT))
+    try:
+        timeout = timedelta(seconds=float(text))
+        if timeout <= timedelta(0):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise UserError(f"environment variable {TIMEOUT_VARIABLE}: got {text!r}, expected seconds above 0") from None
+    return timeout.total_seconds()
 
 
 def _meet(store: Any, rank: int, size: int, timeout: timedelta) -> Any:

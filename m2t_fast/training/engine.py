@@ -12,6 +12,7 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.buckets import Bucket, PlannedBatch
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import ALONE, Processes
+from m2t_fast.errors import JobError
 from m2t_fast.losses import GuidedLoss, TimedGuidedLoss
 from m2t_fast.random import Counter
 from m2t_fast.training import graphs
@@ -26,6 +27,9 @@ class Engine:
     The first full batch of a shape is taken as it is; it makes what a capture may not: compiled kernels, handles, the
     optimiser's moments. Then the shape's step is captured, and every later batch of it replays the graph over its
     sample numbers. A smaller batch is taken as it is. Where there are no CUDA graphs all are.
+
+    Several processes capture the same shapes after the same steps, NCCL's sums among what is captured, and all or none
+    of them replay a shape. :meth:`close` comes before the end of their job.
 
     Args:
         model: in training mode whenever a step is taken.
@@ -50,10 +54,12 @@ class Engine:
     ):
         self.model, self.optimizer, self.split, self.processes = model, optimizer, split, processes
         self.settings, self.taken = settings, step
+        self.graphs: dict[Bucket, Callable[[], None]] = {}
         weight = model.embedding.weight
         self.counter = Counter(settings.seed, step, weight.device)
-        # Sums over the processes wait for the others: no graph can hold them.
-        self.recorder = graphs.recorder_for(weight.device) if capture and processes.size == 1 else None
+        self.recorder = graphs.recorder_for(weight.device) if capture else None
+        if self.recorder is not None and (reason := processes.unrecordable(weight.device)) is not None:
+            self._go_without(reason)
         rows = len(processes.share(torch.arange(settings.batch_size, device="cpu")))
         self.step: TrainingStep | SharedStep
         if processes.size == 1:
@@ -65,7 +71,6 @@ class Engine:
         self.losses = weight.new_zeros(
             len(GuidedLoss._fields if split.temporal_targets is None else TimedGuidedLoss._fields)
         )
-        self.graphs: dict[Bucket, Callable[[], None]] = {}
 
     def steps(self, plan: Sequence[PlannedBatch]) -> Iterator[Tensor]:
         """Take the plan's steps, each when its losses (N,), in the order of ``GuidedLoss``, are asked for: N is 5 where
@@ -106,24 +111,48 @@ class Engine:
         self.counter.advance()
         return torch.stack(tuple(loss))
 
+    def wait(self) -> None:
+        """Wait for the device where graphs hold sums over processes, for which no watch of NCCL's waits.
+
+        Raises:
+            JobError: another process does not take its part in time.
+        """
+        if self.recorder is not None and self.processes.size > 1:
+            self.processes.wait(self.recorder.done())
+
+    def close(self) -> None:
+        """Let go of all graphs: NCCL waits for those that use a communicator before it destroys that."""
+        self.graphs.clear()
+
     def _capture(self, recorder: graphs.Recorder, bucket: Bucket) -> None:
-        """Capture the step of a shape, or, where that fails, say why once and take all steps as they are."""
+        """Capture the step of a shape, or, where that fails in any process, say why once and take steps as they are."""
+        self.wait()
         state = self._state()
         before = [tensor.detach().clone() for tensor in state]
+        reason = None
         try:
             self.graphs[bucket] = recorder.capture(lambda: self._recorded(bucket))
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
-            text = f"no CUDA graph of a training step: {reason}; training goes on without graphs, slower"
-            warnings.warn(text, stacklevel=2)
-            self.recorder = None
-            self.graphs.clear()
-            with torch.no_grad():
-                for tensor, value in zip(state, before, strict=True):
-                    tensor.copy_(value)
+            # A sum that is captured waits for nobody: what it raises is not the loss of another process.
+            cause = error.__cause__ if isinstance(error, JobError) else error
+            reason = str(cause).strip().partition("\n")[0]
         finally:
             # They lie in the graphs' pool, where the next capture may write.
             self.optimizer.zero_grad(set_to_none=True)
+        for rank, text in enumerate(self.processes.gather(reason)):
+            if text is not None:
+                self._go_without(text if rank == 0 else f"{text} (process {rank} of {self.processes.size})")
+                with torch.no_grad():
+                    for tensor, value in zip(state, before, strict=True):
+                        tensor.copy_(value)
+                return
+
+    def _go_without(self, reason: str) -> None:
+        self.recorder = None
+        self.close()
+        if self.processes.main:
+            text = f"no CUDA graph of a training step: {reason}; training goes on without graphs, slower"
+            warnings.warn(text, stacklevel=2)
 
     def _recorded(self, bucket: Bucket) -> None:
         self.losses.copy_(self._step(self.samples, bucket))

@@ -24,6 +24,9 @@ class Recorder(Protocol):
             RuntimeError: the step reads from the device, or does what else cannot be recorded.
         """
 
+    def done(self) -> Callable[[], bool]:
+        """What tells, without waiting, whether all that has been started until now is done."""
+
 
 class CudaRecorder:
     """Captures on a stream of its own; all graphs share one pool of memory.
@@ -66,6 +69,12 @@ class CudaRecorder:
                 raise
         return graph.replay
 
+    def done(self) -> Callable[[], bool]:
+        """Of the current stream, in which graphs are replayed."""
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        return event.query
+
     def _index(self) -> int:
         return torch.cuda.current_device() if self.device.index is None else self.device.index
 
@@ -74,7 +83,8 @@ class CudaRecorder:
 
         Where kernels failed, ending it raises again, before the allocator and the device's generator have been told:
         both would go on as if it still ran, and the generator would refuse to draw. What the allocator asks whether a
-        stream is captured keeps a bare pointer to the graph.
+        stream is captured keeps a bare pointer to the graph. One that could be ended is emptied: NCCL's communicator
+        outlives every graph that uses it.
         """
         _abandoned.append(graph)
         try:
@@ -85,6 +95,8 @@ class CudaRecorder:
             fresh = torch.Generator(self.device)
             fresh.set_state(random)
             generator.graphsafe_set_state(fresh)  # the state itself, not its values: it knows of no capture
+        else:
+            graph.reset()
 
 
 _abandoned: list[torch.cuda.CUDAGraph] = []

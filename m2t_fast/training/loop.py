@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,8 @@ def train(
         if log is not None and processes.main:
             trainer.log = open_log(log, folder, position.step, settings.to_dict())
             stack.callback(trainer.log.close)
-        trainer.run()
+        with closing(trainer.engine):
+            trainer.run()
         processes.on_main(lambda: calibrate(folder, data, device))
         if segment_takes:
             processes.on_main(lambda: fit_after_training(folder, data, segment_takes, device, progress))
@@ -264,6 +265,7 @@ class _Trainer:
         """Add the pending losses to the sums of epoch and log interval; one transfer for all of them."""
         if not pending:
             return
+        self.engine.wait()
         rows = torch.stack(pending).double().cpu()
         pending.clear()
         if not bool(rows.isfinite().all()):

@@ -17,6 +17,7 @@ from m2t_fast.data.buckets import PlannedBatch, choose_buckets, epoch_plan
 from m2t_fast.data.dataset import Prepared
 from m2t_fast.data.loading import load_data
 from m2t_fast.data.resident import ResidentSplit
+from m2t_fast.distributed import Processes
 from m2t_fast.modules import LSTM
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.loop import train
@@ -120,6 +121,31 @@ def test_what_cannot_be_captured_goes_on_eagerly(model, data, monkeypatch):
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
     # The process is as good as before: another engine captures.
     test_captured_steps_are_the_eager_ones(torch.float32, model, data)
+
+
+@pytest.fixture
+def one_of_nccl(tmp_path, monkeypatch) -> Iterator[Processes]:
+    """The first of two processes, whose sums are NCCL's over this one: half the samples of each batch."""
+    if not torch.distributed.is_available() or not torch.distributed.is_nccl_available():
+        pytest.skip("this build of torch has no NCCL")
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl", store=store, rank=0, world_size=1)
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value])
+    yield Processes(0, 2)
+    torch.distributed.destroy_process_group()
+
+
+def test_sums_over_processes_are_captured(one_of_nccl, model, data):
+    engines = []
+    for capture in (True, False):
+        own = copy.deepcopy(model)
+        resident = ResidentSplit(data["train"], "cuda")
+        engines.append(Engine(own, adamw(own, SETTINGS), resident, SETTINGS, 0, one_of_nccl, capture))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same(*engines, plan_of(data), 1e-5)
+    assert engines[0].graphs and engines[0].recorder is not None
+    engines[0].close()  # or the end of the group would wait for the graphs
 
 
 @pytest.mark.slow

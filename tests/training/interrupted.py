@@ -1,7 +1,8 @@
 """Trains the tests' model, alone or as a process of a job, to be compared or killed: FOLDER [--resume] [--double].
 
 ``PAUSE=PHASE:N:RANK`` stops rank RANK in the midst of its N-th PHASE until the file FOLDER.go is there, and makes the
-file FOLDER.paused to say so.
+file FOLDER.paused to say so. ``GRAPHS=N:RANK`` captures and replays steps as on a GPU, with the stand-in of
+``tests/helpers/recording.py``; the N-th capture of rank RANK fails. FOLDER.graphs.RANK tells what was done.
 """
 
 import os
@@ -63,6 +64,26 @@ def pauses(folder: Path, phase: str, number: int) -> None:
         Path.write_bytes = write_half_and_wait
 
 
+def record_steps(counts: Path, failing_at: int | None) -> None:
+    """Makes the engine capture, and pad to its buckets as on a GPU; the counts are written when it is closed."""
+    from recording import Recorder  # where the tests' helpers are on the path
+
+    class Recorded(loop.Engine):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.recorder = self.own = Recorder(self, failing_at)
+
+        def close(self):
+            super().close()
+            if torch.distributed.is_initialized() and not self.graphs:  # before the end of the job
+                done = self.own.warmed, self.own.captured, self.own.replayed
+                counts.write_text(" ".join(map(str, done)))
+
+    plan = loop.epoch_plan
+    loop.Engine = Recorded
+    loop.epoch_plan = lambda *arguments, fit: plan(*arguments, fit=False)
+
+
 def main() -> int:
     """Trains; the exit code."""
     changes = dict(batch_size=int(os.environ.get("BATCH_SIZE", "8")), epochs=int(os.environ.get("EPOCHS", "6")))
@@ -74,6 +95,11 @@ def main() -> int:
     phase, number, rank = os.environ.get("PAUSE", "no:0:-1").split(":")
     if int(rank) == processes.rank:
         pauses(folder, phase, int(number))
+    if "GRAPHS" in os.environ:
+        at, failing = map(int, os.environ["GRAPHS"].split(":"))
+        record_steps(
+            folder.with_name(f"{folder.name}.graphs.{processes.rank}"), at if failing == processes.rank else None
+        )
     try:
         with job(processes):
             resume = "--resume" in sys.argv

@@ -6,10 +6,11 @@ import contextlib
 import copy
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
+from recording import Recorder
 from torch import Tensor
 from torch._library.custom_ops import OPDEFS
 from torch.overrides import TorchFunctionMode
@@ -21,40 +22,13 @@ from m2t_fast.captioner import Captioner
 from m2t_fast.data.buckets import Bucket, PlannedBatch, choose_buckets, epoch_plan
 from m2t_fast.data.resident import ResidentSplit
 from m2t_fast.distributed import Processes
+from m2t_fast.errors import JobError
+from m2t_fast.training import graphs
 from m2t_fast.training.engine import Engine
 from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.training.step import adamw
 
 SETTINGS = TrainingSettings(batch_size=4)
-
-
-class Recorder:
-    """Graphs without a GPU: a capture runs the Python and leaves every tensor as it was, a replay runs the step."""
-
-    def __init__(self, engine: Engine, failing_at: int | None = None):
-        self.engine, self.failing_at = engine, failing_at
-        self.warmed = self.captured = self.replayed = 0
-
-    def warm(self, step: Callable[[], Tensor]) -> Tensor:
-        self.warmed += 1
-        return step()
-
-    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
-        self.captured += 1
-        state = [*self.engine._state(), self.engine.losses]
-        before = [x.detach().clone() for x in state]
-        step()
-        if self.captured == self.failing_at:  # half of it has been done
-            raise RuntimeError("operation not permitted when stream is capturing\nwith advice behind")
-        with torch.no_grad():
-            for x, value in zip(state, before, strict=True):
-                x.copy_(value)
-
-        def replay() -> None:
-            self.replayed += 1
-            step()
-
-        return replay
 
 
 def engine_for(model: Captioner, data, settings: TrainingSettings = SETTINGS, step: int = 0) -> Engine:
@@ -104,6 +78,50 @@ def test_a_failed_capture_leaves_no_trace_but_one_warning(failing_at, model, dat
     assert all(map(torch.equal, found, plain.steps(plan)))
     assert_same(graphed, plain)
     assert recorder.captured == failing_at and graphed.recorder is None and not graphed.graphs
+
+
+def test_what_a_sum_raises_while_it_is_captured_is_of_the_capture(model, data):
+    """Not the end of another process, which such an error is outside a capture."""
+    engine = engine_for(model, data)
+    engine.recorder = Recorder(engine)
+
+    def capture(step):
+        raise JobError("process 0 of 2: another process of this job has ended") from RuntimeError(
+            "NCCL: no graphs\nmore"
+        )
+
+    engine.recorder.capture = capture
+    with pytest.warns(UserWarning, match=r"no CUDA graph of a training step: NCCL: no graphs; training goes on"):
+        list(engine.steps(plans(data, 1)))
+    assert engine.recorder is None
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sums_through_the_host_are_not_captured(rank, model, data, monkeypatch):
+    """And one process of the job says so, in one line."""
+    monkeypatch.setattr(graphs, "recorder_for", lambda device: object())
+    monkeypatch.setattr(torch.distributed, "get_backend_config", lambda: "cpu:gloo,cuda:gloo")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = copy.deepcopy(model).train()
+        split = ResidentSplit(data["train"])
+        engine = Engine(model, adamw(model, SETTINGS), split, SETTINGS, processes=Processes(rank, 2))
+    assert engine.recorder is None
+    assert [str(line.message) for line in said] == [
+        "no CUDA graph of a training step: sums over the processes go through the host, since this build of torch has "
+        "no NCCL; training goes on without graphs, slower"
+    ] * (rank == 0)
+
+
+def test_steps_of_several_processes_are_waited_for_so_that_none_waits_for_ever(model, data, monkeypatch):
+    monkeypatch.setenv("M2T_FAST_TIMEOUT", "0.02")
+    engine = engine_for(model, data)
+    engine.recorder = Recorder(engine)
+    engine.recorder.done = lambda: lambda: False
+    engine.wait()  # a process on its own waits for nobody
+    engine.processes = Processes(1, 2)
+    with pytest.raises(JobError, match=r"process 1 of 2: .* does not answer \(waited for 0.02 s\)"):
+        engine.wait()
 
 
 def test_another_error_than_of_a_capture_is_not_hidden(model, data):

@@ -53,6 +53,9 @@ class Cuda:
             def replay(self):
                 cuda.done.append("replay")
 
+            def reset(self):
+                cuda.done.append("reset")
+
         self.CUDAGraph = CUDAGraph
 
     class Stream:
@@ -61,6 +64,13 @@ class Cuda:
 
         def wait_stream(self, other):
             self.waited_for.append(other.name)
+
+    class Event:
+        def record(self, stream):
+            self.stream = stream
+
+        def query(self):
+            return self.stream.name == "outside"
 
     @contextlib.contextmanager
     def stream(self, stream) -> Iterator[None]:
@@ -120,7 +130,7 @@ def test_the_first_error_of_a_failed_capture_is_told(spoilt, cuda):
     with pytest.raises(RuntimeError, match="not permitted"):
         recorder().capture(step)
     # A capture that can be ended, as after running out of memory, tells allocator and generator itself.
-    assert cuda.done[3:] == (["end", "the pool ended"] if spoilt else ["end"])
+    assert cuda.done[3:] == (["end", "the pool ended"] if spoilt else ["end", "reset"])
     assert not cuda.default_generators[0].capturing
     assert cuda.default_generators[0].state == (7 if spoilt else 8)  # nothing was drawn for it
     assert cuda.now.name == "outside" and len(graphs._abandoned) == 1
@@ -139,6 +149,10 @@ def test_a_warm_step_lies_between_what_is_before_and_after_it(cuda):
     assert own.warm(lambda: cuda.done.append(cuda.now.name) or result) is result
     assert cuda.done == ["side"] and kept == ["outside"]
     assert own.stream.waited_for == ["outside"] and cuda.now.waited_for == ["side"]
+
+
+def test_what_is_done_is_asked_where_graphs_are_replayed(cuda):
+    assert recorder().done()() and not cuda.done
 
 
 def test_which_devices_have_graphs(cuda):

@@ -70,6 +70,24 @@ def test_several_processes_guide_time_as_one_does(data, config, start_job, tmp_p
     assert_same(tmp_path / "run", alone, 1e-5)
 
 
+@pytest.mark.parametrize("failing", ["0:-1", "2:1"])
+def test_processes_that_capture_their_steps_train_what_one_does(failing, data, config, start_job, tmp_path):
+    """All of them replay, sums included; where one cannot capture, none does, and the first says why."""
+    alone = train(data, config, SETTINGS, tmp_path / "alone", dtype=torch.float64, progress=False)
+    said = finish(start_job(2, SCRIPT, tmp_path / "run", "--double", EPOCHS="2", GRAPHS=failing))
+    done = [[*map(int, (tmp_path / f"run.graphs.{rank}").read_text().split())] for rank in range(2)]
+    assert done[0] == done[1]
+    warmed, captured, replayed = done[0]
+    assert warmed == captured > 1 and said[1] == ""
+    if failing == "0:-1":
+        assert replayed > 0 and said[0] == ""
+    else:
+        reason = "no CUDA graph of a training step: operation not permitted when stream is capturing (process 1 of 2);"
+        assert captured == 2 and replayed == 0
+        assert said[0].count(reason) == said[0].count("UserWarning") == 1
+    assert_same(tmp_path / "run", alone, 1e-10)
+
+
 def test_processes_without_a_sample_of_a_batch_take_part(data, config, start_job, tmp_path):
     settings = dataclasses.replace(SETTINGS, epochs=1, batch_size=2)
     assert len(data["train"]) % 2 or len(data["train"]) > 2  # two samples, or one, for three processes
