@@ -45,6 +45,7 @@ class BuildNative(build_ext):
             flags = [*level, "-Wall", "-Wextra", "-fopenmp" if has_gnu_openmp(compiler) else "-Wno-unknown-pragmas"]
         for extension in self.extensions:
             extension.extra_compile_args += flags
+            extension.extra_link_args += ["-pthread"] if sys.platform == "linux" else []
             add_cuda(extension, Path(self.build_temp))
         super().build_extensions()
 

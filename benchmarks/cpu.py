@@ -3,8 +3,9 @@
     python benchmarks/cpu.py [PART ...] [--any-state]
 
 Parts, by default all, in this order: ways (step and search beside the other ways), step (floor and memory), ops,
-lengths, drop_in (the released module), train (epochs). Each replaces benchmarks/results/PART_cpu.json when it is done;
-what was measured before stays until then. Needs an idle machine and committed files: results name their commit.
+lengths, waiting (how threads wait), drop_in (the released module), train (epochs). Each replaces
+benchmarks/results/PART_cpu.json when it is done; what was measured before stays until then. Needs an idle machine and
+committed files: results name their commit.
 --any-state measures all the same.
 """
 
@@ -37,6 +38,7 @@ def parts(cores: int) -> dict[str, list[str]]:
         "step": [*BENCH, *threads, "--sizes", "humanml3d", "kit", "--ops", "training_step", "--ways", "plain", "cpu"],
         "ops": [*BENCH, "--threads", "1", "--no-memory", "--ways", "plain", "cpu"],
         "lengths": [*script, str(ROOT / "benchmarks" / "lengths.py")],
+        "waiting": [*script, str(ROOT / "benchmarks" / "waiting.py")],
         "drop_in": [*script, str(ROOT / "benchmarks" / "drop_in.py")],
         "train": [*script, str(ROOT / "benchmarks" / "train.py"), "--device", "cpu", "--dtype", "float32,bf16"]
         + ["--ways", "loop,plain", "--budget", "90", "--no-table"],

@@ -5,6 +5,7 @@ tables.py puts it into the documents. Every figure is one of a file; what no fil
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from typing import Any
 
@@ -148,6 +149,21 @@ def drop_in_table() -> str:
             ratio = row["plain"] / row["accelerated"]
             cells += [f"{row['plain']:.3g}", f"{row['accelerated']:.2g}", f"{ratio:.0f}x"]
         lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def waiting_table() -> str:
+    """Steps per second by how threads wait: medians, and the share of the best setting's."""
+    found = read("waiting")
+    if found is None:
+        return NONE
+    medians = {(row["setting"], row["beside"]): statistics.median(row["steps_per_second"]) for row in found["rows"]}
+    best = {others: max(value for (_, beside), value in medians.items() if beside == others) for others in (0, 1)}
+    head = ["steps per second", "alone", "of the best", "beside a busy process", "of the best"]
+    lines = [machine_line(found["machine"]) + ".", "", _line(head), _line(["---", *["---:"] * 4])]
+    for setting in dict.fromkeys(row["setting"] for row in found["rows"]):
+        cells = [(medians[setting, others], medians[setting, others] / best[others]) for others in best]
+        lines.append(_line([setting, *(text for value, share in cells for text in (f"{value:.1f}", f"{share:.0%}"))]))
     return "\n".join(lines)
 
 

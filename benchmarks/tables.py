@@ -231,12 +231,14 @@ def document() -> str:
 def documents() -> dict[Path, str]:
     """Every document with its tables as the results have them."""
     found = {DOCUMENT: document()}
-    readme, released = gpu_results.ROOT / "README.md", gpu_results.ROOT / "docs" / "released.md"
+    docs = gpu_results.ROOT / "docs"
+    readme, released, kernels = gpu_results.ROOT / "README.md", docs / "released.md", docs / "kernels-cpu.md"
     # Results from elsewhere, or a bundle without the checkout's documents, leave them alone.
     if readme.exists() and released.exists() and not {"M2T_FAST_DOCUMENT", "M2T_FAST_RESULTS"} & os.environ.keys():
         text = _between(readme.read_text(), "speed", cpu_tables.ways_table())
         found[readme] = _between(text, "first caption", cpu_tables.first_caption())
         found[released] = _between(released.read_text(), "cpu drop-in", cpu_tables.drop_in_table())
+        found[kernels] = _between(kernels.read_text(), "cpu waiting", cpu_tables.waiting_table())
     return found
 
 

@@ -9,6 +9,7 @@
 #include "common/bindings.h"
 #include "common/buffer_pool.h"
 #include "common/build_info.h"
+#include "common/waiting.h"
 
 namespace py = pybind11;
 
@@ -39,6 +40,9 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
         });
     module.def("set_pool_limit", &m2t::set_pool_limit, py::arg("bytes"));
     module.def("pool_bytes", &m2t::pool_bytes);
+    module.def("watch_cores", &m2t::watch_cores, py::arg("gomp_parallel"), py::arg("cores"), py::arg("threads"),
+               py::arg("tasks") = "/proc/self/task");
+    module.def("cores_wanted", &m2t::cores_wanted);
     m2t::add_functions(module, m2t::functions_of(m2t::Module::native));
 #if defined(M2T_CUDA_TARGETS)
     py::module_ cuda = module.def_submodule("cuda", "Kernels for CUDA devices; addresses are the device's.");

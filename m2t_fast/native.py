@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2t_fast import threads
 from m2t_fast.extension import kernel
 
 
@@ -71,6 +72,27 @@ def _load() -> tuple[Any, str | None, str | None]:
 
 
 _native, _openmp_runtime, _reason = _load()
+
+
+def _watch_cores() -> bool:
+    """Has the extension decide how long waiting threads look (m2t_fast/threads.py); whether it does."""
+    named_gomp = os.path.basename(_openmp_runtime or "").startswith("libgomp")
+    if _native is None or not named_gomp or not threads.watched() or not hasattr(_native, "watch_cores"):
+        return False
+    gomp = ctypes.CDLL(_openmp_runtime)
+    entry = ctypes.cast(gomp.GOMP_parallel, ctypes.c_void_p).value
+    return bool(_native.watch_cores(entry or 0, gomp.omp_get_num_procs(), torch.get_num_threads()))
+
+
+watches_cores = _watch_cores()
+"""Whether waiting threads give up their cores as soon as others want them."""
+
+
+def cores_now() -> str:
+    """What is known of the cores at this moment, to be read after m2t_fast.threads.wait_policy()."""
+    if not watches_cores:
+        return "; the cores are not watched" if threads.watched() else ""
+    return f"; now {'others want them' if _native.cores_wanted() else 'they are free'}"
 
 
 def available() -> bool:

@@ -1,25 +1,36 @@
 """How the threads of torch and of the kernels wait for each other: one default for the command line, make and library.
 
-Both share one OpenMP runtime, libgomp in torch's Linux builds. Its own default lets a waiting thread keep its core busy
-for milliseconds, which on shared cores slows everything down up to ten times; a thread that sleeps at once has to be
-woken at every operation. :data:`SPIN_COUNT` lies between: a thread that is met soon does not sleep, and one that is not
-gives its core away. libgomp reads its environment once, when it is loaded, which ``import torch`` does. So the default
-is set when m2t_fast is imported, which for the command line is always first, and changes nothing where torch is there
-already or where the user has chosen (:data:`VARIABLES`).
+Both share one OpenMP runtime, libgomp in torch's Linux builds. A thread that waits for another looks again and again,
+then sleeps. On cores that nobody else wants, looking for long is fastest, since a thread that sleeps has to be woken at
+every operation; on cores that others want it keeps them from those who would work, which slows everything down up to
+ten times. So threads look for long while the cores are free and shortly while they are wanted: csrc/common/waiting.cpp
+decides it anew while the process runs.
+
+libgomp reads its environment once, when it is loaded, which ``import torch`` does. So the default is set when m2t_fast
+is imported, which for the command line is always first, and changes nothing where torch is there already or where the
+user has chosen (:data:`VARIABLES`). Where nobody could decide (no libgomp, no native extension, no count of waiting in
+/proc), one number in the middle is set.
 
 Imports nothing heavy: every import of the package goes through here.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+from pathlib import Path
 
-SPIN_COUNT = 1000
-"""Looks at what a thread waits for, before it sleeps: some microseconds, too short to matter where
-another process wants the core. docs/kernels-cpu.md has steps per second."""
+FREE, WANTED = 300_000, 1000
+"""Looks at what a thread waits for before it sleeps, on cores that are free (some milliseconds) and on cores that
+others want (some microseconds). docs/kernels-cpu.md has steps per second."""
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-"""The environment variables that decide, in the order in which libgomp heeds them; the first is what is set here."""
+"""The environment variables that decide, in the order in which libgomp heeds them."""
+WATCHED = {"GOMP_SPINCOUNT": str(FREE), "OMP_WAIT_POLICY": "ACTIVE"}
+"""The default where the cores are watched: ACTIVE is what makes libgomp look :data:`WANTED` times when it has more
+threads than cores."""
+FIXED = {"GOMP_SPINCOUNT": str(WANTED)}
+"""The default elsewhere."""
 
 _LATE = False
 
@@ -32,16 +43,39 @@ def set_default() -> None:
     if "torch" in sys.modules:
         _LATE = True
         return
-    os.environ[VARIABLES[0]] = str(SPIN_COUNT)
+    os.environ.update(WATCHED if _can_watch() else FIXED)
+
+
+def watched() -> bool:
+    """Whether looks are to follow the cores, because the user has not chosen otherwise."""
+    return _LATE or _settings() == WATCHED
 
 
 def wait_policy() -> str:
     """One line: how threads wait, and who chose it."""
     if _LATE:
-        return "libgomp's default, which keeps waiting cores busy: torch was imported before m2t_fast"
-    name = next((name for name in VARIABLES if name in os.environ), None)
-    if name is None:
+        return "libgomp's default, 100 looks where others want the cores: torch was imported before m2t_fast"
+    settings = _settings()
+    if not settings:
         return "the OpenMP runtime's default"
-    setting = f"{name}={os.environ[name]}"
-    ours = f"{VARIABLES[0]}={SPIN_COUNT}"
-    return f"{setting} ({'the default of m2t_fast' if setting == ours else 'of the environment'})"
+    if settings == WATCHED:
+        return f"{FREE:,} looks on free cores, {WANTED:,} where others want them (the default of m2t_fast)"
+    setting = " ".join(f"{name}={value}" for name, value in settings.items())
+    return f"{setting} ({'the default of m2t_fast' if settings == FIXED else 'of the environment'})"
+
+
+def _settings() -> dict[str, str]:
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+
+
+def _can_watch() -> bool:
+    """Whether the torch to be imported brings libgomp, the extension is there and Linux counts waiting for a core."""
+    try:
+        torch = importlib.util.find_spec("torch")
+        folders = [Path(torch.origin).parent / "lib", Path(torch.origin).parents[1] / "torch.libs"]  # type: ignore[union-attr,arg-type]
+        counted = Path("/proc/self/schedstat").read_text(encoding="utf-8").split()
+    except (AttributeError, TypeError, ValueError, OSError):
+        return False
+    gomp = any(path for folder in folders for path in folder.glob("libgomp*"))
+    extension = importlib.util.find_spec("m2t_fast._native") is not None
+    return gomp and extension and len(counted) == 3 and counted[2] != "0"

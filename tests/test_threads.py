@@ -10,8 +10,6 @@ import pytest
 
 from m2t_fast import threads
 
-SETTING = f"{threads.VARIABLES[0]}={threads.SPIN_COUNT}"
-
 
 def run(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
@@ -24,12 +22,35 @@ def run(code: str, **environment: str) -> str:
 TELL = "from m2t_fast.threads import wait_policy; print(wait_policy())"
 
 
-def test_the_package_sets_the_default_before_torch() -> None:
-    assert run(f"import m2t_fast, torch; {TELL}") == f"{SETTING} (the default of m2t_fast)"
+def shown(settings: dict[str, str]) -> str:
+    """What the package says of settings that it knows as its own, and what it knows of watching."""
+    return run(f"{TELL}; from m2t_fast.threads import watched; print(watched())", **settings)
+
+
+def test_the_package_sets_a_default_before_torch() -> None:
+    first = run(f"import m2t_fast, torch; {TELL}")
+    assert "(the default of m2t_fast)" in first
 
 
 def test_a_default_handed_on_to_a_child_is_still_the_default() -> None:
-    assert run(TELL, GOMP_SPINCOUNT=str(threads.SPIN_COUNT)) == f"{SETTING} (the default of m2t_fast)"
+    text = "300,000 looks on free cores, 1,000 where others want them (the default of m2t_fast)"
+    assert shown(threads.WATCHED).splitlines() == [text, "True"]
+    assert shown(threads.FIXED).splitlines() == ["GOMP_SPINCOUNT=1000 (the default of m2t_fast)", "False"]
+
+
+MISSING = {
+    "torch without libgomp": "importlib.util.find_spec = lambda name: None",
+    "no count of waiting": "Path.read_text = lambda *a, **k: '0 0 0'",
+    "no /proc": "Path.read_text = lambda *a, **k: open('/missing')",
+    "no extension": "find = importlib.util.find_spec; importlib.util.find_spec = "
+    "lambda name: None if 'native' in name else find(name)",
+}
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_where_nobody_could_watch_one_number_in_the_middle_is_set(missing: str) -> None:
+    code = f"import importlib.util; from pathlib import Path; {MISSING[missing]}; import os, m2t_fast; {TELL}"
+    assert run(code) == "GOMP_SPINCOUNT=1000 (the default of m2t_fast)"
 
 
 @pytest.mark.parametrize("name, value", [("GOMP_SPINCOUNT", "7"), ("OMP_WAIT_POLICY", "ACTIVE")])

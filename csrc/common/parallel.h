@@ -6,6 +6,8 @@
 #include <omp.h>
 #endif
 
+#include "common/waiting.h"
+
 namespace m2t {
 
 // Calls body(i) once for every i in [0, count), on up to `threads` threads; body must not throw.
@@ -19,6 +21,7 @@ void parallel_for(std::int64_t count, int threads, const Body& body) {
         for (std::int64_t i = 0; i < count; ++i) body(i);
         return;
     }
+    note_team(threads);
     if (threads > count) threads = static_cast<int>(count);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (std::int64_t i = 0; i < count; ++i) body(i);
@@ -32,6 +35,7 @@ void parallel_for_uneven(std::int64_t count, int threads, const Body& body) {
         for (std::int64_t i = 0; i < count; ++i) body(i, 0);
         return;
     }
+    note_team(threads);
     if (threads > count) threads = static_cast<int>(count);
 #pragma omp parallel num_threads(threads)
     {

@@ -75,7 +75,7 @@ def _machine() -> Iterator[tuple[str, str]]:
         text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         yield ("CPU instructions" if key == "cpu" else f"native {key.replace('_', ' ')}"), text
     yield "CPU threads", str(torch.get_num_threads())
-    yield "waiting threads", threads.wait_policy()
+    yield "waiting threads", threads.wait_policy() + native.cores_now()
 
     cuda = torch.cuda.is_available()
     yield "CUDA of torch", torch.version.cuda or "none: a CPU build"

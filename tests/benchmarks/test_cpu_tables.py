@@ -98,6 +98,18 @@ def test_the_released_module_has_a_row_for_each_kind_of_work(results: Path) -> N
     assert lines[5] == "| greedy search, 40 words | 4 | 0.2 | 20x | 32.5 | 2 | 16x |" and len(lines) == 7
 
 
+def test_how_threads_wait_is_told_by_shares_of_the_best(results: Path) -> None:
+    assert cpu_tables.waiting_table() == cpu_tables.NONE
+    steps = {("ours", 0): [9.0, 1.0, 8.0], ("ours", 1): [5.0], ("other", 0): [10.0], ("other", 1): [2.0]}
+    rows = [
+        {"setting": setting, "beside": others, "steps_per_second": values}
+        for (setting, others), values in steps.items()
+    ]
+    write(results, "waiting", *rows)
+    lines = cpu_tables.waiting_table().splitlines()
+    assert lines[4:] == ["| ours | 8.0 | 80% | 5.0 | 100% |", "| other | 10.0 | 100% | 2.0 | 40% |"]
+
+
 def test_the_first_caption_takes_the_commands_of_the_readme() -> None:
     root = cpu_tables.gpu_results.ROOT
     script = (root / ".ci" / "first-caption").read_text().replace(" \\\n    ", " ")
@@ -109,7 +121,7 @@ def test_the_first_caption_takes_the_commands_of_the_readme() -> None:
 
 def test_every_document_is_what_the_results_make_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("M2T_FAST_RESULTS")
-    assert {path.name for path in tables.documents()} == {"README.md", "benchmarks.md", "released.md"}
+    assert {path.name for path in tables.documents()} == {"README.md", "benchmarks.md", "released.md", "kernels-cpu.md"}
     for path, text in tables.documents().items():
         assert path.read_text() == text, "run python benchmarks/tables.py"
 
