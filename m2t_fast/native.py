@@ -72,6 +72,7 @@ def _load() -> tuple[Any, str | None, str | None]:
 
 
 _native, _openmp_runtime, _reason = _load()
+threads.take_back()
 
 
 def _watch_cores() -> bool:

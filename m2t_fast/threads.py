@@ -7,9 +7,10 @@ ten times. So threads look for long while the cores are free and shortly while t
 decides it anew while the process runs.
 
 libgomp reads its environment once, when it is loaded, which ``import torch`` does. So the default is set when m2t_fast
-is imported, which for the command line is always first, and changes nothing where torch is there already or where the
-user has chosen (:data:`VARIABLES`). Where nobody could decide (no libgomp, no native extension, no count of waiting in
-/proc), one number in the middle is set.
+is imported, which for the command line is always first, and taken back when libgomp is there: it is not meant for
+programs that this process starts. Nothing changes where torch was there before or where the user has chosen
+(:data:`VARIABLES`). Where nobody could decide (no libgomp, no native extension, no count of waiting in /proc), one
+number in the middle is set.
 
 Imports nothing heavy: every import of the package goes through here.
 """
@@ -32,40 +33,45 @@ threads than cores."""
 FIXED = {"GOMP_SPINCOUNT": str(WANTED)}
 """The default elsewhere."""
 
-_LATE = False
+_ours: dict[str, str] | None = None
+_late = False
 
 
 def set_default() -> None:
     """Set how threads wait, unless the user has, or torch is there already."""
-    global _LATE
+    global _ours, _late
     if any(name in os.environ for name in VARIABLES):
         return
     if "torch" in sys.modules:
-        _LATE = True
+        _late = True
         return
-    os.environ.update(WATCHED if _can_watch() else FIXED)
+    _ours = WATCHED if _can_watch() else FIXED
+    os.environ.update(_ours)
+
+
+def take_back() -> None:
+    """Clear the environment of the default, once torch has been imported."""
+    for name, value in (_ours or {}).items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
 
 
 def watched() -> bool:
     """Whether looks are to follow the cores, because the user has not chosen otherwise."""
-    return _LATE or _settings() == WATCHED
+    return _late or _ours is WATCHED
 
 
 def wait_policy() -> str:
     """One line: how threads wait, and who chose it."""
-    if _LATE:
+    if _late:
         return "libgomp's default, 100 looks where others want the cores: torch was imported before m2t_fast"
-    settings = _settings()
+    if _ours is WATCHED:
+        return f"{FREE:,} looks on free cores, {WANTED:,} where others want them (the default of m2t_fast)"
+    settings = _ours or {name: os.environ[name] for name in VARIABLES if name in os.environ}
     if not settings:
         return "the OpenMP runtime's default"
-    if settings == WATCHED:
-        return f"{FREE:,} looks on free cores, {WANTED:,} where others want them (the default of m2t_fast)"
     setting = " ".join(f"{name}={value}" for name, value in settings.items())
-    return f"{setting} ({'the default of m2t_fast' if settings == FIXED else 'of the environment'})"
-
-
-def _settings() -> dict[str, str]:
-    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return f"{setting} ({'the default of m2t_fast' if _ours else 'of the environment'})"
 
 
 def _can_watch() -> bool:

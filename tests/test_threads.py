@@ -22,20 +22,15 @@ def run(code: str, **environment: str) -> str:
 TELL = "from m2t_fast.threads import wait_policy; print(wait_policy())"
 
 
-def shown(settings: dict[str, str]) -> str:
-    """What the package says of settings that it knows as its own, and what it knows of watching."""
-    return run(f"{TELL}; from m2t_fast.threads import watched; print(watched())", **settings)
-
-
 def test_the_package_sets_a_default_before_torch() -> None:
-    first = run(f"import m2t_fast, torch; {TELL}")
-    assert "(the default of m2t_fast)" in first
+    assert "(the default of m2t_fast)" in run(f"import m2t_fast, torch; {TELL}")
 
 
-def test_a_default_handed_on_to_a_child_is_still_the_default() -> None:
-    text = "300,000 looks on free cores, 1,000 where others want them (the default of m2t_fast)"
-    assert shown(threads.WATCHED).splitlines() == [text, "True"]
-    assert shown(threads.FIXED).splitlines() == ["GOMP_SPINCOUNT=1000 (the default of m2t_fast)", "False"]
+def test_the_default_is_not_handed_on_to_programs_that_the_process_starts() -> None:
+    left = f"[name for name in {threads.VARIABLES} if name in os.environ]"
+    code = f"import os, m2t_fast; before = {left}; import m2t_fast.native; print(bool(before), {left}); {TELL}"
+    first, policy = run(code).splitlines()
+    assert first == "True []" and "(the default of m2t_fast)" in policy
 
 
 MISSING = {
