@@ -22,7 +22,7 @@ MOTIONS = {"kit": 64, "humanml3d": 128}
 
 @contextlib.contextmanager
 def decoded_by(way: str) -> Iterator[None]:
-    """The cpu backend, with its own decoding or with the one that backends without any fall back on."""
+    """The cpu backend, with its own decoding or with the fallback of backends that have none."""
     with use_backend("cpu"), pytest.MonkeyPatch.context() as patch:
         if way == "python":
             for name in ("search", "sample_words"):
@@ -58,7 +58,7 @@ def bench_search(benchmark: BenchmarkFixture, way: str, beam_size: int, sizes: s
 @pytest.mark.parametrize("sizes", CONFIGS)
 @pytest.mark.parametrize("way", ["c++", "python"])
 def bench_sample_words(benchmark: BenchmarkFixture, way: str, sizes: str) -> None:
-    """The gradient-free decode of a training step: 23 words, a coin in two false."""
+    """The gradient-free decode of a training step: 23 words, half of the coins false."""
     torch.manual_seed(0)
     model, words = Captioner(CONFIGS[sizes]).train(), 23
     motion, lengths = motions(CONFIGS[sizes], MOTIONS[sizes])

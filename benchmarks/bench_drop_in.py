@@ -34,7 +34,7 @@ def _stand_in() -> type:
 
 
 def _runs(size_name: str, what: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    """The same work by the plain and by the accelerated module."""
+    """The same work, done by the plain and by the accelerated module."""
     size = SIZES[size_name]
     config = size.config
     torch.manual_seed(0)
@@ -84,6 +84,6 @@ def checked_runs(size_name: str, what: str) -> tuple[Callable[[], object], Calla
 @pytest.mark.parametrize("way", ["plain", "accelerated"])
 @pytest.mark.parametrize("what", WORK)
 def bench_drop_in(benchmark: BenchmarkFixture, size: str, what: str, way: str) -> None:
-    """A way runs alone; both were compared before."""
+    """Times one of the two; their results were compared before."""
     plain, accelerated = checked_runs(size, what)
     benchmark.pedantic(plain if way == "plain" else accelerated, rounds=1 if way == "plain" else 3)

@@ -1,4 +1,4 @@
-"""A step of the trainer on the commonest batch of an epoch of the paper's sizes, beside other ways to take it.
+"""The trainer's step on the most common batch of an epoch at the paper's sizes, beside other implementations.
 
 ``benchmarks/train.py`` makes whole epochs of such steps.
 """

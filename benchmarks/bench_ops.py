@@ -1,4 +1,4 @@
-"""Every op, forward and backward, in every way there is to compute it; each is checked before it is timed."""
+"""Every op, forward and backward, in every implementation; each is checked before it is timed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from m2t_fast import native
 
 
 def looped(values: Tensor, offsets: Tensor, index: Tensor, width: int) -> Tensor:
-    """The same batch as one slice a sample, padded by torch to the longest of them."""
+    """The same batch as one slice per sample, padded by torch to the longest."""
     return pad_sequence([values[offsets[i] : offsets[i + 1]] for i in index.tolist()], batch_first=True)
 
 

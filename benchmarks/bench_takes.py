@@ -26,7 +26,7 @@ from m2t_fast.segmentation import Grid, segment_joints
 
 
 def measure(run_folder: Path, data: str, split: str, minutes: float) -> dict[str, float]:
-    """Segments a take of about so many minutes; what it took."""
+    """Segments a take of about that many minutes; returns what it cost."""
     run = load_run(run_folder)
     clips = load_clips(data, split, run.skeleton)
     generator = np.random.default_rng(0)

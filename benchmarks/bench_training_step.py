@@ -1,4 +1,4 @@
-"""A whole training step (teacher forcing 0.5, dropout, guided losses, backward, clip, AdamW) in every way there is."""
+"""A whole training step (teacher forcing, dropout, guided losses, backward, clip, AdamW) in every implementation."""
 
 from __future__ import annotations
 

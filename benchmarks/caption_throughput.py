@@ -4,7 +4,7 @@
 
 Each count is a process of its own that runs what ``m2t-fast caption --data LIST --output FILE`` runs: reading, search,
 writing, merging. Large counts repeat the same motions, whose files the system then has in memory. The model is
-untrained; captions end after --max-length words, 12 unless told otherwise, about the mean of both data sets.
+untrained; captions end after --max-length words, 12 by default, about the mean of both data sets.
 ``--large`` adds 100,000 and 1,000,000. With ``--interrupt`` each job is stopped half-way and resumed.
 """
 
@@ -51,7 +51,7 @@ def make_run(folder: Path, sizes: str) -> list[Path]:
 
 
 def work(args: argparse.Namespace) -> int:
-    """One job, in a process of its own; prints what it took as JSON."""
+    """One job, in a process of its own; prints its time and memory as JSON."""
     device = options.device(args.device)
     run: Run = load_run(args.work, device)
     search = {"beam_size": args.beam_size, "max_length": args.max_length}
@@ -65,7 +65,7 @@ def work(args: argparse.Namespace) -> int:
 
 
 def peak_kib() -> int:
-    """Memory that this process held at most; where the system tells no more, its parent's counts, too."""
+    """Peak memory of this process; where the system reports nothing finer, its parent's is included."""
     try:
         found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     except OSError:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: sizes, ways, and a result that is checked before it is timed."""
+"""Shared by the benchmarks: sizes, implementations, and the check of a result before it is timed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def checked() -> Callable[[str, str, str, str], Run]:
-    """``checked(case, size, scoring, way)``: a function to time, whose result was right when it ran for the first time.
+    """``checked(case, size, scoring, way)``: a function to time, whose first result was checked.
 
     On a CUDA device it waits for the device; ``m2t-fast bench`` takes the device's own clock.
     """

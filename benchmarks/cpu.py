@@ -4,7 +4,7 @@
 
 Parts, by default all, in this order: ways (step and search beside the other ways), step (floor and memory), ops,
 lengths, waiting (how threads wait), drop_in (the released module), train (epochs). Each replaces
-benchmarks/results/PART_cpu.json when it is done; what was measured before stays until then. Needs an idle machine and
+benchmarks/results/PART_cpu.json when it is done; earlier results stay until then. Needs an idle machine and
 committed files: results name their commit.
 --any-state measures all the same.
 """
@@ -46,7 +46,7 @@ def parts(cores: int) -> dict[str, list[str]]:
 
 
 def why_not() -> str | None:
-    """What speaks against measuring now."""
+    """The reason not to measure now, or None."""
     if (state := checkout())["dirty"]:
         return f"files differ from commit {state['commit'][:9]}, which results name: commit them"
     now = load() or 0.0
@@ -54,7 +54,7 @@ def why_not() -> str | None:
 
 
 def wait_for_idle(limit: float = 120.0) -> None:
-    """Until the last part's own load has gone, so that the next one's says what others do."""
+    """Wait until the load of the last part has decayed, so that the next one records only the load of others."""
     waited = 0.0
     while (load() or 0.0) > 1.0 and waited < limit:
         time.sleep(5)

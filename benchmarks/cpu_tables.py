@@ -1,6 +1,7 @@
 """What README.md and docs/benchmarks.md say of a CPU's speed, made of benchmarks/results/*_cpu.json.
 
-tables.py puts it into the documents. Every figure is one of a file; what no file holds is left out. Needs no package.
+tables.py puts it into the documents. Every figure comes from a file; what no file holds is left out. It needs the
+standard library alone.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def ops_line() -> str:
 
 
 def drop_in_table() -> str:
-    """A module of the released structure beside itself on the fused ops; every row has both data sets' sizes."""
+    """The released module as it is, and on the fused ops; every row has both data sets' sizes."""
     found = read("drop_in")
     if found is None:
         return NONE

@@ -1,4 +1,4 @@
-"""Measures sections of the GPU benchmarks within a budget of seconds and keeps every number as soon as it is there.
+"""Measures sections of the GPU benchmarks within a time budget and saves every number as soon as it is measured.
 
     python benchmarks/gpu.py --section NAME [--cells key|rest|compiled] [--budget SECONDS] [--ways NAME,...]
 

@@ -1,4 +1,4 @@
-"""Everything a run has made so far, as one archive that is whole at any time, and how one is unpacked again."""
+"""Everything a run has made so far, as one archive that is complete at any time; and how to unpack it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Times the attention on a GPU against eager, torch.compile and a word-by-word loop.
 
 Forward and backward: the call as training makes it, and its captured graph, in which Python has no part; the L2 cache
-flushed before every one. A way that does not fit into memory or is wrong gives no time and says why.
+flushed before every one. A way that runs out of memory or is wrong gets no time, and the reason is kept.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def inputs_of(size: dict[str, int], slots: int, dtype: torch.dtype, device: str)
 
 
 def word_by_word(*inputs: Any) -> tuple[Tensor, ...]:
-    """As the released model does it: one word after the other."""
+    """One word after the other, as the released model computes it."""
     *head, temporal_query, spatial_query, weight, spatial_weight, bias, lengths = inputs
     steps = [
         reference.spatio_temporal_attention(

@@ -96,7 +96,7 @@ def run(command: Sequence[str], **environment: str) -> None:
 
 
 def said(command: Sequence[str]) -> str:
-    """What a command prints.
+    """The output of a command.
 
     Raises:
         SystemExit: it failed.

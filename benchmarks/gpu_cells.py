@@ -44,7 +44,7 @@ def poisons(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Type and message in one line: a type alone says too little where nobody can run it again."""
+    """Type and message in one line: a type alone says too little where the run cannot be repeated."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
 
 
@@ -68,7 +68,7 @@ class Journal:
             file.write(json.dumps(line) + "\n")
 
     def begun(self) -> set[str]:
-        """Names of the cells that need no other try."""
+        """Names of the cells that need no further attempt."""
         return {line["name"] for line in self.lines}
 
     def open(self) -> dict[str, Any] | None:
@@ -77,7 +77,7 @@ class Journal:
         return next((line for line in self.lines if line["name"] not in ended), None)
 
     def hard(self, group: str) -> int:
-        """How many cells of a group have ended their processes."""
+        """How many cells of a group have taken their process down."""
         return sum(line["group"] == group and line.get("hard", False) for line in self.lines)
 
 

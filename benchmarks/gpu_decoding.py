@@ -88,7 +88,7 @@ Progress = tuple[Tensor, Tensor, State, Tensor]
 
 
 def start(memory: Memory, weights: DecoderWeights, beams: int, words: int) -> Progress:
-    """One empty hypothesis a motion."""
+    """One empty hypothesis per motion."""
     batch, device, dtype = len(memory.lengths), memory.parts.device, memory.parts.dtype
     word = torch.full((batch, beams), SOS, device=device)
     total = torch.full((batch, beams), -torch.inf, device=device)
@@ -100,7 +100,7 @@ def start(memory: Memory, weights: DecoderWeights, beams: int, words: int) -> Pr
 
 
 def advance(decoder: Decoder, memory: Memory, progress: Progress, place: Tensor) -> Progress:
-    """One word of a search that nothing leaves, without a look at the host: what can be compiled and captured."""
+    """One word of a search in which no motion finishes, without reading the device: it can be compiled and captured."""
     word, total, state, tokens = progress
     batch, beams = word.shape
     embedded = decoder.embed(word.view(-1, 1))
@@ -119,7 +119,7 @@ def advance(decoder: Decoder, memory: Memory, progress: Progress, place: Tensor)
 def step_by_step(
     memory: Memory, weights: DecoderWeights, beams: int, words: int, step: Callable[..., Progress] = advance
 ) -> Found:
-    """All motions together, one call of ``step`` a word."""
+    """All motions together, one call of ``step`` per word."""
     decoder, progress = Decoder(weights, 1.0), start(memory, weights, beams, words)
     for place in torch.arange(words, device=memory.parts.device).unbind():
         progress = step(decoder, memory, progress, place)
@@ -166,7 +166,7 @@ def launched(way: str, memory: Memory, weights: DecoderWeights, beams: int, word
 
 
 def agree(found: Found, expected: Found, way: str) -> bool:
-    """Whether hardly a caption differs; in bfloat16, where every weight does, whether the scores are numbers."""
+    """Whether almost all captions are equal; in bfloat16, whose weights are rounded, whether the scores are finite."""
     tokens, scores = (x[: len(expected[0])] for x in found)
     if way == "cuda bfloat16":
         return bool(found[1].isfinite().all())

@@ -87,7 +87,7 @@ def synchronize(device: str) -> None:
 
 
 def warm_up(device: str, seconds: float) -> None:
-    """Matrix products, so that the clocks are up: an idle device's are a sixth of them."""
+    """Matrix products, so that the clocks are up: those of an idle device are a sixth of that."""
     if device == "cpu":
         return
     x = torch.randn(4096, 4096, device=device, dtype=torch.bfloat16)
@@ -187,7 +187,7 @@ def milliseconds_waited(
 
 
 def peak_bytes(run: Callable[[], Any], device: str) -> int | None:
-    """Most memory that a call holds beyond what was held before it; None where the device does not count it."""
+    """Peak memory of a call beyond what was held before it; None where the device does not count it."""
     if torch.device(device).type != "cuda":
         return None
     torch.cuda.synchronize()

@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 
 def _takes_interrupts() -> None:
-    """In the child: a driver started in the background has SIGINT ignored, which Python then keeps."""
+    """In the child: a driver started in the background has SIGINT ignored, and Python keeps ignoring it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

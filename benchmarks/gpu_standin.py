@@ -79,7 +79,7 @@ def shrink_tuner(tune: Any) -> None:
 
 
 def hang() -> None:
-    """Waits for ever as a kernel's launch may: in C, holding Python's lock, deaf to SIGINT."""
+    """Waits forever as a kernel's launch may: in C, holding Python's lock, deaf to SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.PyDLL(None).sleep(10_000)
 

@@ -33,7 +33,7 @@ HEADER = "teacher forcing  path               first   final  largest step  runni
 
 
 def curves(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One entry a curve; those of the fused path with their difference from the plain path's, and the verdict."""
+    """One entry per curve; those of the fused path with their difference from the plain path's, and the verdict."""
     data = load_data("synthetic", synthetic_count={"train": 120, "val": 1, "test": 1})
     sizes = dict(part_dim=options.width, attention_dim=options.width, hidden_size=options.width)
     config = CaptionerConfig(len(data.vocabulary), embedding_dim=options.width // 2, **sizes)

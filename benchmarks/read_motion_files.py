@@ -2,7 +2,7 @@
 
     python benchmarks/read_motion_files.py [--minutes 10] [--fps 120]
 
-The file is made here: 31 joints with three rotations each, the root with a position, six digits a number.
+The file is made here: 31 joints with three rotations each, the root with a position, six digits per number.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def _seconds(value: float) -> str:
 
 
 def training_table(found: Results) -> str:
-    """The Markdown of these devices' training."""
+    """The Markdown of the training results of these devices."""
     if not found:
         return NONE
     lines = []
@@ -243,7 +243,7 @@ def documents() -> dict[Path, str]:
 
 
 def _between(text: str, name: str, new: str) -> str:
-    """The text with a table put between its marks; one without results elsewhere keeps what the checkout's made."""
+    """The text with a table between its marks; without results in M2T_FAST_RESULTS the earlier table stays."""
     if new in (NONE, cpu_tables.NONE) and "M2T_FAST_RESULTS" in os.environ:
         return text
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"

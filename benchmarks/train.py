@@ -8,7 +8,7 @@ of the epoch's plan one batch is timed, alternating between implementations, and
 batches of each bucket: an extrapolation. Ours is timed in all buckets, the others in the commonest ones as far as
 --budget seconds for each data set go; untimed buckets are extrapolated from the timed ones. --full also runs whole
 epochs of ours, or of --full-ways, and gives their wall time. Every data set and dtype is merged into
-benchmarks/results/train_DEVICE.json as soon as it is measured, and what fails costs only itself;
+benchmarks/results/train_DEVICE.json as soon as it is measured, so a failure loses nothing else;
 `python benchmarks/tables.py` makes the document's tables.
 """
 

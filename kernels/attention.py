@@ -1,4 +1,4 @@
-"""The forward pass of ``spatio_temporal_attention`` from both scores: what is done to each word (eq. 3, 4, 6 and 8)."""
+"""The forward pass of ``spatio_temporal_attention`` from both scores: what happens to each word (eq. 3, 4, 6 and 8)."""
 
 from __future__ import annotations
 

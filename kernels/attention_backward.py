@@ -1,7 +1,7 @@
 """Gradient kernels of ``spatio_temporal_attention``; every sum has one owner, which adds in a fixed order.
 
-``score_tiles`` makes the scores of both attentions again. ``word_gradient`` turns them into the scores' gradients, a
-few numbers for each (word, frame, part). ``query_gradient_rows`` and ``key_gradient_rows`` make every tanh again and
+``score_tiles`` recomputes the scores of both attentions. ``word_gradient`` turns them into the scores' gradients, a
+few numbers for each (word, frame, part). ``query_gradient_rows`` and ``key_gradient_rows`` recompute every tanh and
 carry those gradients to the queries and weights (summed over the frames) and to the keys (summed over the words), where
 several rows of weights share a tanh; one row has kernels of its own, ``query_gradient`` and ``key_gradient``.
 """

@@ -1,10 +1,10 @@
-"""The sums of both gradients of one row of weights: every tanh is made again, a tile against one row after another.
+"""The sums of both gradients of one row of weights: every tanh is recomputed, a tile against one row after another.
 
 A tile is GROUPS of BLOCK words or keys (its own rows), which share the exponentials of a row of the other kind, so that
 those and the loads around them are spread over up to 24 rows. Where fewer are left, a third or two thirds of the groups
 are summed. Dimensions d and d + 1 share a reciprocal. With u, minus half of tanh, the slope of tanh is 4 (1/4 - u u)
-and the gradient of a weight the sum of -2 g u: the factors wait until the end. What is too large for that, the whole
-program does again, one tanh at a time.
+and the gradient of a weight the sum of -2 g u: the factors wait until the end. If numbers are too large for that, the
+whole program starts over, one tanh at a time.
 """
 
 from __future__ import annotations

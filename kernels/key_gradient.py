@@ -1,4 +1,4 @@
-"""Gradient of the keys with one row of weights: every tanh is made again and summed over the words."""
+"""Gradient of the keys with one row of weights: every tanh is recomputed and summed over the words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient of the queries and of one row of weights: every tanh is made again and summed over the keys."""
+"""Gradient of the queries and of one row of weights: every tanh is recomputed and summed over the keys."""
 
 from __future__ import annotations
 

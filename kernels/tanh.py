@@ -1,7 +1,7 @@
 """Every tanh of the kernels: one at a time, and two from one reciprocal.
 
-Scores and their gradients make tanh(key + query) by the million, and the special-function unit is their bottleneck.
-The exponentials of keys and queries are made once each; their product e gives 1 / (e + 1), half of 1 - tanh(key +
+Scores and their gradients compute tanh(key + query) by the million, and the special-function unit is their bottleneck.
+The exponentials of keys and queries are computed once each; their product e gives 1 / (e + 1), half of 1 - tanh(key +
 query), and two of these come from one reciprocal: 1 / x and 1 / y are y and x times 1 / (x y). The error is absolute,
 at most 5.7e-7 of a tanh with exponentials within two units of the last place (4.6e-7 was found), 4.8e-7 (3.8e-7) with a
 step of Newton's: it serves keys and queries up to LARGEST, and in float32 rows of weights whose squares sum to

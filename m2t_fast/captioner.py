@@ -216,11 +216,11 @@ class Captioner(Pretrained, nn.Module):
         return word, second, hidden, top
 
     def replaced_layers(self) -> list[str]:
-        """The decoder's layers that compute something else than their weights say, each with what it is.
+        """The decoder's layers that compute something other than their weights say, each with what it is.
 
-        Adapters, quantised layers, pruned ones (a hook computes their weights) and layers with a forward hook are such;
-        parametrized ones are not. With any of them :meth:`generate` and scheduled sampling call every layer word by
-        word, in Python, and no loss is folded; without, the ops take their weights.
+        These are adapters, quantised layers, pruned ones (a hook computes their weights) and layers with a forward
+        hook; parametrized layers are not among them. With any of them :meth:`generate` and scheduled sampling call
+        every layer word by word, in Python, and no loss is folded; without, the ops take their weights.
         """
         return layers.replaced(self, DECODER_LAYERS)
 
@@ -345,7 +345,7 @@ class Captioner(Pretrained, nn.Module):
     @sharded.gathered
     @torch.no_grad()
     def greedy_words(self, motion: Tensor, lengths: Tensor, relative: bool = False, ends: bool = True) -> Tensor:
-        """The words (B, MAX_LENGTH) int64 of greedy captions of checked motions; what comes after <eos> is not to be
+        """The words (B, MAX_LENGTH) int64 of greedy captions of checked motions; what comes after <eos> must not be
         read. ``relative``: as in :meth:`encode`; ``ends``: as of :func:`~m2t_fast.ops.decode.greedy_words`, whose False
         lets a CUDA graph hold it."""
         memory = self.encode(motion, lengths, relative)
@@ -355,7 +355,7 @@ class Captioner(Pretrained, nn.Module):
             return decode.greedy_words(*memory, self.decoder_weights(), MAX_LENGTH, self.attention.scale, ends)
 
     def _decoder(self, force_gate: float | None = None) -> Decoder:
-        """The decoder word by word: of the weights, or of the layers where any was replaced."""
+        """The decoder word by word: from the weights, or by calling the layers where any was replaced."""
         if self.replaced_layers():
             return layers.LayerDecoder(self, force_gate)
         return Decoder(self.decoder_weights(), self.attention.scale, force_gate)
@@ -384,7 +384,7 @@ def _has_folded_kernels(motion: Tensor) -> bool:
 
 @torch.compiler.assume_constant_result
 def _folds(device_type: str, dtype: torch.dtype) -> bool:
-    """Asked while compiling, not compiled: the answer is the backend's, which other guards hold fast."""
+    """Answered while compiling, not compiled: it depends on the backend alone, on which other guards depend."""
     return has_kernel("guided_attention", torch.empty(0, device=device_type, dtype=dtype))
 
 

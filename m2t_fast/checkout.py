@@ -1,4 +1,4 @@
-"""Says so when a checkout of the repository is imported in place of the package that is installed."""
+"""Warns when a checkout of the repository is imported in place of the installed package."""
 
 from __future__ import annotations
 

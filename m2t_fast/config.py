@@ -11,10 +11,10 @@ from m2t_fast.skeleton import skeleton_of
 Scoring = Literal["part", "frame"]
 Search = Literal["beam", "best_first"]
 SEARCHES: tuple[str, ...] = get_args(Search)
-"""How captions are searched for: batched beam search, or the released best-first search."""
+"""How to search for captions: batched beam search, or the released best-first search."""
 
 MAX_LENGTH = 40
-"""Words of the longest caption, <eos> included, where nothing else is asked for."""
+"""Default length of the longest caption in words, <eos> included."""
 
 LARGEST_SIZE = 10_000_000
 """Largest size of a model: of a file that claims more, something is damaged."""

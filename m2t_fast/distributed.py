@@ -37,8 +37,8 @@ class Processes:
         size: processes in the job, on all machines.
         local_rank: the rank among the processes of this machine; on GPUs the number of its device.
 
-    The methods that talk must be called by all processes alike. They raise :class:`~m2t_fast.errors.JobError` where
-    another process has ended or does not answer in time.
+    The methods that communicate must be called by all processes alike. They raise
+    :class:`~m2t_fast.errors.JobError` where another process has ended or does not answer in time.
     """
 
     rank: int = 0
@@ -51,7 +51,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, rows: Tensor) -> Tensor:
-        """This process's part of ``rows``: every ``size``-th, so that neighbours of like length are spread evenly."""
+        """This process's part of ``rows``: every ``size``-th, so that neighbours of similar length spread evenly."""
         return rows[self.rank :: self.size]
 
     def sum(self, values: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Processes:
         return values
 
     def copy_from_main(self, values: Tensor) -> None:
-        """Overwrite ``values`` by those of rank 0."""
+        """Overwrite ``values`` with those of rank 0."""
         if self.size > 1:
             with self._together():
                 torch.distributed.broadcast(values, 0)
@@ -81,7 +81,7 @@ class Processes:
         return found
 
     def on_main(self, function: Callable[[], T]) -> T:
-        """What ``function()`` gives on rank 0, where alone it runs, in every process.
+        """The result of ``function()``, which runs on rank 0 alone, in every process.
 
         Raises:
             UserError: the function raised one; the other processes raise ``ReportedElsewhere``.
@@ -105,7 +105,7 @@ class Processes:
         return result
 
     def machine_by_machine(self, function: Callable[[], T]) -> T:
-        """What ``function()`` gives in each process. On every machine one process runs it before the others, so that
+        """The result of ``function()`` in each process. On every machine one process runs it before the others, so that
         they find what it leaves in a cache.
 
         Raises:
@@ -127,12 +127,12 @@ class Processes:
         return found[0]
 
     def note(self, text: str) -> None:
-        """Tell processes that torchrun starts in the place of these."""
+        """Leave a note for processes that torchrun starts in place of these."""
         for store in _NOTES:
             store.set(f"m2t_fast/note/{text}", "")
 
     def noted(self, text: str) -> bool:
-        """Whether processes in whose place these were started left this note. Never for a process on its own."""
+        """Whether the processes that these replace left this note. Never for a process on its own."""
         return any(store.check([f"m2t_fast/note/{text}"]) for store in _NOTES)
 
     def unrecordable(self, device: torch.device) -> str | None:
@@ -203,7 +203,7 @@ def job(processes: Processes, device: torch.device | str = "cpu") -> Iterator[No
     """Inside the block the processes can talk: by gloo, and about CUDA tensors by NCCL.
 
     Raises:
-        UserError: this build of torch cannot, or the timeout is no number of seconds.
+        UserError: this build of torch cannot, or the timeout is not a number of seconds.
         JobError: the others do not come.
     """
     if processes.size == 1:
@@ -253,9 +253,9 @@ def _timeout() -> float:
 def _meet(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
     """The part of a store that these processes alone use.
 
-    torchrun gives the processes that it starts anew the store of those before, with the addresses of the dead in it;
-    and how often it did so need not be the same number on all machines. So rank 0 chooses a name and tells it to
-    whoever says hello. It may answer a hello of the dead, too, and so goes on until all of the living have come.
+    torchrun gives restarted processes the store of their predecessors, which holds the addresses of dead processes, and
+    machines may differ in how often they restarted. So rank 0 chooses a name and answers every greeting with it. A
+    greeting may come from a dead process, so rank 0 goes on until all living ones have arrived.
 
     Raises:
         RuntimeError: a process did not arrive in time.

@@ -8,7 +8,7 @@ class UserError(ValueError):
 
 
 class ReportedElsewhere(UserError):
-    """A mistake that another process of the same job reports; this one ends without a word."""
+    """A mistake that another process of the same job reports; this one ends silently."""
 
 
 class JobError(RuntimeError):

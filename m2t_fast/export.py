@@ -2,7 +2,7 @@
 
 What is exported are the equations of ``m2t_fast.reference``, so that whoever loads the file needs no m2t_fast. Batch,
 frames and words may have any size. ``torch.export.export`` of a :class:`~m2t_fast.Captioner` itself works as well: its
-program calls the kernels, and wants ``import m2t_fast.ops`` where it is loaded.
+program calls the kernels and needs ``import m2t_fast.ops`` where it is loaded.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class GreedyWords(nn.Module):
 
 
 def _require_within(name: str, values: Tensor, low: int, high: Any) -> None:
-    """What the package checks and says by value, as an assertion that an exported program keeps."""
+    """A check of values, which the package reports by name, as an assertion that an exported program keeps."""
     torch._assert_async(((values >= low) & (values <= high)).all(), f"{name}: a value out of range")
 
 
@@ -134,7 +134,7 @@ def exported(model: Captioner, greedy: bool = False, max_length: int = MAX_LENGT
 
 
 def check_file(path: Path) -> None:
-    """Raise UserError for a name of another suffix, or for ONNX without the packages that write it."""
+    """Raise UserError for a name with another suffix, or for ONNX without the packages that write it."""
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}")
     if path.suffix == ".onnx":

@@ -1,4 +1,4 @@
-"""Functions of the native extension: what a caller names goes where the C++ declaration has it.
+"""Functions of the native extension: each argument is passed by name to its place in the C++ declaration.
 
 The extension keeps the text of each record's declaration (``csrc/common/record.h``). Here it becomes a layout, so that
 neither side counts positions, and every tensor's dtype is compared with the pointer that it becomes.
@@ -76,7 +76,7 @@ class Layout:
 
     @property
     def codes(self) -> str:
-        """The fields as ``struct`` names them, those of records in their place."""
+        """The fields in ``struct``'s codes, those of nested records in their place."""
         return "".join(field.code if field.record is None else field.record.codes for field in self.fields)
 
     @property
@@ -85,7 +85,7 @@ class Layout:
         return self._struct.size
 
     def packed(self, given: Any, address: Callable[[Tensor], int]) -> bytes:
-        """The record of a dict or NamedTuple that has its fields, and maybe others.
+        """The bytes of a dict or NamedTuple that has the fields, and maybe others.
 
         Raises:
             KeyError: a field is not there. TypeError: a tensor's dtype is not that of the pointer. What ``address``
@@ -119,7 +119,7 @@ class Layout:
 
 
 def _all_of(getter: Callable[..., Any], names: Sequence[str]) -> Callable[[Any], Any]:
-    """Gets all of these names as a tuple."""
+    """A getter of all these names as a tuple."""
     get = getter(*names)
     return get if len(names) > 1 else lambda given: (get(given),)
 

@@ -36,7 +36,7 @@ def why_not_replaceable(path: Path) -> str | None:
 
 
 def resolved(path: str | Path) -> Path:
-    """The absolute path without links; unlike ``Path.resolve`` it has an answer also where links go round."""
+    """The absolute path without links; unlike ``Path.resolve`` it has an answer also where links form a loop."""
     try:
         return Path(os.path.realpath(path))
     except ValueError:  # a null byte: no such file can be, as its opening will say
@@ -44,7 +44,7 @@ def resolved(path: str | Path) -> Path:
 
 
 def require_own(path: Path) -> None:
-    """Raises unless a file or folder that this package keeps in a folder of its own is there itself, or nothing is.
+    """Raises unless a path that this package keeps in a folder of its own is a regular file or folder, or missing.
 
     Raises:
         UserError: it is a link, which could lead out of the folder, or neither a regular file nor a folder.
@@ -182,7 +182,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder with its parents, or none of them; one that is there is no mistake.
+    """Makes a folder with its parents, or none of them; an existing folder is fine.
 
     Raises:
         UserError: it cannot be made.
@@ -196,7 +196,7 @@ def make_folder(path: Path) -> None:
 
 
 def _missing(parents: Iterable[Path]) -> list[Path]:
-    """Those that are not there, or not to be seen."""
+    """Those that are missing or cannot be seen."""
     return [parent for parent in parents if not os.path.lexists(parent)]
 
 

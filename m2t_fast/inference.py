@@ -100,10 +100,10 @@ class Caption:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a long take that one caption tells.
+    """A stretch of a long take that one caption describes.
 
-    ``start`` and ``end``: seconds of the take. ``score``: the intersection over union in time with a true segment that
-    is expected, 0 to 1. ``words``: those of the caption, with times in seconds of the take. ``trust``: as of a
+    ``start`` and ``end``: seconds of the take. ``score``: the expected intersection over union in time with a true
+    segment, 0 to 1. ``words``: those of the caption, with times in seconds of the take. ``trust``: as of a
     :class:`Caption`. ``captions``: all that the search found, with their scores, best first.
     """
 
@@ -156,7 +156,7 @@ class CaptioningRun(Run):
         return path
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the run folder with a model card to the Hugging Face Hub (extra ``hub``); the address of the commit.
+        """Upload the run folder with a model card to the Hugging Face Hub (extra ``hub``); returns the commit's URL.
 
         Args:
             repo_id: "OWNER/REPOSITORY", made where there is none. options: those of huggingface_hub's
@@ -189,7 +189,7 @@ class CaptioningRun(Run):
                 files; or a list of such.
             fps: frames per second (None: those of a .bvh file, else those of the run's data set).
             options: what else is known about the motions.
-            batch_size: most motions at a time.
+            batch_size: motions at a time.
             search: options of :meth:`m2t_fast.Captioner.generate`; beam_size is 2 unless given.
 
         Returns:
@@ -243,7 +243,7 @@ class CaptioningRun(Run):
         return self._segments(found[0][1].joints, 0.0, batch_size, search)
 
     def stream(self, fps: float | None = None, batch_size: int = 64, **search: Any) -> Stream:
-        """Segments of a motion that is still going on: push frames as they come.
+        """Segments of a motion that is still in progress: push frames as they come.
 
         Args:
             fps: of the frames (None: those of the run's data set).
@@ -330,8 +330,8 @@ class CaptioningRun(Run):
 class Stream:
     """Segments of a motion whose frames come one after the other; made by :meth:`CaptioningRun.stream`.
 
-    A segment is given out when the frames behind it cannot change it any more: at most :attr:`delay` seconds after its
-    end. What was given out is forgotten, so memory stays the same for hours.
+    A segment is returned when later frames cannot change it any more: at most :attr:`delay` seconds after its end.
+    What was returned is forgotten, so memory stays the same for hours.
     """
 
     def __init__(self, run: CaptioningRun, fps: float, batch_size: int, search: dict[str, Any]):
@@ -344,7 +344,7 @@ class Stream:
 
     @property
     def delay(self) -> float:
-        """Seconds that may pass between the end of a segment and its being given out."""
+        """Seconds that may pass between the end of a segment and its return."""
         return 2 * self._longest
 
     def push(self, frames: np.ndarray | torch.Tensor) -> list[Segment]:
@@ -376,7 +376,7 @@ class Stream:
         return found
 
     def close(self) -> list[Segment]:
-        """The segments of the frames that are left; further frames begin a new motion behind them."""
+        """The segments of the frames that are left; further frames begin a new motion after them."""
         found = self._segments() if len(self._frames) else []
         self._seen += len(self._frames) / self._fps
         self._frames = self._frames[:0]

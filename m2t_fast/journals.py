@@ -15,10 +15,10 @@ _BLOCK = 1 << 16
 
 
 def cut_torn_tail(path: Path) -> None:
-    """Cuts off what follows the last whole line of a journal, if there is one. Call it where nobody else appends.
+    """Cuts off what follows the last whole line of a journal, if there is one. No other process may be appending.
 
     Raises:
-        UserError: the journal is a link, which could lead out of its folder, no regular file, or cannot be written.
+        UserError: the journal is a link, which could lead out of its folder, not a regular file, or cannot be written.
     """
     require_own(path)
     if not path.exists():
@@ -42,10 +42,10 @@ def cut_torn_tail(path: Path) -> None:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The whole lines of a journal, each with the place behind it; what a torn tail holds is left out.
+    """The whole lines of a journal, each with the position after it; a torn tail is left out.
 
     Raises:
-        Missing, Unreadable: there is no such file, or none that can be read.
+        Missing, Unreadable: there is no such file, or it cannot be read.
     """
     with open_regular(path) as file:
         end = 0
@@ -60,7 +60,7 @@ class Appender:
     """A journal open for appending; a context manager.
 
     Raises:
-        UserError: it is a link or no regular file, or cannot be written.
+        UserError: it is a link or not a regular file, or cannot be written.
     """
 
     def __init__(self, path: Path):

@@ -1,6 +1,6 @@
 """Layers that are more than their weights: adapters, quantised or pruned layers, hooks. They are found, and called.
 
-The ops take a layer's weights, and so never see what somebody put in its place or around it. Where a layer
+The ops take a layer's weights, and so never see what was put in its place or around it. Where a layer
 :func:`is_own`, its weights say all; where it is not, the model calls it as torch does.
 """
 
@@ -20,7 +20,7 @@ from m2t_fast.ops.gate import GateOutput
 
 def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether the weights of ``layer`` say all that it computes: it computes as ``kind`` does, which it may be a
-    subclass of (a parametrization makes one), its parameters are plain tensors, and nobody's hook runs around it."""
+    subclass of (a parametrization makes one), its parameters are plain tensors, and no hook runs around it."""
     if type(layer).forward is not kind.forward or "forward" in vars(layer):
         return False
     if has_hook(layer) or _every_layer_has_a_hook():
@@ -33,7 +33,7 @@ def is_own(layer: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def has_hook(layer: nn.Module) -> bool:
-    """Whether anybody's hook runs before or after the layer: what it computes, or its weights, may come from there."""
+    """Whether a hook runs before or after the layer: what it computes, or its weights, may come from there."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 

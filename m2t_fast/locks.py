@@ -14,11 +14,11 @@ from m2t_fast.files import make_folder, open_own
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of a file, which is made if it is missing; a killed process holds it no longer. Where the file
-    system knows no locks there is none.
+    """Holds the lock of a file, which is made if it is missing; a killed process no longer holds it. Where the file
+    system has no locks there is none.
 
     Raises:
-        UserError: another process holds it, or the file is a link, no regular file, or cannot be opened.
+        UserError: another process holds it, or the file is a link, not a regular file, or cannot be opened.
     """
     with os.fdopen(open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "ab") as file:
         try:

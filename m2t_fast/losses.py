@@ -55,7 +55,7 @@ class Losses(NamedTuple):
     adaptive: Tensor
 
     def weighted(self, lambda_spat: float, lambda_adapt: float, lambda_temp: float = 0.0) -> GuidedLoss:
-        """Eq. 14; there is nothing that ``lambda_temp`` weighs."""
+        """Eq. 14; there is no temporal loss for ``lambda_temp`` to weight."""
         return GuidedLoss(self.language + lambda_spat * self.spatial + lambda_adapt * self.adaptive, *self)
 
     def timed(self, temporal: Tensor | None) -> Losses | TimedLosses:
@@ -78,8 +78,8 @@ class TimedLosses(NamedTuple):
 
 
 class Output(Protocol):
-    """What the losses read of a forward pass over L words: a :class:`~m2t_fast.captioner.CaptionerOutput`, or what has
-    these fields."""
+    """What the losses read of a forward pass over L words: a :class:`~m2t_fast.captioner.CaptionerOutput`, or anything
+    with these fields."""
 
     @property
     def logits(self) -> Tensor:
@@ -156,7 +156,7 @@ def temporal_loss(mean: Tensor, std: Tensor, target: Tensor) -> Tensor:
 
     Args:
         mean, std: (B, L), m and sigma of eq. 4 in frames. target: (B, L, 2), start and end in frames (frame k covers
-            k - 0.5 to k + 0.5); a word whose end is not behind its start has no time.
+            k - 0.5 to k + 0.5); a word whose end is not after its start has no time.
 
     Returns:
         Scalar: see :func:`m2t_fast.reference.loss.temporal_terms`; 0 if no word has a time.
@@ -240,7 +240,7 @@ def guided_loss(
         tokens: (B, L+1) int64, the captions from <sos>.
         lengths: (B,) int64 valid frames.
         gate_target: (B, L): 1 motion word, 0 other word, -1 unsupervised, for the words ``tokens[:, 1:]``.
-            (B, L+1) aligned with ``tokens`` is taken too; its first column is dropped.
+            (B, L+1) aligned with ``tokens`` is accepted, too; its first column is dropped.
         spatial_target: (B, L, P) or (B, L+1, P): 1 or 0 per part, -1 unsupervised.
         temporal_target: (B, L, 2) or (B, L+1, 2), start and end in frames of the segment that a word names (-1 and -1:
             none). With it the result has ``temporal`` as well, which ``lambda_temp`` weighs, and ``out`` needs ``mean``

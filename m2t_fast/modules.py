@@ -46,7 +46,7 @@ class PartEncoder(nn.Module):
 
 
 class LSTM(nn.Module):
-    """One LSTM layer over (B, L, I), with torch's kernels; ``torch.nn.LSTM`` itself a fullgraph compile refuses."""
+    """One LSTM layer over (B, L, I), with torch's kernels; a fullgraph compile refuses ``torch.nn.LSTM`` itself."""
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
@@ -239,4 +239,4 @@ DECODER_LAYERS: tuple[tuple[str, type[nn.Module]], ...] = (
     *((f"step.{name}", nn.Linear) for name in ("gate_hidden", "gate_word", "context", "language", "mixture")),
     ("output", nn.Linear),
 )
-"""What a captioner's decoder is built of, by name. Encoder and keys are called as they are, whatever they are."""
+"""The layers of a captioner's decoder, by name. Encoder and keys are called in any case, whatever they are."""

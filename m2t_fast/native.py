@@ -119,7 +119,7 @@ def build_info() -> dict[str, Any]:
 
 
 def address(tensor: Tensor, dtype: torch.dtype | None = None) -> int:
-    """Where the memory of a contiguous tensor on the CPU begins: no other tensor goes to native code.
+    """Where the memory of a contiguous tensor on the CPU begins: other tensors never reach native code.
 
     Raises ValueError for another device or layout, TypeError for another dtype than the one given.
     """
@@ -232,7 +232,7 @@ def _fill_pattern(fill: float, dtype: torch.dtype) -> Tensor:
 
 
 def _pack_with_torch(values: Tensor, begin: Tensor, length: Tensor, width: int, pattern: Tensor) -> Tensor:
-    """`pack_ragged` by torch's indexing, for where the extension is not built; arguments already checked."""
+    """`pack_ragged` by torch's indexing, where the extension is not built; arguments already checked."""
     step = torch.arange(width, device="cpu")
     filled = step < length[:, None]
     out = pattern.expand(begin.numel(), width, *values.shape[1:]).clone()

@@ -22,10 +22,10 @@ from m2t_fast.records import converted
 FLOOR = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
 """Absolute tolerance as a share of the output's largest value."""
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
-"""What :func:`validate` compares unless told otherwise; float16 is for autocast on GPUs, whose tests take it in."""
+"""What :func:`validate` compares by default; float16 is for autocast on GPUs, whose tests include it."""
 FACTOR, GRADIENT_FACTOR = 2.0, 3.0
 DRAWS = 6
-"""Random inputs a case; the largest error over them counts on both sides: in one draw either may be small by luck."""
+"""Random inputs per case; the largest error over them counts on both sides: in one draw either may be small by luck."""
 
 
 class Row(NamedTuple):
@@ -77,7 +77,7 @@ def row(op: str, case: str, backend: str, dtype: torch.dtype, device: str = "cpu
 
 
 def _draw(op: _Op, case: Any, dtype: torch.dtype, seed: int, device: str) -> tuple[Any, list[Tensor], list[Tensor]]:
-    """Inputs in ``dtype``, what is true for them, and what plain PyTorch makes of them in ``dtype``."""
+    """Inputs in ``dtype``, the truth for them, and what plain PyTorch computes from them in ``dtype``."""
     x = converted(case.record(dtype, seed), lambda v: v.to(device))
     exact = converted(x, lambda v: v.double() if v.is_floating_point() else v)
     return x, _results(op.op.reference, exact, op.op), _results(op.op.reference, x, op.op)
@@ -115,7 +115,7 @@ def _size(x: Tensor) -> float:
 
 
 def _results(function: Callable[..., Any], x: Any, op: Op[..., Any]) -> list[Tensor]:
-    """Outputs, then the gradients of a sum that weighs every output in its own way, of all float inputs."""
+    """Outputs, then the gradients of a sum with different weights for every output, of all float inputs."""
     x = x._replace(**{name: getattr(x, name).detach().requires_grad_() for name in op.gradients})
     outputs = function(*x)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)

@@ -1,4 +1,4 @@
-"""What a captioner draws before a step and gives after it: tuples of tensors, which torch.export can save."""
+"""A captioner's random numbers of a step, and its outputs: tuples of tensors, which torch.export can save."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CaptionerOutput(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """Everything random of one training step, drawn before it, so that every way to run the step can share it."""
+    """All random numbers of one training step, drawn before it, so that every way to run the step can share them."""
 
     coins: Tensor | None
     """(L,) bool: True reads the reference word at this step, False the model's own; None: always the reference."""

@@ -1,4 +1,4 @@
-"""A captioner opened by name, saved and uploaded: what belongs to it beside its weights stays with it."""
+"""A captioner opened by name, saved and uploaded together with what belongs to its weights."""
 
 from __future__ import annotations
 

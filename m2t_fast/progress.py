@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, now and then a line where stderr is a file or a pipe."""
+"""Progress of a long job: a bar on a terminal, an occasional line where stderr is a file or a pipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 LINE_SECONDS = 30.0
-"""Between two lines where stderr is no terminal; what takes less says nothing."""
+"""Seconds between two lines where stderr is not a terminal; a shorter job prints nothing."""
 
 _BAR_SECONDS = 1.0  # before a bar shows: most jobs are done by then
 
@@ -19,7 +19,7 @@ _Item = TypeVar("_Item")
 
 
 class Progress:
-    """A job of ``total`` pieces, of which ``done`` are done before, counted by :meth:`update`; silent unless ``shown``.
+    """A job of ``total`` pieces, ``done`` of them done before, counted by :meth:`update`; silent unless ``shown``.
 
     On a terminal it is a bar, which goes when the job is done. Elsewhere a line on stderr every ``LINE_SECONDS``, such
     as "reading data: 1,200 of 29,232 motions, 31 s": what a job's log should hold.
@@ -47,7 +47,7 @@ class Progress:
         self.bar.close()
 
     def update(self, count: int = 1) -> None:
-        """So many more pieces are done."""
+        """Count further pieces as done."""
         self.done += count
         self.bar.update(count)
         if self.lines and (now := time.monotonic()) - self.told >= LINE_SECONDS:

@@ -9,7 +9,7 @@ from torch import Tensor
 class Counter:
     """A counter-based source of coins and dropout masks, for ``generator=`` of a captioner.
 
-    Where a ``torch.Generator`` gives numbers in the order in which they are asked for, this one gives every
+    Where a ``torch.Generator`` gives numbers in the order of the requests, this one gives every
     (seed, step, row of the batch, word, channel) its own: the same on every device and backend, whatever else is
     drawn. Drawing changes nothing; the next step's numbers come after :meth:`advance` or from another Counter.
 

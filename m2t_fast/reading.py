@@ -1,4 +1,4 @@
-"""Reading files that may be damaged, forged or no files at all: regular files alone, JSON of a declared form alone.
+"""Reads files that may be damaged, forged or not files at all: only regular files, and only JSON of a declared form.
 
 Everything that the package reads as text goes through :func:`read_text`, everything that it reads as JSON through
 :func:`parse_json` or :func:`read_json`, whose result has the types that were declared: no caller meets a string where
@@ -23,7 +23,7 @@ LARGEST_TEXT = 2**30
 """Bytes of the longest text that is read at once."""
 
 _UNPACKED, _GROWTH = 1 << 26, 64
-"""Bytes that an archive may unpack to in any case, and besides for each of its own."""
+"""Bytes that an archive may unpack to in any case, and in addition per byte of its own."""
 
 _LONG_NUMBER = re.compile(r"\d{19}")
 _SURROGATE = re.compile(r"\\u[dD][89abcdefABCDEF]")
@@ -36,7 +36,7 @@ class Malformed(ValueError):
 
 
 class Unreadable(UserError):
-    """A file that cannot be read: missing, locked away, a folder, a device, too large or no text.
+    """A file that cannot be read: missing, locked away, a folder, a device, too large or not text.
 
     ``reason`` is the message without the path.
     """
@@ -47,7 +47,7 @@ class Unreadable(UserError):
 
 
 class NotText(Unreadable):
-    """Its bytes are no text in the encoding asked for."""
+    """Its bytes are not text in the requested encoding."""
 
 
 class Missing(Unreadable):
@@ -60,7 +60,7 @@ def shown(value: object) -> str:
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
-    """Opens a regular file for reading bytes; never waits, as opening a pipe that nobody writes to would.
+    """Opens a regular file for reading bytes; never blocks, as opening a pipe without a writer would.
 
     Raises:
         Missing: there is no such file.
@@ -110,7 +110,7 @@ def check_archive(file: IO[bytes]) -> None:
         file: open at its start, where it is left.
 
     Raises:
-        Malformed: it is one, or no archive.
+        Malformed: it is such an archive, or not an archive.
     """
     packed = os.fstat(file.fileno()).st_size
     try:
@@ -127,7 +127,7 @@ def read_text(path: str | Path, encoding: str = "utf-8", most: int = LARGEST_TEX
     """The whole of a regular file of at most ``most`` bytes as text, every line end as ``\n``.
 
     Raises:
-        Missing, Unreadable: as :func:`read_bytes`. NotText: no text in this encoding.
+        Missing, Unreadable: as :func:`read_bytes`. NotText: not text in this encoding.
     """
     try:
         text = read_bytes(path, most).decode(encoding)
@@ -146,10 +146,10 @@ def parse_json(text: str | bytes, form: Any = Any, where: str = "", surrogates: 
             where a name that ends in ``?`` may be missing; ``{str: form}``, an object of any names; a tuple of forms:
             one of them; ``Any``: anything, also NaN and infinity, which Python's JSON knows.
         where: what messages begin with.
-        surrogates: halves of characters are welcome: so are bytes spelt that are no UTF-8, as in names of files.
+        surrogates: accept lone surrogates, which stand for bytes that are not UTF-8, as in names of files.
 
     Raises:
-        Malformed: the text is no JSON or its content is not of this form.
+        Malformed: the text is not JSON or its content is not of this form.
     """
     try:
         text = text.decode() if isinstance(text, bytes) else text

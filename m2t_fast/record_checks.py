@@ -31,7 +31,7 @@ def check(op: str, x: Any, without: tuple[str, ...] = ()) -> Sizes:
     Fields of the names ``without`` may be None.
 
     Raises:
-        TypeError: no tensor, or a dtype does not fit. ValueError: a shape or device does not fit. Both name the
+        TypeError: not a tensor, or a dtype does not fit. ValueError: a shape or device does not fit. Both name the
         argument.
     """
     sizes = given_sizes(x)

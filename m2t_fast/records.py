@@ -1,4 +1,4 @@
-"""Records: NamedTuples of tensors whose fields say what they hold, so that nothing else has to say it again.
+"""Records: NamedTuples of tensors whose fields say what they hold, so that nothing else has to repeat it.
 
 ::
 
@@ -225,7 +225,7 @@ def signature(record: Any) -> Any:
 
 
 def extended(name: str, record: Any, without: tuple[str, ...] = (), **more: Any) -> Any:
-    """A record with the fields of another and, behind its last tensor, some more; ``of(x)`` gives the other back."""
+    """A record with the fields of another and, after its last tensor, some more; ``of(x)`` gives the other back."""
     hints, defaults = get_type_hints(record, include_extras=True), record._field_defaults
     kept = {key: hint for key, hint in hints.items() if key not in without}
     options = {key: hint for key, hint in kept.items() if key in defaults}
@@ -264,7 +264,7 @@ def value_of(dimension: Dimension, sizes: Mapping[str, int], derive: Any = None)
     """The size of a dimension whose letters are known.
 
     Raises:
-        KeyError: a letter is not. ValueError: of ``derive``, what it was derived from does not fit.
+        KeyError: a letter is unknown. ValueError: from ``derive``, the sizes it derives from do not fit.
     """
     if isinstance(dimension, str):
         return sizes[dimension] if dimension in sizes or derive is None else derive(dimension, sizes)

@@ -1,4 +1,4 @@
-"""Weights shared out among processes, by FSDP2 or as DTensors: gathered for what needs them whole, else refused."""
+"""Weights sharded among processes, by FSDP2 or as DTensors: gathered where they are needed whole, else refused."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ R = TypeVar("R")
 
 
 def gathered(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Decorates a method besides forward that reads weights: of a module that FSDP2 shards it runs on whole weights.
+    """Decorates a method other than forward that reads weights: in a module that FSDP2 shards it runs on whole weights.
 
-    ``fully_shard`` gathers the weights around ``forward`` alone; another method has to be registered. Where no backward
-    pass will follow, which gives the whole weights back, the method does: an optimizer would step on the shares alone,
-    or be made of the whole weights.
+    ``fully_shard`` gathers the weights around ``forward`` alone; another method has to be registered. The backward pass
+    releases the whole weights; where none follows, the method does, because an optimizer must see the shards alone.
     """
     name = method.__name__
 
@@ -45,8 +44,8 @@ def whole(model: nn.Module) -> AbstractContextManager[None]:
     """Without gradients, what FSDP2 shards inside ``model`` is gathered once for all that happens in the block.
 
     How many words are decoded depends on a process's own motions and coins. Layers that gathered their weights word by
-    word would leave one process waiting for another that has finished. FSDP2's hooks are taken off meanwhile, as they
-    would give the weights back after the first word.
+    word would leave one process waiting for another that has finished. FSDP2's hooks are removed meanwhile, as they
+    would release the weights after the first word.
     """
     if torch.compiler.is_compiling():
         return nullcontext()
@@ -100,7 +99,7 @@ def refuse_distributed(model: nn.Module) -> None:
 
 
 def is_distributed(tensor: Tensor | None) -> bool:
-    """Whether a tensor is a DTensor, of which this process may hold a part alone."""
+    """Whether a tensor is a DTensor, of which this process may hold only a part."""
     if "torch.distributed.tensor" not in sys.modules:
         return False
     from torch.distributed.tensor import DTensor
@@ -114,5 +113,5 @@ def _is_sharded_module(module: Any) -> bool:
 
 
 def _is_gathering(hook: Any) -> bool:
-    """Whether a forward hook is FSDP2's, which gathers weights or gives them back."""
+    """Whether a forward hook is FSDP2's, which gathers weights or releases them."""
     return type(getattr(hook, "__self__", None)).__module__.startswith("torch.distributed.fsdp.")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that long work notices between two steps."""
+"""Ctrl-C and SIGTERM as a request that long work notices between two steps."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Skeleton:
 
     @property
     def part_of(self) -> tuple[int, ...]:
-        """The part of every joint; of a joint in two parts the first."""
+        """The part of every joint; for a joint in two parts the first."""
         return tuple(next(i for i, part in enumerate(self.parts) if j in part) for j in range(self.joints))
 
     @property

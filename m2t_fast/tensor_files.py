@@ -69,7 +69,7 @@ def read_tensors(
         strict: the file must not hold others.
 
     Raises:
-        UserError: the file is missing or damaged, or its tensors are others than expected or do not fit in memory.
+        UserError: the file is missing or damaged, or its tensors are not those expected or do not fit in memory.
     """
     try:
         with open_regular(path) as opened, safetensors.safe_open(_utf8(path, opened), framework="pt") as file:
@@ -88,7 +88,7 @@ def read_tensors(
 
 
 def _utf8(path: Path, opened: IO[bytes]) -> Path | str:
-    """The path, or, as the library takes UTF-8 alone, another one of the same open file."""
+    """The path or, as the library takes only UTF-8, another path to the same open file."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -100,7 +100,7 @@ def load_checkpoint(path: Path) -> Any:
     """What ``torch.save`` wrote, of plain tensors and containers; nothing in it runs.
 
     Raises:
-        UserError: the file is missing, no regular one, truncated or foreign, or it holds anything else.
+        UserError: the file is missing, not regular, truncated or foreign, or it holds anything else.
     """
     with open_regular(path) as file:
         archive = file.read(2) == b"PK"
@@ -118,7 +118,7 @@ def load_checkpoint(path: Path) -> Any:
             reason = (
                 f"it holds {held[1]}; only tensors, numbers and containers of them are opened" if held else _FOREIGN
             )
-            raise UserError(f"{path}: no checkpoint of weights: {reason}") from None
+            raise UserError(f"{path}: not a checkpoint of weights: {reason}") from None
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""Control characters written out, so that no word or name commands a terminal or ends a line of a table."""
+"""Control characters written out, so that no word or name controls a terminal or ends a line of a table."""
 
 from __future__ import annotations
 

@@ -15,5 +15,5 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def be(number: int, past: bool = False) -> str:
-    """ "is" or "are", "was" or "were", as so many are or were."""
+    """ "is" or "are", "was" or "were", to agree with the number."""
     return ("was" if past else "is") if number == 1 else "were" if past else "are"

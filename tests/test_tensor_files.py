@@ -44,7 +44,7 @@ def test_what_is_no_checkpoint_of_weights(tmp_path: Path, write: Callable[[Path]
     with pytest.raises(UserError) as caught:
         load_checkpoint(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: no checkpoint of weights: {reason}"), message
+    assert message.startswith(f"{path}: not a checkpoint of weights: {reason}"), message
     assert "\n" not in message and "weights_only" not in message and "trust" not in message
 
 

@@ -1,4 +1,4 @@
-"""Launch configurations: a table of block sizes and warps for each device, and one that is safe everywhere.
+"""Launch configurations: a table of block sizes and warps per device, and one that is safe everywhere.
 
 A table maps a kernel's name to ``{"float32": {...}, "short": {...}}``; ``short`` is for bfloat16, with the hardware's
 tanh, ``float32`` also for float16. Entries whose names are written in capitals are the kernel's compile-time sizes, the

@@ -1,4 +1,4 @@
-"""Speed and memory of the ops, the training step and decoding, computed in every way there is, each checked first."""
+"""Speed and memory of the ops, the training step and decoding, in every implementation, each checked first."""
 
 from m2t_fast.benchmarking.case import BASELINES, Case, ways_on
 from m2t_fast.benchmarking.cases import CASES, case_of

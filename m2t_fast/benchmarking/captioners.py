@@ -1,4 +1,4 @@
-"""The captioner as others compute it: step by step, in plain PyTorch, compiled, and one motion at a time."""
+"""Other implementations of the captioner: word by word, in plain PyTorch, compiled, and one motion at a time."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from m2t_fast.ops.registry import AUTOGRAD, use_backend
 def plain_pytorch() -> contextlib.AbstractContextManager[None]:
     """Inside the block every op of a captioner is its reference under autograd: no registered op, no kernel.
 
-    What is random comes as it always does: it is the step's input, not its work.
+    Random numbers are drawn as always: they are the step's input, not its work.
     """
     return use_backend(AUTOGRAD)
 
 
 class StepwiseCaptioner(Captioner):
-    """Trains as the released code does: word by word, keys anew for every word."""
+    """Trains as the released code does: word by word, with keys recomputed for every word."""
 
     def run(
         self, motion: Tensor, lengths: Tensor, tokens: Tensor, draws: Draws, relative: bool = False
@@ -68,7 +68,7 @@ class RecomputedCaptioner(Captioner):
 
 
 class KeysAnew(Decoder):
-    """Makes the keys anew for every word, as the released code does."""
+    """Recomputes the keys for every word, as the released code does."""
 
     def __init__(self, model: Captioner):
         super().__init__(model.decoder_weights(), model.attention.scale)
@@ -84,7 +84,7 @@ class KeysAnew(Decoder):
 def captions_with_keys_anew(
     model: Captioner, motion: Tensor, lengths: Tensor, beam_size: int, max_length: int
 ) -> Generation:
-    """What :meth:`Captioner.generate` finds, word by word in Python and with the keys anew for every word."""
+    """What :meth:`Captioner.generate` finds, word by word in Python, with keys recomputed for every word."""
     decoder, memory = KeysAnew(model), model.encode(motion, lengths)
     if beam_size == 1:
         tokens, scores = greedy_search(decoder, memory, max_length, 1.0)

@@ -13,7 +13,7 @@ from m2t_fast.ops.registry import DEVICE_TYPES, available_backends
 
 LOOP, PLAIN, COMPILE = "loop", "plain", "compile"
 BASELINES: dict[str, str] = {
-    LOOP: "step by step, keys anew for every word, as released; decoding: one motion at a time",
+    LOOP: "step by step, keys recomputed for every word, as released; decoding: one motion at a time",
     PLAIN: "plain PyTorch under autograd, all words at once",
     COMPILE: "torch.compile of plain",
 }
@@ -58,7 +58,7 @@ class Case(ABC):
 
     @abstractmethod
     def prepare(self, way: str) -> Run:
-        """A function that computes it once, that way; it may be called any number of times."""
+        """A function that computes it once in that way; it may be called any number of times."""
 
     @abstractmethod
     def truth(self) -> Results:

@@ -43,7 +43,7 @@ Step = Callable[[Tensor, Bucket], Tensor]
 
 
 def settings_of(name: str, batch_size: int) -> TrainingSettings:
-    """The paper's settings for a data set; with so small a learning rate that all ways keep the same weights."""
+    """The paper's settings for a data set; with a learning rate so small that all ways keep the same weights."""
     preset = TrainingSettings.humanml3d if name == "humanml3d" else TrainingSettings.kit
     return preset(batch_size=batch_size, learning_rate=1e-30)
 

@@ -63,7 +63,7 @@ def measure(device: torch.device) -> Rates | None:
 
 
 def _rate(loop: Callable[[int], int], count: int) -> float:
-    """What all threads reach together, each by its own processor time: other work on the cores does not lower it."""
+    """The rate of all threads together, each by its own processor time: other work on the cores does not lower it."""
 
     def one(_: int) -> float:
         start = time.thread_time()

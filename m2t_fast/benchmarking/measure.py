@@ -1,4 +1,4 @@
-"""Time: interleaved runs of several functions, and a loop that makes tanh and does nothing else."""
+"""Time: interleaved runs of several functions, and a loop that computes tanh and nothing else."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class TrainingCase(Case):
         return self._run(kinds.get(way, Captioner), context)
 
     def truth(self) -> Results:
-        """Step by step; attention is computed again for the gradient, so that no word's tensors are held."""
+        """Step by step; attention is recomputed for the gradient, so that no word's tensors are kept."""
         return self._run(RecomputedCaptioner, plain_pytorch)()
 
     def _run(self, kind: type[Captioner], context: Callable[[], contextlib.AbstractContextManager[None]]) -> Run:
@@ -63,7 +63,7 @@ class TrainingCase(Case):
 
 
 class DecodingCase(Case):
-    """Captioning motions with captions that never end of themselves: greedy, or beam search with two hypotheses."""
+    """Captioning motions with captions that never end by themselves: greedy, or beam search with two hypotheses."""
 
     backward = False
     truth_way = LOOP
@@ -137,7 +137,7 @@ class DecodingCase(Case):
 
     @torch.no_grad()
     def _scores(self, motions: Tensor, tokens: Tensor) -> Tensor:
-        """Log-probability a word (A, K) of captions (A, K, W) of the selected motions, by the equations."""
+        """Log-probability per word (A, K) of captions (A, K, W) of the selected motions, by the equations."""
         model, scores = self._model(), []
         with plain_pytorch():
             memory = model.encode(self.motion[motions], self.lengths[motions])

@@ -1,4 +1,4 @@
-"""Random data sets of the paper's sizes (table 4): as many motions and captions, as long, as large a vocabulary.
+"""Random data sets of the paper's sizes (table 4): counts and lengths of motions and captions, size of the vocabulary.
 
 Motions are noise and captions random words: what a training step costs does not depend on what they say. Lengths:
 

@@ -1,4 +1,4 @@
-"""What a way of computing gives, and whether it is right: no speed is told of a wrong result."""
+"""The results of an implementation, and whether they are right: a wrong result gets no time."""
 
 from __future__ import annotations
 

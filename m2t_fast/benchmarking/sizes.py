@@ -17,7 +17,7 @@ from m2t_fast.training.settings import TrainingSettings
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large everything is that is measured.
+    """The sizes of everything that is measured.
 
     Args:
         config: the model's sizes; the scoring mode is chosen apart.
@@ -201,7 +201,7 @@ UNSCORED = ("gated_decoder_step", "part_encoder", "spatial_loss", "additive_atte
 
 
 def model_of(size: Size, scoring: str, kind: type[Captioner] = Captioner) -> Captioner:
-    """An untrained captioner, sure enough of its words that hardly any rounding error changes which one it says."""
+    """An untrained captioner, certain enough of its words that rounding errors hardly ever change them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = kind(size.scored(scoring))
@@ -212,7 +212,7 @@ def model_of(size: Size, scoring: str, kind: type[Captioner] = Captioner) -> Cap
 
 
 def training_batch(size: Size) -> Batch:
-    """B motions with captions, every word and part of which is a target, no target, or not supervised."""
+    """B motions with captions, with every word and part a target, no target, or not supervised."""
     g, config = generator(), size.config
     batch, words = size.batch, size.words
     lengths = _lengths(batch, size.frames // 5, size.frames, g)

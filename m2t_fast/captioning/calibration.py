@@ -1,4 +1,4 @@
-"""Writes into a run folder how far motions may lie from its training data before a caption is not to be trusted."""
+"""Writes into a run folder how far from its training data a motion may lie before its caption is not to be trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def calibrate(folder: Path, data: Prepared, device: str | torch.device = "cpu", 
 
     Args:
         folder: the run folder. data: what the run was trained on, with the run's vocabulary, statistics and settings.
-        device: where to compute. batch_size: most motions at a time.
+        device: where to compute. batch_size: motions at a time.
 
     Returns:
         False where the training split is too small; then nothing is written, and the file of an earlier fit stays.

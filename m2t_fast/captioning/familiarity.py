@@ -1,4 +1,4 @@
-"""How far a motion lies from a run's training data, in the features of its encoder: fitted, stored and asked here."""
+"""How far a motion lies from a run's training data, in the features of its encoder: fitting, storing, measuring."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pooled_features(model: Captioner, batch: MotionBatch) -> Tensor:
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What a run knows of the motions that it was trained on. F features, A axes, N training motions.
+    """What a run knows about the motions that it was trained on. F features, A axes, N training motions.
 
     ``mean`` and ``std`` (F,) standardise features; ``axes`` (A, F) are the principal axes of the training motions and
     ``scale`` (A,) their standard deviations along them; ``reference`` (N, A) are these motions, each axis scaled to
@@ -171,7 +171,7 @@ def _features(model: Captioner, dataset: MotionDataset, batch_size: int) -> Tens
 
 
 def _least_path(dataset: MotionDataset) -> float:
-    """The least over the motions of the most that a coordinate of any joint changes, in the data's unit."""
+    """The smallest, over the motions, of the largest change of any joint's coordinate, in the data's unit."""
     scale = torch.tensor(dataset.statistics.std, dtype=torch.float32, device="cpu")
     motions = (dataset.motion(number) for number in range(dataset.motions))
     return min(float(((motion.amax(0) - motion.amin(0)) * scale).max()) for motion in motions)

@@ -71,13 +71,13 @@ class CaptionJob:
 
     Args:
         source: see :func:`~m2t_fast.captioning.manifest.write_manifest`.
-        output: the file to write; beside it, while the job goes on, the folder ``OUTPUT.parts``.
+        output: the file to write; beside it, while the job runs, the folder ``OUTPUT.parts``.
         options: what is known about the files.
         search: arguments of :meth:`~m2t_fast.Captioner.generate`.
-        batch_size: most motions at a time.
+        batch_size: motions at a time.
 
     Raises:
-        UserError: the output is no name of a file.
+        UserError: the output is not the name of a file.
     """
 
     source: Path
@@ -88,7 +88,7 @@ class CaptionJob:
 
     def __post_init__(self) -> None:
         if not self.output.name:
-            raise UserError(f"{self.output}: is no name of a file, expected one to write")
+            raise UserError(f"{self.output}: is not the name of a file; expected one to write")
 
     @property
     def parts(self) -> Path:

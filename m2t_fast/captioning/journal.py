@@ -15,7 +15,7 @@ _RECORD = {"number": int, "file?": str, "caption?": str, "score?": float, "error
 
 
 class Bits:
-    """One bit a motion: which are done."""
+    """One bit per motion: which are done."""
 
     def __init__(self, count: int):
         self.count = count

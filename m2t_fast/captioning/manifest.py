@@ -23,7 +23,7 @@ _SORTED_AT_ONCE = 100_000
 
 
 def write_manifest(source: Path, manifest: Path) -> tuple[Path, int]:
-    """Lists the motion files of ``source`` in ``manifest``, one name a line as JSON; memory does not grow with them.
+    """Lists the motion files of ``source`` in ``manifest``, one name per line as JSON, in constant memory.
 
     Args:
         source: a data folder (the files in ``new_joints`` or, where there is none, in ``new_joint_vecs``); a folder,
@@ -79,7 +79,7 @@ def _lines(source: Path) -> Iterator[str]:
         with io.TextIOWrapper(open_regular(source), encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if "\0" in line:
-                    raise UserError(f"{source}: line {number} is no text; expected one path per line")
+                    raise UserError(f"{source}: line {number} is not text; expected one path per line")
                 if name := line.rstrip("\r\n"):
                     yield name
     except Missing:

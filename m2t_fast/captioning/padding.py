@@ -1,4 +1,4 @@
-"""Motions of like length, padded together."""
+"""Motions of similar length, padded together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from m2t_fast.data.batches import MotionBatch
 
 
 def padded_batches(motions: Sequence[Tensor], batch_size: int, most_frames: int | None = None) -> Iterator[MotionBatch]:
-    """Motions (T, J, 3) of like length together, shortest first; ``index`` is the place in ``motions``.
+    """Motions (T, J, 3) of similar length together, shortest first; ``index`` is the place in ``motions``.
 
     ``most_frames``: of a batch of several motions, padding included; bounds its memory.
     """

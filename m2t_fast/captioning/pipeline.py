@@ -1,4 +1,4 @@
-"""From motions to captions, the one way: motions of like length padded together, generated, and decoded to words."""
+"""From motions to captions, for all callers: motions of similar length padded together, searches, words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line ``m2t-fast``: one file a command."""
+"""The command line ``m2t-fast``: one file per command."""
 
 from m2t_fast.cli.main import main
 

@@ -1,4 +1,4 @@
-"""``m2t-fast bench``: every op, the training step and decoding in every way to compute them, ratios first."""
+"""``m2t-fast bench``: every op, the training step and decoding in every implementation, ratios first."""
 
 from __future__ import annotations
 
@@ -46,13 +46,15 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--ways", nargs="+", metavar="WAY", help="loop, plain, compile or a backend (all)")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--no-memory", action="store_true", help="do not measure memory, which takes a process each")
+    parser.add_argument(
+        "--no-memory", action="store_true", help="do not measure memory (each takes a process of its own)"
+    )
     parser.add_argument(
         "--runs",
         type=options.bounded("runs"),
         default=3,
         metavar="N",
-        help="runs of each; of short ones more (%(default)s)",
+        help="runs of each, more of short ones (%(default)s)",
     )
     parser.add_argument(
         "--threads", type=options.bounded("threads"), metavar="N", help="CPU threads (as many as torch takes)"

@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         type=options.bounded("motions"),
         default=MOTIONS,
         metavar="N",
-        help="motions to generate (%(default)s), of which the shorter ones are used",
+        help="motions to generate (%(default)s); the shorter ones are used",
     )
     parser.add_argument(
         "--seed", type=options.bounded("seed"), default=0, metavar="N", help="of motions and training (%(default)s)"
@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A model this small gains next to nothing from a second thread, and where the cores are busy with something else
-    threads that wait for one another make a step many times slower."""
+    """A model this small gains next to nothing from a second thread, and on busy cores threads that wait for one
+    another make a step many times slower."""
     import torch
 
     threads = torch.get_num_threads()
@@ -130,7 +130,7 @@ def _train(args: argparse.Namespace, data: Prepared, device: torch.device) -> No
 
 
 def _measured(opened: Run, test: MotionDataset) -> str:
-    """How often gate and body part are right, over the whole split and not the motion that is drawn."""
+    """How often gate and body part are right over the whole split, not just the motion that is drawn."""
     from m2t_fast.interpretation.localisation import measure
     from m2t_fast.interpretation.motion_words import MOTION_WORD
     from m2t_fast.interpretation.statistics import MOTION, NO_MOTION, generated_words
@@ -149,7 +149,7 @@ def _measured(opened: Run, test: MotionDataset) -> str:
 
 def _choose(test: MotionDataset, records: list[dict[str, Any]]) -> int | None:
     """The motion to draw: of those with two actions or more, the one whose caption agrees best with its references
-    (BLEU-4, and among equals the one the model is surest of); None where every caption is empty."""
+    (BLEU-4, and among equals the one with the highest score); None where every caption is empty."""
     from m2t_fast.metrics import score
 
     def agreement(number: int) -> tuple[float, float]:

@@ -142,6 +142,6 @@ def _names(folders: list[Path]) -> list[str]:
     whole = [resolved(folder) for folder in folders]
     for place, folder in enumerate(whole):
         if folder in whole[:place]:
-            raise UserError(f"{folders[place]}: this run is there twice, expected each once")
+            raise UserError(f"{folders[place]}: this run appears twice, expected each once")
     count = Counter(folder.name for folder in whole)
     return [full.name if count[full.name] == 1 else str(given) for full, given in zip(whole, folders, strict=True)]

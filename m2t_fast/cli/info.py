@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _machine() -> Iterator[tuple[str, str]]:
-    """(label, value) of everything that decides what runs here and how fast."""
+    """(label, value) of everything that determines what runs here and how fast."""
     import torch
 
     from m2t_fast import native, threads

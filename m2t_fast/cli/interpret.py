@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
         "--words",
         choices=("generated", "reference"),
         default="generated",
-        help="look at captions that the model finds, or have it read the references (%(default)s)",
+        help="use captions that the model generates, or have it read the references (%(default)s)",
     )
     parser.add_argument(
         "--figures",
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         text = localisation_table.write_report(folder, about, measured)
     print(text)
     if dataset.segments is None:
-        print(f"{args.data} tells no times and body parts of actions (segments.json): only the gate is measured")
+        print(f"{args.data} holds no times and body parts of actions (segments.json): only the gate is measured")
     print(args.output)
     return 0
 

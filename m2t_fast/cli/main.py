@@ -53,7 +53,7 @@ _OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a mistake as every other one is reported, in one line, instead of printing the usage."""
+    """Reports a mistake like any other, in one line, instead of printing the usage."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)  # a new option must not change what an old command means
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _require_current_folder() -> None:
-    """Libraries that ask for a folder that is gone end the process with words of their own."""
+    """Refuse a current folder that is gone: libraries that ask for it end the process with messages of their own."""
     try:
         os.getcwd()
     except OSError as error:

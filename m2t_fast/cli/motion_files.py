@@ -1,4 +1,4 @@
-"""The motion files of a command line: their options, reading all of them, and what is said about them on stderr."""
+"""The motion files of a command line: their options, reading them, and the notes about them on stderr."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MotionFile:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The motion files and the options that tell what they are."""
+    """The motion files and the options that describe them."""
     parser.add_argument(
         "motions",
         metavar="MOTION|FOLDER",
@@ -81,13 +81,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser._negative_number_matcher = re.compile(r"^-(\d+|\d*\.\d+|[xyz])$")
     group.add_argument("--joints", choices=LAYOUTS, help="layout of keypoints of video (.npy)")
     group.add_argument(
-        "--body-model", type=Path, metavar="FILE", help="SMPL, SMPL-H or SMPL-X (.npz or .pkl), for their parameters"
+        "--body-model",
+        type=Path,
+        metavar="FILE",
+        help="body model for SMPL parameters: SMPL, SMPL-H or SMPL-X (.npz or .pkl)",
     )
     group.add_argument("--asf", type=Path, metavar="FILE", help="the skeleton of .amc files (the .asf beside them)")
     group.add_argument(
         "--align",
         action="store_true",
-        help="place joint files on the floor, at the origin, facing +Z, as training data are and captures always",
+        help="place joint files on the floor, at the origin, facing +Z, like training data; captures always are",
     )
 
 
@@ -170,7 +173,7 @@ def require_parameters(args: argparse.Namespace, said: Said) -> None:
         UserError: that.
     """
     if args.body_model is not None and not said.has("SMPL parameters"):
-        raise UserError("--body-model: none of the motions holds SMPL parameters (.npz, .pkl, .pt), which it is for")
+        raise UserError("--body-model: none of the motions holds SMPL parameters (.npz, .pkl, .pt), which it needs")
 
 
 def read_all(args: argparse.Namespace, opened: Run) -> tuple[list[MotionFile], list[str]]:

@@ -37,7 +37,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "warmup-steps": (0, 10**9),
     "workers": (1, 1_024),
 }
-"""The least and the most of every option that is a whole number; ``count`` is of frames, words, captions and such."""
+"""Bounds of every option that is a whole number; ``count`` is for frames, words, captions and the like."""
 
 
 def whole_number(least: int, most: int = BOUNDS["count"][1]) -> Callable[[str], int]:
@@ -185,7 +185,7 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
         type=beam_sizes if several else bounded("beam-size"),
         default=str(beam_size),
         metavar="K[,K...]" if several else "K",
-        help=f"1 is greedy search{'; with commas, each of several' if several else ''} (%(default)s)",
+        help=f"1: greedy search{'; with commas, each of several' if several else ''} (%(default)s)",
     )
     parser.add_argument(
         "--search",
@@ -221,7 +221,7 @@ def search_of(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``Captioner.generate`` among the options that :func:`add_search` added.
 
     Raises:
-        UserError: options of the one search with the other.
+        UserError: options of one search with the other.
     """
     names = ("beam_size", "max_length", "length_penalty", "force_gate", "search")
     found = {name: getattr(args, name) for name in names}
@@ -322,7 +322,7 @@ def load_splits(runs: list[Run], data: str, split: str, strict: bool = False) ->
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise now what would else be found out after the work.
+    """Raise now what would otherwise come to light after the work.
 
     Raises:
         UserError: the output folder exists.
@@ -343,13 +343,13 @@ def own_files(asked: Mapping[str, Path], inputs: Iterable[Path]) -> Iterator[tup
     for name, path in asked.items():
         place = resolved(path)
         if place in taken:
-            raise UserError(f"--{name} {path}: is {taken[place]} already, expected another file")
+            raise UserError(f"--{name} {path}: is also {taken[place]}, expected another file")
         taken[place] = f"the file of --{name}"
         yield name, path
 
 
 def require_writable(path: Path) -> None:
-    """Raise now what would else be found out after the work.
+    """Raise now what would otherwise come to light after the work.
 
     Raises:
         UserError: the output file could not be written.

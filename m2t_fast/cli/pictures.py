@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "each word; several motions make a gallery",
     )
     group.add_argument("--gif", type=Path, metavar="FILE", help="write the same as an animation (needs matplotlib)")
-    group.add_argument("--mp4", type=Path, metavar="FILE", help="write the same as a film (needs ffmpeg, too)")
+    group.add_argument("--mp4", type=Path, metavar="FILE", help="write the same as a film (also needs ffmpeg)")
     group.add_argument(
         "--gate-threshold",
         type=options.number(0.0, 1.0),
@@ -51,7 +51,7 @@ def asked(args: argparse.Namespace) -> dict[str, Path]:
 
 
 def check(args: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
-    """Raise now what would else be found out after the work.
+    """Raise now what would otherwise come to light after the work.
 
     Raises:
         UserError: a file cannot be written, is one of ``inputs`` or written twice, or what writes it is missing.

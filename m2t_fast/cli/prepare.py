@@ -1,4 +1,4 @@
-"""``m2t-fast prepare``: own captures, or a public data set, as a data folder, ready for ``train``."""
+"""``m2t-fast prepare``: your own captures, or a public data set, as a data folder, ready for ``train``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "prepare",
-        help="own captures and captions, or a public data set, to a data folder",
+        help="turn your own captures and captions, or a public data set, into a data folder",
         description="Makes a data folder (new_joints/, texts/, split files) of motion files of any kind and a table of "
         "captions. A file that cannot be read or has no caption is left out and listed on stderr, exit code 3. With "
         "--source bandai-namco CLONE it is made of a clone of the Bandai-Namco-Research-Motiondataset, whose motions "
@@ -137,7 +137,7 @@ def _from_captures(args: argparse.Namespace) -> int:
 
 
 def _strays(rows: list[CaptionRow]) -> str:
-    """What is said of captions of files that were not given."""
+    """The message about captions of files that were not given."""
     names = list(dict.fromkeys(row.file for row in rows))
     listed = ", ".join(map(repr, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
     return f"{counted(len(rows), 'caption')} {be(len(rows))} of no file that was given: {listed}"

@@ -1,4 +1,4 @@
-"""``m2t-fast score``: captions that any model made, scored by the protocol of ``evaluate``."""
+"""``m2t-fast score``: captions of any model, scored by the protocol of ``evaluate``."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--segments",
         action="store_true",
-        help="cut each motion into segments and caption these; a line per segment: start, end, confidence, caption",
+        help="cut each motion into segments and caption each; one line per segment: start, end, confidence, caption",
     )
     for name in FORMATS:
         group.add_argument(
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
-    """Raise now what would else be found out after the work.
+    """Raise now what would otherwise come to light after the work.
 
     Raises:
         UserError: a file cannot be written, is one of ``inputs`` or written twice, or what writes it is missing; an

@@ -45,12 +45,12 @@ def asked(args: argparse.Namespace) -> bool:
 
 
 def run(args: argparse.Namespace, lines: Iterable[str] | None = None) -> int:
-    """Reads frames until the pipe ends, a line each: J x 3 numbers in the run's unit, Y up, separated by spaces or
+    """Reads frames until the pipe ends, one per line: J x 3 numbers in the run's unit, Y up, separated by spaces or
     commas (brackets do not count). Prints a line per segment, as ``--segments`` does, at most 20 seconds after its end;
     with ``--json`` an object of the layout of a file's, with the segments that became certain together.
 
     Raises:
-        UserError: a line is no frame.
+        UserError: a line is not a frame.
     """
     from m2t_fast.inference import load_run
 
@@ -66,14 +66,14 @@ def run(args: argparse.Namespace, lines: Iterable[str] | None = None) -> int:
 
 
 def _lines(pipe: TextIO | None) -> Iterator[str]:
-    """The lines of a pipe, which need not be text nor ever end one."""
+    """The lines of a pipe, which may hold no text and need not end a line."""
     if pipe is None:
         raise UserError("-: standard input is closed")
     for number in itertools.count(1):
         try:
             line = pipe.readline(_LONGEST)
         except UnicodeDecodeError:
-            raise UserError(f"-: line {number} or one behind it is no text, expected numbers") from None
+            raise UserError(f"-: line {number} or one after it is not text, expected numbers") from None
         if len(line) == _LONGEST:
             raise UserError(f"-: line {number} is longer than {_LONGEST} characters, expected the numbers of a frame")
         if not line:
@@ -82,7 +82,7 @@ def _lines(pipe: TextIO | None) -> Iterator[str]:
 
 
 def _frames(lines: Iterable[str], joints: int, together: int) -> Iterator[np.ndarray]:
-    """Frames (T, J, 3) of about a second: a push of each alone would copy what is held every time."""
+    """Frames (T, J, 3), about a second at a time: pushing each alone would copy everything held so far."""
     import numpy as np
 
     held: list[np.ndarray] = []

@@ -158,7 +158,7 @@ def _points(args: argparse.Namespace) -> list[Point]:
 
 
 def _devices(args: argparse.Namespace) -> queue.SimpleQueue[str]:
-    """A device a worker; CUDA devices in turn."""
+    """One device per worker; CUDA devices in turn."""
     import torch
 
     device = options.device(args.device)

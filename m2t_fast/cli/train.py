@@ -67,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
         "the data; the learning rate is lower and warms up (docs/training.md)",
     )
     parser.add_argument(
-        "--log", choices=LOGS, help="write what metrics.jsonl holds there, too (extras of the same names)"
+        "--log", choices=LOGS, help="also write what metrics.jsonl holds there (needs the extra of that name)"
     )
     parser.add_argument("--resume", action="store_true", help="resume the run in --output, or start it")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no line per epoch")
@@ -90,7 +90,7 @@ def _usual(what: str, name: str, small: str | None = None) -> str:
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """The options of how to train, without the weights of the losses."""
+    """The training options, without the weights of the losses."""
     parser.add_argument("--preset", choices=("kit", "humanml3d"), help="the paper's settings for this data set")
     parser.add_argument(
         "--scoring", choices=("part", "frame"), help="attention of the paper, or of its released code (part)"
@@ -123,7 +123,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--warmup-steps",
         type=options.bounded("warmup-steps"),
         metavar="N",
-        help=_usual("steps over which the learning rate rises to its value", "warmup_steps"),
+        help=_usual("steps over which the learning rate rises to its full value", "warmup_steps"),
     )
     parser.add_argument(
         "--seed", type=options.bounded("seed"), metavar="N", help=_usual("of all random numbers", "seed")
@@ -261,7 +261,7 @@ def _pays_in_bfloat16() -> bool:
 
 
 def _resumes(args: argparse.Namespace, processes: Processes) -> bool:
-    """Whether there is a run to go on with. Processes that torchrun starts in the place of others go on with theirs."""
+    """Whether there is a run to resume. Processes that torchrun starts in place of others resume theirs."""
     exists: bool = args.output.exists()
     if exists and not args.resume and not processes.noted(_BEGUN):
         raise UserError(f"{args.output}: output folder exists already; --resume continues its run")

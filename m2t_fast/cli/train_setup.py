@@ -1,4 +1,4 @@
-"""What ``train`` trains: data, model, settings and dtype of a new run, of a fine-tuned one, and of one that goes on."""
+"""What ``train`` trains: data, model, settings and dtype of a new run, of a fine-tuned one, and of a resumed one."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def fresh(args: argparse.Namespace, processes: Processes) -> Setup:
 
 
 def _recommended(args: argparse.Namespace, samples: int) -> tuple[str, dict[str, Any], list[str]]:
-    """Whose settings to take, "kit" or "humanml3d", what to change in them, and what to say: the preset's, or what fits
-    so many training samples."""
+    """Whose settings to take, "kit" or "humanml3d", what to change in them, and what to print: the preset's, or those
+    that fit this number of training samples."""
     if args.preset:
         return args.preset, {}, []
     chosen = recommend(samples)

@@ -1,5 +1,5 @@
-"""What is printed: control characters are shown in place of being obeyed, what the encoding lacks is escaped, and
-messages that nobody can read any more end no work."""
+"""What is printed: control characters are shown instead of obeyed, what the encoding lacks is escaped, and
+a closed stderr does not end the work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _shortened_line(line: str) -> str:
 
 
 class Visible:
-    """A text stream that is written to as another one, by way of :func:`visible`."""
+    """A text stream that writes to another one through :func:`visible`."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -85,7 +85,7 @@ class VisibleMessages(Visible):
 
 
 def discard(stream: TextIO) -> None:
-    """From now on what is written to a stream goes nowhere: else Python would write what is left at exit, and complain.
+    """From now on what is written to a stream is dropped; otherwise Python would flush it at exit and complain.
 
     Streams that belong to no file are left as they are.
     """

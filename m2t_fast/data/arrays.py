@@ -1,4 +1,4 @@
-"""Motions in .npy files, with every mistake in one named in one line."""
+"""Motions in .npy files; every mistake in one is named in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_motion(path: str | Path) -> np.ndarray:
     """One motion file as (frames, J, 3) float32, metres.
 
     Raises:
-        UserError: the file is missing, truncated or no .npy of floats, has no frames or another shape than
+        UserError: the file is missing, truncated or not a .npy file of floats, has no frames or another shape than
             (frames, 21 or 22, 3), or holds NaN or infinite coordinates (the first bad frame is named).
     """
     return check_motion(load_array(path, JOINTS_EXPECTED), path)
@@ -31,7 +31,7 @@ def load_array(path: str | Path, expected: str) -> np.ndarray:
     """The array of floats in a .npy file; ``expected`` is the shape that messages name.
 
     Raises:
-        UserError: the file is missing, truncated or no .npy of floats.
+        UserError: the file is missing, truncated or not a .npy file of floats.
     """
     try:
         with open_regular(path) as file:
@@ -69,7 +69,7 @@ def check_motion(joints: np.ndarray, path: str | Path, advice: str = _ADVICE) ->
 
 
 def check_finite(values: np.ndarray, path: str | Path, advice: str = _ADVICE) -> None:
-    """Raises unless every number of every frame (the first axis) is finite; ``advice`` tells what to do.
+    """Raises unless every number of every frame (the first axis) is finite; ``advice`` says what to do.
 
     Raises:
         UserError: NaN or infinite numbers.

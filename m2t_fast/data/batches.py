@@ -1,4 +1,4 @@
-"""Padded batches from the ragged storage: length-bucketed samples for training, single motions for decoding."""
+"""Padded batches from ragged storage: length-bucketed samples for training, single motions for decoding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOISE_FRAMES = 4.0
 class Batch(NamedTuple):
     """B samples, padded to their longest motion (T) and caption (L+1 tokens).
 
-    ``motion`` (B, T, J, 3) float32 standardised, 0 behind the end; ``lengths`` (B,) int64; ``tokens`` (B, L+1) int64,
+    ``motion`` (B, T, J, 3) float32 standardised, 0 beyond the end; ``lengths`` (B,) int64; ``tokens`` (B, L+1) int64,
     <sos> ... <eos> <pad>; ``gate_target`` (B, L) and ``spatial_target`` (B, L, P) float32, aligned with
     ``tokens[:, 1:]``: 1, 0, or -1 where unsupervised; ``index`` (B,) int64, sample numbers; ``temporal_target``
     (B, L, 2) float32, start and end in kept frames of the segment that a word names, -1 and -1 for other words, None

@@ -43,8 +43,8 @@ class Padding(NamedTuple):
 def choose_buckets(dataset: MotionDataset, batch_size: int, limit: int = BUCKETS) -> list[Bucket]:
     """At most ``limit`` buckets for the lengths of a split, smallest first; the last holds every sample.
 
-    The bounds of frames and those of words are each the ones that pad least (among quantiles of the lengths), their
-    numbers those that make the least work, frames times words, of an epoch of :func:`epoch_plan`. Nothing is random.
+    The bounds of frames, and those of words, are the ones that pad least (among quantiles of the lengths). How many of
+    each there are minimises the work, frames times words, of an epoch of :func:`epoch_plan`. Nothing is random.
 
     Raises:
         ValueError: ``batch_size`` or ``limit`` below 1.
@@ -86,7 +86,7 @@ def epoch_plan(
     Args:
         buckets: as from :func:`choose_buckets`; one must hold all others.
         start: leaves out the first batches.
-        fit: cut each batch's bucket to the longest motion and caption in it, where no shape must come twice.
+        fit: cut each batch's bucket to the longest motion and caption in it, where shapes need not repeat.
 
     Raises:
         ValueError: ``batch_size`` below 1, ``seed``, ``epoch`` or ``start`` below 0, or a sample or a bucket that the
@@ -122,7 +122,7 @@ def epoch_plan(
 
 
 def padding(dataset: MotionDataset, batches: Iterable[PlannedBatch]) -> Padding:
-    """What is computed in the batches' shapes, over what the samples in them have.
+    """The ratio of what the batches' shapes hold to what their samples need.
 
     Raises:
         ValueError: no batches.

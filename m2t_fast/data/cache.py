@@ -1,4 +1,4 @@
-"""Preprocessed data sets on disk, found again as long as neither the data, the settings nor the code changed."""
+"""Preprocessed data sets on disk, reused as long as neither the data, the settings nor the code changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set holds, in numbers, and how it compares with the paper's."""
+"""The contents of a data set in numbers, and how it compares with the paper's."""
 
 from __future__ import annotations
 

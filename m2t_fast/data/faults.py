@@ -41,7 +41,7 @@ class Fault:
 
     @classmethod
     def of(cls, split: str, motion_id: str, what: str, error: DataFault) -> Fault:
-        """The fault that an error tells of."""
+        """The fault that an error describes."""
         return cls(split, motion_id, what, error.kind, str(error))
 
 
@@ -54,7 +54,7 @@ class NothingLeft(UserError):
 
 
 def listed(faults: Iterable[Fault]) -> str:
-    """A line each."""
+    """One line per fault."""
     return "\n".join(f"left out: {fault.split}: {' '.join(fault.message.split())}" for fault in faults)
 
 
@@ -93,7 +93,7 @@ def summary(source: str, faults: Sequence[Fault]) -> str:
 
 
 def refusal(source: str, faults: Sequence[Fault]) -> UserError:
-    """The error of a reader that leaves nothing out: the only fault, or the first and how many there are."""
+    """The error of a reader that leaves nothing out: the only fault, or the first one and their number."""
     if len(faults) == 1:
         return UserError(faults[0].message)
     return UserError(

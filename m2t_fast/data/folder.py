@@ -31,7 +31,7 @@ _LIMIT = 1e6  # no coordinate of a body, in metres or millimetres: what a damage
 
 
 def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool = True) -> RawData:
-    """Reads the asked splits of a folder in HumanML3D's layout.
+    """Reads the requested splits of a folder in HumanML3D's layout.
 
     ``new_joints/ID.npy`` holds (frames, J, 3) floats in metres (22 joints: HumanML3D, 21: KIT-ML; the same for all);
     where there is no such folder ``new_joint_vecs/ID.npy`` (frames, 263 or 251), from which the joints are recovered;
@@ -91,11 +91,11 @@ def read_folder(path: str | Path, splits: Sequence[str] = SPLITS, strict: bool =
 
 
 def read_split(path: Path) -> tuple[list[str], list[Fault]]:
-    """The ids of a split file, one per line, and the lines that are left out: an id that is there again or is no plain
-    file name. Blank lines are skipped. Only ``train.txt`` must not be empty.
+    """The ids of a split file, one per line, and the lines that are left out: ids that are repeated or not plain file
+    names. Blank lines are skipped. Only ``train.txt`` must not be empty.
 
     Raises:
-        UserError: the file is missing or no UTF-8 text, or train is empty.
+        UserError: the file is missing or not UTF-8 text, or train is empty.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such split file; expected one id per line")
@@ -106,10 +106,10 @@ def read_split(path: Path) -> tuple[list[str], list[Fault]]:
         if not motion_id:
             continue
         if motion_id in (".", "..") or any(c in motion_id for c in "/\\\0"):
-            message = f"{path}: line {number}: id {motion_id!r} is no plain file name"
+            message = f"{path}: line {number}: id {motion_id!r} is not a plain file name"
             faults.append(Fault(path.stem, motion_id, "id", "not an id", message))
         elif motion_id in ids:
-            message = f"{path}: id {motion_id!r} is there twice, in lines {ids[motion_id]} and {number}"
+            message = f"{path}: id {motion_id!r} appears twice, in lines {ids[motion_id]} and {number}"
             faults.append(Fault(path.stem, motion_id, "id", "repeated id", message))
         else:
             ids[motion_id] = number
@@ -168,7 +168,7 @@ def _read_one(
 
 
 def _features(path: Path) -> np.ndarray:
-    """The joints (T, J, 3) float32 that the feature vectors of a file hold."""
+    """The joints (T, J, 3) float32 from the feature vectors of a file."""
     # motion reads files for data: at the top of this module the import would go round.
     from m2t_fast.motion.features import FEATURE_SIZES, recover_joints
 
@@ -208,7 +208,7 @@ def split_captions(path: str | Path, split: str) -> list[Caption]:
     """The captions of a split as far as they can be read, motion after motion.
 
     Raises:
-        UserError: the split file is missing or no UTF-8 text, or train is empty.
+        UserError: the split file is missing or not UTF-8 text, or train is empty.
     """
     folder = Path(path)
     captions: list[Caption] = []

@@ -45,7 +45,7 @@ def load_data(
         grow: add the words of the training split to the vocabulary that is given, behind its own.
 
     Raises:
-        UserError: a mistake in the folder, or nothing is left of a split.
+        UserError: a mistake in the folder, or a split is left empty.
         ValueError: an unknown split, or no training split to make vocabulary and statistics from.
     """
     settings = settings or DataSettings()

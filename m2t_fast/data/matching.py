@@ -1,4 +1,4 @@
-"""Which action of a motion a word of a caption names."""
+"""Matches the words of a caption to the actions that they name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RARE = 0.1
 
 
 def word_stem(word: str) -> str:
-    """The stem that names are compared by; irregular past forms are led back to their verb ("threw" to "throw")."""
+    """The stem that names are compared by; irregular past forms are reduced to their verb ("threw" to "throw")."""
     return stem(base_form(word.lower()))
 
 
@@ -63,8 +63,8 @@ def _verbs_in(action: str) -> frozenset[str]:
 def match_words(words: Sequence[str], segments: Sequence[Segment], names: ActionNames) -> list[int | None]:
     """For each word of a caption the number of the segment that it names, None where it names none.
 
-    Captions mostly tell actions in the order in which they happen, so of several segments that a word can name it
-    takes the first that lies behind the one named before and has no word yet, else the first without a word, else
+    Captions mostly name actions in the order in which they happen, so of several segments that a word can name it
+    takes the first that lies after the one named before and has no word yet, else the first without a word, else
     (the action is named once more) the last one that has been named. Adverbs name nothing ("backs up", but not "up and
     back").
     """

@@ -25,7 +25,7 @@ class DataSettings:
     """How raw motions and captions become training data. ``None`` switches a limit off; limits are inclusive.
 
     Args:
-        downsample: every how many frames one is kept.
+        downsample: one frame is kept out of this many.
         first_frame: the first frame kept; a motion that ends before it keeps its last frame.
         min_frames: motions with fewer frames, before downsampling, are dropped.
         max_frames: motions with more frames, before downsampling, are dropped.
@@ -207,7 +207,7 @@ def filter_motions(
         that drops it.
 
     Raises:
-        UserError: the filters leave nothing of a split that had motions.
+        UserError: the filters leave no motion in a split that had some.
     """
     kept: list[FilteredMotion] = []
     filters = ("min_frames", "max_frames", "max_frames_train", "max_tokens", "no_words", "min_captions")

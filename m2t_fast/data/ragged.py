@@ -19,7 +19,7 @@ def pad_ragged(
         offsets: (M+1,) int64; row m is ``values[offsets[m]:offsets[m + 1]]``.
         index: (B,) int64, 0 <= index < M; any order, repeats allowed.
         width: W; None: the longest of the rows.
-        fill: value behind the end of a row.
+        fill: value beyond the end of a row.
 
     Returns:
         padded (B, W, ...) of the dtype of ``values``, and lengths (B,) int64.

@@ -29,8 +29,8 @@ class Segment:
     """Ground truth of one action inside a motion.
 
     ``start`` and ``end`` are frames at the distributed rate, end exclusive; ``parts`` are the names of
-    ``skeleton.PART_NAMES`` that perform the action. ``active``: the frames in which it is really going on, without the
-    pauses and the ways in and out, where these are known. ``words``: for each caption of the motion the verb (any
+    ``skeleton.PART_NAMES`` that perform the action. ``active``: the frames in which it really happens, without
+    pauses and transitions, where these are known. ``words``: for each caption of the motion the verb (any
     form) that names the action, None where that caption does not name it; () where nothing is known.
     """
 

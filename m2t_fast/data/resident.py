@@ -14,7 +14,7 @@ from m2t_fast.wording import counted
 
 
 class ResidentSplit:
-    """A split on a device: ragged motions, tokens and targets, and what says where each sample lies.
+    """A split on a device: ragged motions, tokens and targets, and offsets that locate each sample.
 
     HumanML3D takes about 0.4 GB in float32. Nothing is padded until a batch asks for it.
 

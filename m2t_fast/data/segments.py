@@ -18,7 +18,7 @@ def read_segments(path: Path) -> dict[str, Any]:
     """What the file says of each motion, unchecked; {} if there is no such file.
 
     Raises:
-        UserError: the file is unreadable, truncated or no JSON object.
+        UserError: the file is unreadable, truncated or not a JSON object.
     """
     if not path.exists():
         return {}
@@ -65,7 +65,7 @@ def _parse(item: Any, frames: int, captions: int, where: str) -> Segment:
         if not 0 <= active[0] < active[1] <= frames:
             raise malformed(f"active frames {active[0]} to {active[1]}, expected a range in 0 to {frames}")
     if not isinstance(words, list) or not all(word is None or isinstance(word, str) for word in words):
-        raise malformed(f"caption_verbs {shown(words)}, expected a word or null a caption")
+        raise malformed(f"caption_verbs {shown(words)}, expected a word or null per caption")
     if words and len(words) != captions:
         raise malformed(f"{len(words)} caption_verbs, expected one for each of {captions} captions")
     return Segment(action, start, end, parts, tuple(active) if active else None, tuple(words))

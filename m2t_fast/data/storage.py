@@ -57,8 +57,8 @@ def unpack(tensors: dict[str, Tensor], content: dict[str, Any], source: str) -> 
     """The inverse of :func:`pack`; ``source``: what the data were read from.
 
     Returns:
-        None where these are no tensors and dictionary of a prepared data set, as another program may have written
-        them, or targets that depend on another tagger than this machine has.
+        None where these are not the tensors and dictionary of a prepared data set (another program may have written
+        them), or their targets come from another tagger than this machine has.
     """
     try:
         check_form(content, _FORM)

@@ -83,7 +83,7 @@ def targets(words: Sequence[str], tags: Sequence[str | None]) -> tuple[np.ndarra
         spatial (n, P) int8: 1 and 0 per body part (order of ``PART_NAMES``), or a row of -1 where unsupervised.
 
     Raises:
-        ValueError: ``tags`` and ``words`` differ in number.
+        ValueError: ``tags`` and ``words`` differ in length.
     """
     if len(words) != len(tags):
         raise ValueError(f"tags: got {len(tags)}, expected one per word ({len(words)})")

@@ -45,7 +45,7 @@ def align_tags(words: Sequence[str], tagged: Sequence[tuple[str, str]]) -> Tags:
 
 @lru_cache(maxsize=1)
 def _tagger() -> tuple[str, Callable[[Sequence[str]], Tags]]:
-    """Which tagger can run here, decided once per process; that it is the lexicon is said then."""
+    """Which tagger can run here, decided once per process, with a warning if it is the lexicon."""
     try:
         import nltk
 
@@ -65,7 +65,7 @@ def _tagger() -> tuple[str, Callable[[Sequence[str]], Tags]]:
 
 
 def tagger_name() -> str:
-    """What tags captions that come without tags on this machine: "nltk" or "lexicon"."""
+    """The tagger that this machine uses for captions without tags: "nltk" or "lexicon"."""
     return _tagger()[0]
 
 

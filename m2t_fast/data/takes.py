@@ -77,7 +77,7 @@ def join_clips(clips: Sequence[RawMotion], skeleton: Skeleton, blend: float = BL
         raise ValueError("clips: got none, expected at least one")
     for name, seconds in (("blend", blend), ("pause", pause)):
         if not 0.0 <= seconds < np.inf:
-            raise ValueError(f"{name}: got {seconds!r}, expected seconds from 0 on")
+            raise ValueError(f"{name}: got {seconds!r}, expected at least 0 seconds")
     reach, held = round(blend * skeleton.fps), round(pause * skeleton.fps)
     pieces: list[np.ndarray] = []
     segments: list[TakeSegment] = []
@@ -111,7 +111,7 @@ def make_takes(
     pause: float = 0.0,
 ) -> list[Take]:
     """``count`` takes of ``fewest`` to ``most`` clips each, drawn without repetition in a take; the same seed gives the
-    same takes. Clips in which more than one action is known to happen are left out: what a segment is would be open.
+    same takes. Clips known to hold more than one action are left out: their segments would be ambiguous.
 
     Raises:
         ValueError: too few clips of one action, or a number out of range.
@@ -138,7 +138,7 @@ def _continued(joints: np.ndarray, pose: np.ndarray, skeleton: Skeleton) -> np.n
 
 
 def _fade(before: np.ndarray, after: np.ndarray, reach: int) -> None:
-    """Moves the end of ``before`` and the start of ``after``, in place, half the way towards each other's pose."""
+    """Moves the end of ``before`` and the start of ``after``, in place, halfway towards each other's pose."""
     difference = after[0] - before[-1]
     for frames, sign in ((before[::-1], 0.5), (after, -0.5)):
         near = min(reach, len(frames))

@@ -17,7 +17,7 @@ def read_captions(path: str | Path) -> list[Caption]:
     A start or end of "nan" (HumanML3D has some) means the whole motion, as 0.0 does.
 
     Raises:
-        UserError: the file is unreadable, no UTF-8, has no captions, or a line is malformed (its number is named).
+        UserError: the file is unreadable, not UTF-8, has no captions, or a line is malformed (its number is named).
     """
     captions = []
     for found in parse_captions(path):
@@ -28,10 +28,10 @@ def read_captions(path: str | Path) -> list[Caption]:
 
 
 def parse_captions(path: str | Path) -> list[Caption | DataFault]:
-    """Of each line of a text file that is not blank its caption, or what is wrong with it.
+    """For each non-blank line of a text file its caption, or what is wrong with it.
 
     Raises:
-        UserError: the file is unreadable, no UTF-8, or has nothing but blank lines.
+        UserError: the file is unreadable, not UTF-8, or has nothing but blank lines.
     """
     found = list(_lines(Path(path)))
     if not found:
@@ -85,7 +85,7 @@ def read_text(path: Path) -> str:
     """The whole of a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        UserError: the file is unreadable or no UTF-8.
+        UserError: the file is unreadable or not UTF-8.
     """
     try:
         return reading.read_text(path, "utf-8-sig")

@@ -1,4 +1,4 @@
-"""When the words of captions happen: those that name a segment whose time is known."""
+"""The times of caption words that name a segment whose time is known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def temporal_targets(
     Args:
         captions: the raw words of each.
         segments: of the motion, in kept frames; None: unknown.
-        names: how the data set's captions call each action.
+        names: what the data set's captions call each action.
     """
     found = []
     for number, words in enumerate(captions):

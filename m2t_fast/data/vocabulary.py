@@ -61,7 +61,7 @@ class Vocabulary:
         return cls(sorted(word for word, count in counts.items() if count >= min_count))
 
     def grown(self, captions: Iterable[Sequence[str]], min_count: int = 3) -> Vocabulary:
-        """These words, with the same ids, and behind them those of :meth:`build` that are not among them."""
+        """These words with the same ids, followed by the new words of :meth:`build`."""
         new = Vocabulary.build(captions, min_count)
         return Vocabulary([*self._words, *(word for word in new.words if word not in self)])
 
@@ -103,7 +103,7 @@ class Vocabulary:
         """The words of ``ids`` (a list or a 1-D integer tensor) joined by spaces, up to <eos>, without <pad> and <sos>.
 
         Raises:
-            ValueError: an id out of range (also one behind <eos>), or a tensor that is not 1-D.
+            ValueError: an id out of range (even after <eos>), or a tensor that is not 1-D.
             TypeError: ids that are not integers.
         """
         if isinstance(ids, torch.Tensor):

@@ -135,7 +135,7 @@ class BertScorer:
 
 
 def _names(folder: Path) -> list[str]:
-    """Names by which bert-score may know the model of a folder, the surest first."""
+    """Names by which bert-score may know the model of a folder, the most reliable first."""
     whole = resolved(folder)
     hub = [part[8:].replace("--", "/") for part in whole.parts if part.startswith("models--")]
     try:
@@ -166,7 +166,7 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers and bert-score tell on stderr what does not matter here: unused heads, progress, empty captions."""
+    """Inside the block transformers and bert-score print nothing about unused heads, progress and empty captions."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

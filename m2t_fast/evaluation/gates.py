@@ -24,7 +24,7 @@ def compare_gates(
         ValueError: the records are not of the same motions.
     """
     if [record["id"] for record in forced] != [record["id"] for record in adaptive]:
-        raise ValueError("adaptive: got records of other motions than forced, expected the same in the same order")
+        raise ValueError("adaptive: got records of other motions than in forced, expected the same in the same order")
     return [
         {
             "id": one["id"],

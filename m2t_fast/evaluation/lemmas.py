@@ -1,4 +1,4 @@
-"""Captions in the lemmatised words of a data set, learnt from its own captions, which hold both forms."""
+"""Captions in the lemmatised words of a data set, learnt from its captions, which hold both forms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Form = tuple[str, ...]
 class Lemmas:
     """How a data set's text files write words that captions hold as written: "walks" as "walk", "person's" as "person".
 
-    Each word becomes what it became most often behind the same word ("turning" behind "is"), else what it became most
+    Each word becomes what it became most often after the same word ("turning" after "is"), else what it became most
     often anywhere; a word that no caption holds stays. Some words become one ("counter-clockwise", read as two, is
     "counterclockwise"), some none ("180": the files keep letters only), some several ("cannot": "can not").
 
@@ -68,7 +68,7 @@ class Lemmas:
 
 
 def learn_lemmas(source: str | Path, joints: int = 22) -> Lemmas:
-    """What the training captions of a data folder, or of ``"synthetic"`` with so many joints, tell.
+    """Learn from the training captions of a data folder, or of ``"synthetic"`` with this number of joints.
 
     Raises:
         UserError: a mistake in the folder, or none of its training captions has tagged tokens.

@@ -40,13 +40,13 @@ _BATCH = 64
 def r_precision(
     texts: Tensor, motions: Tensor, pool: int = POOL, repeats: int = REPEATS, seed: int = SEED
 ) -> list[float]:
-    """For each of ``BEST`` the share of captions (percent) whose own motion is among so many nearest of its pool.
+    """For each k of ``BEST`` the share of captions (percent) whose own motion is among the k nearest of its pool.
 
-    Captions and their motions are dealt into pools of 32 at random, what is left over is not counted; the mean of all
+    Captions and their motions are split into pools of 32 at random, and a remainder is not counted; the mean of all
     repeats.
 
     Args:
-        texts: (N, D), motions: (N, D); row n of the one belongs to row n of the other.
+        texts: (N, D), motions: (N, D); row n of one belongs to row n of the other.
 
     Raises:
         ValueError: fewer rows than a pool has.
@@ -79,7 +79,7 @@ class Evaluator:
     Args:
         folder: that folder.
         skeleton: of the motions.
-        data: the data folder: its ``new_joint_vecs/`` are embedded, and its training captions tell lemmas and tags.
+        data: the data folder: its ``new_joint_vecs/`` are embedded, and its training captions give lemmas and tags.
 
     Raises:
         UserError: anything is missing or unreadable.
@@ -120,7 +120,7 @@ class Evaluator:
         )
 
     def _find(self, ending: str, of_data_set: bool = True) -> Path:
-        """The file of the folder whose path ends so; of several the one in the folder of the data set."""
+        """The file of the folder whose path has this ending; of several the one in the folder of the data set."""
         found = sorted(self.folder.rglob(ending), key=lambda path: (len(path.parts), str(path)))
         name = _FOLDERS[self.skeleton.name]
         others = [other for other in _FOLDERS.values() if other != name]

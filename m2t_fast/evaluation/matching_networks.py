@@ -50,7 +50,7 @@ class _TextEncoder(_Summary):
 
 
 class _MovementEncoder(nn.Module):
-    """Two convolutions that halve the frames each."""
+    """Two convolutions, each of which halves the frames."""
 
     def __init__(self, size: int, hidden: int, output: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class MatchingNetworks(nn.Module):
 
     Args:
         checkpoint: the content of ``finest.tar``: state dictionaries ``movement_encoder``, ``motion_encoder`` and
-            ``text_encoder``, whose shapes tell all sizes.
+            ``text_encoder``, whose shapes give all sizes.
 
     Raises:
         UserError: it holds something else.
@@ -98,7 +98,7 @@ class MatchingNetworks(nn.Module):
 
     @torch.no_grad()
     def embed_motions(self, motions: Tensor, lengths: Tensor) -> Tensor:
-        """(B, D) of normalised feature vectors without foot contacts (B, 196, features), zeros behind ``lengths`` (B,),
+        """(B, D) of normalised feature vectors without foot contacts (B, 196, features), zeros beyond ``lengths`` (B,),
         which are multiples of four."""
         movements = self.movement_encoder.main(motions.transpose(1, 2)).transpose(1, 2)
         return self.motion_encoder.summarise(self.movement_encoder.out_net(movements), lengths // UNIT)

@@ -16,8 +16,8 @@ MAX_ORDER = max(_ORDERS.values())
 def score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """How well captions agree with their references, from 0 to 100 (CIDEr can be higher).
 
-    Captions are compared as they are, word by word (words are separated by spaces): lower-case them and take out the
-    punctuation before, on both sides. An empty prediction is valid.
+    Captions are compared as they are, word by word (words are separated by spaces): lower-case them and remove
+    punctuation first, on both sides. An empty prediction is valid.
 
     Args:
         predictions: one caption per sample.

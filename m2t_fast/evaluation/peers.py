@@ -1,4 +1,4 @@
-"""Captions that any model made, from a file, scored by the protocol of ``evaluate``."""
+"""Captions of any model, from a file, scored by the protocol of ``evaluate``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Predictions:
 def read_predictions(path: str | Path) -> list[Predictions]:
     """The predictions of a .jsonl file: one object per line with ``id`` (or ``file``, whose name without its ending is
     the id) and ``prediction`` (or ``caption``, or ``text``). Lines that name a ``run`` and a ``beam_size``, as
-    ``evaluate`` writes them for several results, are several models'.
+    ``evaluate`` writes them for several results, belong to several models.
 
     Raises:
-        UserError: the file is unreadable, empty, or a line of it malformed, or an id is there twice.
+        UserError: the file is unreadable, empty, or a line of it malformed, or an id appears twice.
     """
     path = Path(path)
     lines = read_text(path, "utf-8-sig").split("\n")
@@ -47,7 +47,7 @@ def read_predictions(path: str | Path) -> list[Predictions]:
             key, motion_id, caption = _parse(line, f"{path}: line {number}")
             captions = found.setdefault(key, {})
             if motion_id in captions:
-                raise UserError(f"{path}: line {number}: id {motion_id!r} is there twice")
+                raise UserError(f"{path}: line {number}: id {motion_id!r} appears twice")
             captions[motion_id] = caption
     if not found:
         raise UserError(f'{path}: no predictions; expected a line {{"id": ..., "prediction": ...}} per motion')

@@ -1,4 +1,4 @@
-"""Runs scored on one split by one protocol: what is printed, and the files it is written to."""
+"""Runs scored on one split by one protocol: what is printed, and which files are written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class Files:
-    """Where a report goes: into ``folder``, each file's name behind ``prefix``."""
+    """Where a report goes: into ``folder``, each file's name after ``prefix``."""
 
     folder: Path
     prefix: str = ""

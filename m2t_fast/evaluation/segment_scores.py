@@ -60,7 +60,7 @@ def segment_scores(found: Sequence[Sequence[Spoken]], known: Sequence[Sequence[S
         ``f1_30``, ``f1_50``, ``f1_70``: harmonic mean of precision and recall over all segments of all takes at a tIoU
         of 0.3, 0.5 and 0.7, 0 to 1. ``iou``: mean over known segments of the best tIoU with one found.
         ``boundary_error``: median distance in seconds from a boundary between two known segments to the nearest one
-        found (None: there is none). ``count``: segments found for each known. ``matched``: pairs with a tIoU of at
+        found (None: there is none). ``count``: segments found per known one. ``matched``: pairs with a tIoU of at
         least 0.5; over their captions ``bleu_4``, 0 to 100, ``cider`` where the package pycocoevalcap is installed
         (None without pairs), and ``content``, the share of pairs whose caption names every action of the known segment
         (None where no actions are known). ``soda``: see :func:`soda`, 0 to 1.
@@ -98,7 +98,7 @@ def _names_all(caption: str, names: Sequence[frozenset[str]]) -> bool:
 
 
 def _boundary_errors(found: Sequence[Timed], known: Sequence[Timed]) -> list[float]:
-    """Of every boundary between known segments the distance to the nearest boundary found, pauses counting as one."""
+    """For every boundary between known segments the distance to the nearest boundary found; a pause is one boundary."""
     points = np.array([point for segment in found for point in (segment.start, segment.end)])
     inner = [(a.end + b.start) / 2 for a, b in zip(known, known[1:], strict=False)]
     return [float(np.abs(points - point).min()) for point in inner] if len(points) else []
@@ -126,7 +126,7 @@ def soda(found: Sequence[Spoken], known: Sequence[Spoken]) -> float:
 
 
 class _NoSynonyms:
-    """Stands where NLTK's METEOR asks WordNet."""
+    """Takes WordNet's place in NLTK's METEOR."""
 
     def synsets(self, word: str) -> list[str]:
         return []

@@ -40,7 +40,7 @@ _STRONG = 4.0  # times the median change; this and _SMOOTH found the most on val
 
 @dataclass(frozen=True)
 class SegmentRow:
-    """One way to cut takes, and its scores."""
+    """One method to cut takes, and its scores."""
 
     name: str
     scores: dict[str, float | None]
@@ -103,7 +103,7 @@ def _captioned(
 
 
 def fixed(frames: int, width: float) -> list[tuple[int, int]]:
-    """``frames`` frames in equal windows, as many as come nearest to ``width`` frames each."""
+    """``frames`` frames in equal windows whose length is as near to ``width`` frames as possible."""
     count = max(1, round(frames / width))
     cuts = [round(frames * number / count) for number in range(count + 1)]
     return list(zip(cuts, cuts[1:], strict=False))

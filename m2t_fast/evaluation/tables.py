@@ -141,7 +141,7 @@ def _piped(cells: Sequence[str]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, in a cell of a table, too."""
+    """Text that Markdown shows as it is, also in the cell of a table."""
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", visible_line(text))
 
 

@@ -55,7 +55,7 @@ class TokenBleu:
         self._count_references(words)
 
     def _count_references(self, words: Integers) -> None:
-        """For n = 1, 2, ...: the sorted keys of the n-grams, and how often the reference that has it most has each."""
+        """For n = 1, 2, ...: the sorted keys of the n-grams, and the largest count of each in one reference."""
         self._keys: list[Integers] = []
         self._most: list[Integers] = []
         reference = np.repeat(np.arange(len(self._lengths)), self._lengths)
@@ -76,7 +76,7 @@ class TokenBleu:
         return node * (self._unseen + 1) + word
 
     def counts(self, tokens: Integers, motions: Integers) -> Integers:
-        """What BLEU needs to know of captions: matches of n = 1 to 4 words, n-grams, words, expected words (10,) int64.
+        """What BLEU counts in captions: matches of n = 1 to 4 words, n-grams, words, expected words (10,) int64.
         Counts of parts of a corpus add up.
 
         Args:
@@ -109,7 +109,7 @@ class TokenBleu:
         return np.repeat(row, counts), self._said[places]
 
     def _closest(self, lengths: Integers, motions: Integers) -> Integers:
-        """Of each motion's references the length closest to that of its caption, of two the shorter."""
+        """For each motion, the length of the reference closest to that of its caption; of two the shorter."""
         asked = np.zeros(len(self._first_reference), dtype=np.int64)
         asked[motions] = lengths
         scale = self._lengths.max() + 1
@@ -123,6 +123,6 @@ def bleu_4(counts: Sequence[int]) -> float:
 
 
 def _left(lengths: Integers) -> Integers:
-    """Of every word of captions of these lengths: how many words are left of its caption, itself included."""
+    """For every word of captions of these lengths, how many words of its caption remain, itself included."""
     ends = np.cumsum(lengths)
     return np.repeat(ends, lengths) - np.arange(lengths.sum())

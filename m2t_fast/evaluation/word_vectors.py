@@ -39,7 +39,7 @@ NAME = "our_vab"
 
 
 class WordVectors:
-    """Vectors of words, as the public ``glove`` folder holds them; a word without one has that of "unk".
+    """Word vectors as the public ``glove`` folder holds them; a word without one has that of "unk".
 
     Args:
         folder: with ``our_vab_data.npy``, ``our_vab_words.pkl`` and ``our_vab_idx.pkl``.

@@ -23,9 +23,9 @@ from m2t_fast.progress import Progress
 
 FORMATS: tuple[str, ...] = ("gif", "mp4")
 STEPS = 2
-"""Pictures drawn for each frame of a motion: 20 a second of motions at 10 Hz."""
+"""Pictures drawn for each frame of a motion: 20 per second for motions at 10 Hz."""
 GIF_RATE = 100 / 9
-"""Most pictures a second of a GIF, whose pictures are large: an MP4 is smoother."""
+"""Most pictures per second of a GIF, whose pictures are large: an MP4 is smoother."""
 GIF_COLOURS = 64
 MOST_GIF_PICTURES = 900
 """A GIF is built in memory; one with more pictures shows fewer per second, at the same speed."""
@@ -55,15 +55,15 @@ def save_animation(
 ) -> Path:
     """Write motions, one after the other, as an animation; an existing file is replaced as a whole.
 
-    Every picture shows the skeleton with its joints' disks as big as window * spatial weight of the current word in
-    that frame, and a gold box as opaque as the window (:meth:`CaptionedMotion.current_words` says which word).
+    Every picture shows the skeleton, with a disk at each joint as large as window * spatial weight of the current word
+    in that frame, and a gold box as opaque as the window (:meth:`CaptionedMotion.current_words` says which word).
 
     Args:
         path: the file to write.
         motions: at least one.
         name: ``gif`` or ``mp4``.
         threshold: motion words are those with at least this gate.
-        progress: show on stderr how far it is.
+        progress: show progress on stderr.
 
     Raises:
         ValueError: no motions, another format, or a threshold out of range.
@@ -109,7 +109,7 @@ def times_of(motion: CaptionedMotion, rate: float) -> np.ndarray:
 
 
 def gif_rate(rate: float) -> float:
-    """The nearest rate whose pictures last whole hundredths of a second, as GIF has it; at most 50 a second."""
+    """The nearest rate whose pictures last whole hundredths of a second, as GIF requires; at most 50 per second."""
     return 100.0 / max(2, round(100.0 / rate))
 
 
@@ -153,7 +153,7 @@ def _write_gif(path: Path, pictures: Iterable[np.ndarray], rate: float, sample: 
 
 
 def _write_mp4(path: Path, pictures: Iterable[np.ndarray], rate: float) -> None:
-    """Pictures through a pipe to ffmpeg, which takes its best encoder."""
+    """Sends pictures through a pipe to ffmpeg, which uses its best encoder."""
     command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{SIZE[0]}x{SIZE[1]}", "-framerate", f"{rate:.6f}", "-i", "-"]
     command += ["-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", os.path.abspath(path)]

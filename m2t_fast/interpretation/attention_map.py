@@ -1,4 +1,4 @@
-"""The spatio-temporal attention map of a caption: one heat map a motion word, body parts by frames (figure 7)."""
+"""The spatio-temporal attention map of a caption: one heat map per motion word, body parts by frames (figure 7)."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def attention_map(
         fps: kept frames per second, for the axis in seconds.
         reference: a caption by a person, written below the model's.
         segments: what really happens, in kept frames; drawn as a strip above the panels.
-        max_words: at most so many panels; None draws every motion word.
-        gates_in_title: write the gate of every word behind it in the caption, as the paper's titles do.
+        max_words: most panels; None draws every motion word.
+        gates_in_title: write the gate of every word after it in the caption, as the paper's titles do.
         start: time of frame 0 in seconds of the motion's file.
 
     Raises:

@@ -11,7 +11,7 @@ _FOCAL, _DISTANCE, _NEAR = 2.1, 2.1 * 1.36, 0.05
 
 
 def between(values: np.ndarray, frame: float) -> np.ndarray:
-    """Values (T, ...) at a fractional frame (0 to T - 1), straight between its neighbours."""
+    """Values (T, ...) at a fractional frame (0 to T - 1), by linear interpolation."""
     low = min(int(frame), len(values) - 1)
     high = min(low + 1, len(values) - 1)
     return values[low] + (values[high] - values[low]) * (frame - low)
@@ -54,7 +54,7 @@ class Camera:
         return np.array([x, self.floor + 0.5 * self.height, z])
 
     def project(self, points: np.ndarray, frame: float) -> tuple[np.ndarray, np.ndarray]:
-        """Places (..., 2) in the picture, y upwards, of points (..., 3) in metres, and the picture's units a metre
+        """Places (..., 2) in the picture, y upwards, of points (..., 3) in metres, and the picture's units per metre
         there (...), 0 for a point behind the camera."""
         offset = points - self.target(frame)
         depth = _DISTANCE * self.height - offset @ self._towards

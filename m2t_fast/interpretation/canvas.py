@@ -90,7 +90,7 @@ class MotionCanvas:
         return axes
 
     def _write(self, axes: Any, x: float, y: float, text: str, **style: Any) -> Any:
-        """Text as it is: a caption may hold dollar signs, which are no formula here."""
+        """Text as it is: a caption may hold dollar signs, which do not begin a formula here."""
         return axes.text(x, y, text, parse_math=False, usetex=False, **style)
 
     def _make_stage(self) -> None:
@@ -281,5 +281,5 @@ def round_seconds(first: float, last: float, most: int = 9) -> list[float]:
 
 
 def _shorten(text: str, most: int) -> str:
-    """The end of a text that is too long, which of a path says the most."""
+    """The end of a text that is too long: the most telling part of a path."""
     return text if len(text) <= most else "\u2026" + text[1 - most :]

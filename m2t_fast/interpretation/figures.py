@@ -25,7 +25,7 @@ DPI = 130
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of so many inches. Not pyplot's: no window and no global state."""
+    """An empty white figure of this size in inches. Not pyplot's: no window and no global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), facecolor="white")
@@ -33,7 +33,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 @contextmanager
 def plain_text() -> Iterator[None]:
-    """Inside the block text is drawn as it is: a word may hold dollar signs, which begin no formula here."""
+    """Inside the block text is drawn as it is: a word may hold dollar signs, which do not begin a formula here."""
     if importlib.util.find_spec("matplotlib") is None:  # whoever draws says so
         yield
         return
@@ -44,12 +44,12 @@ def plain_text() -> Iterator[None]:
 
 
 def part_label(part: str) -> str:
-    """A body part as people write it."""
+    """A body part's name with spaces."""
     return part.replace("_", " ")
 
 
 def bare(axis: Axes, *keep: str) -> None:
-    """Take away the frame of an axis but for the sides in ``keep``."""
+    """Remove the frame of an axis except the sides in ``keep``."""
     for side, spine in axis.spines.items():
         spine.set_visible(side in keep)
 
@@ -67,12 +67,12 @@ def frame_axis(axis: Axes, frames: int, fps: float, label: bool = True, start: f
 
 
 def _seconds(time: float) -> str:
-    """With two decimals where one would not say it."""
+    """With two decimals where one would not be exact."""
     return f"{time:.1f}" if abs(time - round(time, 1)) < 1e-6 else f"{time:.2f}"
 
 
 def draw_actions(axis: Axes, segments: Sequence[Segment], frames: int) -> None:
-    """A strip that says what really happens when; the lighter ends are not yet or no more the action itself."""
+    """A strip that says what really happens when; the lighter ends are not yet, or no longer, the action itself."""
     for number, segment in enumerate(segments):
         shade = "#8c8c8c" if number % 2 else "#5f5f5f"
         axis.axvspan(segment.start - 0.5, segment.end - 0.5, color=shade, alpha=0.45 if segment.active else 1, lw=0)

@@ -72,7 +72,7 @@ def _entry(gates: list[float]) -> dict[str, Any]:
 
 @plain_text()
 def draw_gates(data: dict[str, Any], most: int = 10) -> Figure:
-    """Ridges: one density a stem, the most frequent ones (or those asked for), motion words left, others right."""
+    """Ridges: one density per stem, the most frequent ones (or those asked for), motion words left, others right."""
     listed = {name: _shown(data, name, most) for name in _KINDS}
     rows = max(2, *map(len, listed.values()))
     figure = new_figure(9.0, 1.15 + 0.42 * rows)

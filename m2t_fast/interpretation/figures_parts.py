@@ -22,7 +22,7 @@ GLOBAL_MOTION: tuple[str, ...] = (
     *("walk", "run", "jog", "sprint", "dash", "turn", "step", "sidestep", "move", "jump", "hop", "march", "around"),
     *("straight", "ahead", "back", "backwards", "forwards", "sideways", "counterclockwise", "left", "right"),
 )
-"""Words of the way a body takes that the spatial supervision does not list; figure 11 asks whether they look at the
+"""Words about a body's path that the spatial supervision does not list; figure 11 asks whether they look at the
 root like those it lists."""
 
 
@@ -46,7 +46,7 @@ def histogram_data(records: Sequence[WordRecord], stems: Sequence[str] = ()) -> 
 
 @plain_text()
 def draw_histograms(data: dict[str, Any], most: int = 12) -> Figure:
-    """One panel a stem, the most frequent (or those asked for): a small histogram a body part on one scale."""
+    """One panel per stem, the most frequent (or those asked for): a small histogram per body part on one scale."""
     stems = data["stems"]
     shown = [own for own in data["shown"] if own in stems] if data["shown"] else frequent_stems(stems, most)
     columns = min(4, max(len(shown), 1))
@@ -113,7 +113,7 @@ def draw_trajectory(data: dict[str, Any], most: int = 8) -> Figure:
         left += widths
     for place, (_, _, entry) in zip(places, rows, strict=True):
         axis.text(1.01, place, f"#{entry['count']:,}", va="center", fontsize=8, color=GREY)
-    for name, text in (("supervised", "trajectory words\n(supervised)"), ("other", "other words\nof the way")):
+    for name, text in (("supervised", "trajectory words\n(supervised)"), ("other", "other words\nabout the path")):
         own = [place for place, row in zip(places, rows, strict=True) if row[0] == name]
         if own:
             axis.text(-0.15, sum(own) / len(own), text, ha="center", va="center", fontsize=9, rotation=90)

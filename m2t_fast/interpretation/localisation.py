@@ -23,7 +23,7 @@ WIDTH = math.sqrt(3.0)
 the standard deviation d / sqrt(12), so that mean +- sqrt(3) sigma is then the action itself."""
 
 HIT = 0.5
-"""Intersection over union from which on an action counts as found."""
+"""Least intersection over union of an action that counts as found."""
 
 TIMES: tuple[str, ...] = ("segments", "active")
 
@@ -68,7 +68,7 @@ def rank_auc(positive: ArrayLike, negative: ArrayLike) -> float:
 
 
 class Match(NamedTuple):
-    """A word that names an action, what the attention says of it and what is true."""
+    """A word that names an action, what the attention says about it and what is true."""
 
     record: WordRecord
     number: int
@@ -143,8 +143,8 @@ def measure(
     IoU of at least ``HIT``) of the words' ranges, ``several`` the same for motions of several actions, and in each
     under ``whole`` the same for a guess that knows nothing: the whole motion. ``parts``: ``accuracy`` (the part with
     most attention is one of the action's), ``limb_accuracy`` (left and right not told apart), ``peak_accuracy`` (by the
-    temporal maximum), ``supervised`` and ``unsupervised`` (accuracy by whether training tells the word's parts), and
-    ``chance``. ``gate``: ``auc`` of beta for motion words against non-motion words, and the mean of each.
+    temporal maximum), ``supervised`` and ``unsupervised`` (accuracy by whether training supervises the word's parts),
+    and ``chance``. ``gate``: ``auc`` of beta for motion words against non-motion words, and the mean of each.
 
     Raises:
         ValueError: as :func:`matches_of`.

@@ -58,7 +58,7 @@ _ROWS: list[tuple[str, Read, Read, str]] = [
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table, a measure a row and a run a column.
+    """A Markdown table, one row per measure and one column per run.
 
     In brackets is what a guess that knows nothing gets on the same words: the whole motion as the range, a body part at
     random, a constant gate. A dash: unknown, or nothing to measure.

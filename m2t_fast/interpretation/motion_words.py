@@ -26,15 +26,15 @@ FUNCTION_WORDS: frozenset[str] = frozenset(
     )
     for word in words.split()
 )
-"""Words of the closed classes: the gate may be high at them, but they name no motion. Prepositions and adverbs of
+"""Words of the closed classes: their gate may be high, but they name no motion. Prepositions and adverbs of
 direction ("up", "around", "backward") are not among them."""
 
 
 def motion_words(words: Sequence[str], gate: ArrayLike, threshold: float = MOTION_WORD) -> list[int]:
-    """Numbers of the words to explain, in the order of the caption: gate at least ``threshold``, and no function word.
+    """Numbers of the words to explain, in the order of the caption: gate at least ``threshold``, not a function word.
 
-    Where no word is left, the one with the highest gate that is no function word (of function words alone, the one with
-    the highest gate). Empty for no words.
+    Where no word is left, the one with the highest gate that is not a function word (of function words alone, the one
+    with the highest gate). Empty for no words.
     """
     gates = np.asarray(gate, dtype=np.float64)
     content = [number for number, word in enumerate(words) if word.lower() not in FUNCTION_WORDS]

@@ -64,7 +64,7 @@ def choose(dataset: MotionDataset, wanted: Sequence[str]) -> list[int]:
     for motion_id in wanted:
         if motion_id not in places:
             raise UserError(
-                f"--samples: {motion_id!r} is no id of the {dataset.split} split, which has {dataset.ids[0]} and "
+                f"--samples: {motion_id!r} is not an id of the {dataset.split} split, which has {dataset.ids[0]} and "
                 f"{counted(dataset.motions - 1, 'other')}; expected ids or how many"
             )
     return list(dict.fromkeys(places[motion_id] for motion_id in wanted))

@@ -1,4 +1,4 @@
-"""One record a word of a whole split: its gate, its window and its body parts, for captions found or captions given."""
+"""One record per word of a whole split: its gate, window and body parts, for generated or given captions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from m2t_fast.interpretation.motion_words import FUNCTION_WORDS
 from m2t_fast.progress import Progress
 
 MOTION, NO_MOTION, UNKNOWN = 1, 0, -1
-"""Kinds of words, as the supervision of the gate tells them (table 5): action verbs, adverbs and trajectory words are
-motion words, connection words and subjects are not, of all others nothing is said."""
+"""Kinds of words, as the supervision of the gate divides them (table 5): action verbs, adverbs and trajectory words are
+motion words, connection words and subjects are not, all others are undecided."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def captions_of(records: Iterable[WordRecord]) -> Iterator[list[WordRecord]]:
 
 
 def of_kind(records: Iterable[WordRecord], kind: int) -> dict[str, list[WordRecord]]:
-    """The records of words of a kind by stem, the most frequent stem first; equals in alphabetical order."""
+    """The records of words of a kind by stem, the most frequent stem first; ties in alphabetical order."""
     found: dict[str, list[WordRecord]] = {}
     for record in records:
         if record.kind == kind:
@@ -75,7 +75,7 @@ def of_kind(records: Iterable[WordRecord], kind: int) -> dict[str, list[WordReco
 
 
 def usual_word(records: Sequence[WordRecord]) -> str:
-    """The word that most of these records have; among equals the first in the alphabet."""
+    """The most frequent word of these records; of equally frequent ones the first in the alphabet."""
     counts = Counter(record.word for record in records)
     return min(counts, key=lambda word: (-counts[word], word))
 
@@ -100,7 +100,7 @@ def generated_words(
     """The words of the best caption of every motion of a split, in the order of the split, without <eos>.
 
     A generated word has no part-of-speech tag: the built-in lexicon gives one, the same on every machine.
-    ``search`` are options of :meth:`Captioner.generate`; ``progress`` shows on stderr how far it is.
+    ``search`` are options of :meth:`Captioner.generate`; ``progress`` shows progress on stderr.
     """
     captions: list[list[WordRecord]] = [[] for _ in dataset.ids]
     batches = generate_batches(model, motion_batches(dataset, batch_size), **search)
@@ -130,7 +130,7 @@ def reference_words(
 ) -> list[WordRecord]:
     """The words of all reference captions of a split, read by the model word after word (teacher forcing).
 
-    What the model looks at is then not mixed up with what it says. Kinds of words come from the data set's
+    What the model looks at is then separate from what it says. Kinds of words come from the data set's
     part-of-speech tags, as in training. In the order of the split and of its captions; words as written, without <eos>.
     """
     weight, training = model.embedding.weight, model.training

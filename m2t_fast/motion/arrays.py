@@ -1,4 +1,4 @@
-"""Arrays of joints or of feature vectors as they are: what unit they have, which axis is up."""
+"""Arrays of joints or of feature vectors: their unit and the axis that points up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from m2t_fast.wording import counted
 DENORMALISED = "denormalised with --mean and --std"
 """The note on feature vectors that ``MotionOptions.mean`` and ``std`` were used for."""
 
-_ADVICE = "cut these frames off, or fill them in by interpolation"
+_ADVICE = "cut these frames off, or fill them by interpolation"
 _NOT_METRES = 10.0  # a leg of more units shows that the unit of a joint file is no metre
 
 
@@ -88,7 +88,7 @@ def read_features(
     """Joints (T, J, 3) of feature vectors (T, 263 or 251), the metres in their unit, and notes.
 
     Raises:
-        UserError: those of the other skeleton, values that are not finite, or no body comes out.
+        UserError: those of the other skeleton, values that are not finite, or joints that are not a body.
     """
     size = array.shape[1]
     if FEATURE_SIZES[size] is not skeleton:
@@ -156,4 +156,4 @@ def read_keypoints(
         raise UserError(f"{path}: coordinates of {np.abs(points).max():.3g} are too large to be a motion")
     joints, made_up = joints_of_keypoints(points, layout, skeleton)
     joints, notes = stand(joints, joints[0], skeleton, options, camera=True)
-    return joints, 1.0, [f"{count} keypoints ({layout}), made up {', '.join(made_up)}", *notes]
+    return joints, 1.0, [f"{count} keypoints ({layout}), estimated {', '.join(made_up)}", *notes]

@@ -1,4 +1,4 @@
-"""A motion that a caller gives as numbers, an array or a tensor of any kind, as an array of NumPy."""
+"""A motion that a caller gives as numbers, an array or a tensor of any kind, as a NumPy array."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from m2t_fast.errors import UserError
 
 
 def as_array(given: np.ndarray | torch.Tensor) -> np.ndarray:
-    """A motion's numbers as NumPy has them, wherever and however a tensor holds them.
+    """A motion's numbers as a NumPy array, on whatever device and in whatever layout a tensor holds them.
 
     Raises:
         ValueError: a tensor that holds none, as on ``meta``. UserError: some values of an array are masked.

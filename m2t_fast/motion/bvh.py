@@ -48,12 +48,12 @@ def read_bvh(path: str | Path, mend: bool = False) -> Capture:
 
     Args:
         path: the file.
-        mend: read as meant what else many files have wrong, with a note: CMU's missing trunk bone, another number of
-            frames than the file says, a prop beside the body (``bvh_mending``); without ``Frame Time``, NaN is.
+        mend: also read as meant other common mistakes, with a note: CMU's missing trunk bone, another number of frames
+            than the file says, a prop beside the body (``bvh_mending``), no ``Frame Time`` (it is then NaN).
 
     Raises:
-        UserError: the file is unreadable or truncated, no .bvh, or a number of it is missing, no number or not finite;
-            the message names the line.
+        UserError: the file is unreadable, truncated or not a .bvh file, or a number in it is missing, malformed or not
+            finite; the message names the line.
     """
     text = decode(path, read_bytes(path), ".bvh")
     lines = text.rstrip("\x1a\n\r \t\0").splitlines()
@@ -120,7 +120,7 @@ def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[
                     declared = None
             elif word == "}":
                 if not opened:
-                    refuse("a brace too many")
+                    refuse("one brace too many")
                 opened.pop()
             elif word == "OFFSET" and opened:
                 rest = separated(" ".join(rest)).split()
@@ -133,7 +133,7 @@ def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[
                     refuse(f"{line!r}, expected CHANNELS, how many, and that many of Xposition to Zrotation")
                 channels = [(match[2].lower(), _AXES.index(match[1].lower())) for match in found if match]
                 if _repeat(channels):
-                    refuse(f"{line!r}: a channel is there twice")
+                    refuse(f"{line!r}: a channel appears twice")
                 nodes[opened[-1]].channels = channels
             elif word != "HIERARCHY":
                 refuse(f"{line[:40]!r}, expected ROOT, JOINT, End Site, OFFSET, CHANNELS or a brace")
@@ -152,7 +152,7 @@ def _parse_hierarchy(path: str | Path, lines: list[str], several: bool) -> list[
 
 
 def _repeat(channels: list[tuple[str, int]]) -> bool:
-    """Whether a channel is there again; rotations about Z, X and Z are three, as those about Z, X and Y are."""
+    """Whether a channel is repeated; rotations about Z, X and Z are three, like those about Z, X and Y."""
     turns = [axis for kind, axis in channels if kind == "rotation"]
     others = [channel for channel in channels if channel[0] != "rotation"]
     return len(set(others)) < len(others) or len(turns) > 3 or any(a == b for a, b in itertools.pairwise(turns))
@@ -243,7 +243,7 @@ def _row(path: str | Path, number: int, line: str, channels: int) -> np.ndarray:
 
 
 def _numbers(text: str) -> np.ndarray:
-    """The numbers of a text; empty where something else is in it."""
+    """The numbers of a text; empty if it holds anything else."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that it goes on with no number
         try:
@@ -259,8 +259,8 @@ def _decimal_commas(line: str) -> bool:
 
 
 def _refuse_scales(path: str | Path, nodes: list[Node], values: np.ndarray) -> None:
-    """Scale channels, which Poser and iPi write, say nothing where all are 1, or 0 for none. Of others exporters
-    disagree whether they stretch a joint's own bone and whether those below it inherit them.
+    """Scale channels, which Poser and iPi write, mean nothing where all are 1, or 0 for none. About other values
+    exporters disagree: whether they stretch a joint's own bone, and whether the bones below inherit them.
 
     Raises:
         UserError: a joint is scaled.

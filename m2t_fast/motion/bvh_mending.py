@@ -1,4 +1,4 @@
-"""What many .bvh files have wrong, read as it is meant: frames miscounted, props beside the body, CMU's trunk."""
+"""Common mistakes of .bvh files, read as they are meant: frames miscounted, props beside the body, CMU's trunk."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Node:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line is a comment: none of the format's, but people write them."""
+    """Whether a line is a comment: the format has none, but people write them."""
     return line.lstrip().startswith(("#", "//"))
 
 
 def separated(line: str) -> str:
-    """A line of numbers that commas or semicolons separate, with spaces instead; decimal commas stay.
+    """A line of numbers with spaces in place of separating commas or semicolons; decimal commas stay.
 
     A comma separates where numbers have points, or where a space comes after it.
     """
@@ -45,16 +45,15 @@ def separated(line: str) -> str:
 
 
 def mended_rows(rows: list[Row], frames: int, channels: int, ended: bool) -> tuple[list[Row], str]:
-    """Rows of ``channels`` numbers where there are not as many lines as ``frames``, and a note that says so.
+    """Rows of ``channels`` numbers where the number of lines is not ``frames``, and a note that says so.
 
-    Text behind the last frame is left out. Values that are as many as they should be, in lines of another length, are
-    put together. Else there are as many frames as whole lines; a last line that was cut off (not ``ended``) does not
-    count.
-    With an empty note the rows are as they came, and nothing is plain.
+    Text behind the last frame is left out. The right number of values in lines of another length is put
+    together. Else there are as many frames as whole lines; a last line that was cut off (not ``ended``) does not
+    count. With an empty note the rows are as they came, and nothing could be mended.
     """
     behind = rows[frames:]
     if behind and not any(_is_number(word) for _, line in behind for word in line.split()[:1]):
-        return rows[:frames], "text behind the last frame left out"
+        return rows[:frames], "text after the last frame left out"
     widths = [len(line.split()) for _, line in rows]
     if channels and sum(widths) == frames * channels and any(width != channels for width in widths):
         words = [word for _, line in rows for word in line.split()]
@@ -77,7 +76,7 @@ def _is_number(word: str) -> bool:
 
 
 def one_body(path: str | Path, nodes: list[Node], values: np.ndarray) -> tuple[list[Node], np.ndarray, list[str]]:
-    """Of several hierarchies the one that can be a body, its values, and the names of the roots of the others.
+    """The one of several hierarchies that can be a body, its values, and the names of the roots of the others.
 
     Raises:
         UserError: several of them can be.
@@ -105,8 +104,8 @@ def mend_trunk(nodes: list[Node]) -> float | None:
 
     In the database's own .asf files the chest bone begins at the joint that conversions to .bvh call Spine1, and neck
     and collar bones begin at its end. The conversions leave it out: neck and collars have no OFFSET from Spine1, and
-    everything above is one bone too low. Its length is written nowhere; in the .asf files it is the bone below's, to a
-    few percent, and goes on in that bone's direction.
+    everything above is one bone too low. Its length is written nowhere; in the .asf files it is that of the bone
+    below, to a few percent, and it goes on in that bone's direction.
     """
     below: dict[int, list[int]] = {}
     for index, node in enumerate(nodes):

@@ -14,7 +14,7 @@ _ALWAYS = 1 << 23
 
 
 def check_size(path: str | Path, frames: int, nodes: int, size: int) -> None:
-    """Refuses motions of far more positions than their files have bytes, as of nodes without channels.
+    """Refuses motions with far more positions than their files have bytes, for example of nodes without channels.
 
     Raises:
         UserError: it is one.
@@ -31,7 +31,7 @@ class Capture:
         names: N names; the End Site of joint ``Head`` is ``Head.end``.
         parents: N indices, -1 for a root; a parent stands before its children.
         positions: (T, N, 3) float64, positions in the file's own units and axes.
-        rest: (N, 3) float64, the same where nothing is turned: every OFFSET added to that of the parent.
+        rest: (N, 3) float64, the same without any rotation: every OFFSET added to that of the parent.
         frame_time: seconds between two frames as written; not checked to be positive.
         added: whether position channels of joints other than the root were added to their OFFSET, not put in its place.
         notes: what the reader mended or assumed, one phrase each.

@@ -32,10 +32,10 @@ FEATURE_SIZES: dict[int, Skeleton] = {feature_size(skeleton): skeleton for skele
 def recover_joints(features: np.ndarray) -> np.ndarray:
     """Joint positions (T, J, 3) float64 of feature vectors (T, 263 or 251), in the features' own unit.
 
-    Read of every frame t: ``[0]`` half the angle about Y by which the heading changes from t to t + 1, ``[1:3]`` the
+    Read from every frame t: ``[0]`` half the angle about Y by which the heading changes from t to t + 1, ``[1:3]`` the
     step (x, z) of the root from t to t + 1 seen with the heading of t + 1, ``[3]`` the root's height, and
     ``[4:4 + 3 (J - 1)]`` the other joints: x and z from the root, y from the floor, seen with the heading of t.
-    Rotations, velocities and foot contacts, which say the same again, are not read. The first frame has its root at
+    Rotations, velocities and foot contacts, which repeat this, are not read. The first frame has its root at
     x = z = 0 and faces +Z, as in HumanML3D's ``new_joints``.
 
     Raises:
@@ -59,8 +59,8 @@ def recover_joints(features: np.ndarray) -> np.ndarray:
 
 
 def why_implausible(joints: np.ndarray, skeleton: Skeleton, units_per_metre: float) -> str | None:
-    """What says that recovered joints are no body, as happens when the features are still normalised (mean 0, standard
-    deviation 1); None where they look like one.
+    """Why recovered joints cannot be a body, as happens when the features are still normalised (mean 0, standard
+    deviation 1); None if they look like one.
 
     Args:
         joints: (T, J, 3), what :func:`recover_joints` gave.

@@ -120,7 +120,7 @@ def frame_rate(path: str | Path, seconds: float, fps: float | None) -> tuple[flo
 
 
 def pose_in_front(joints: np.ndarray) -> int:
-    """How many frames in front of a motion (T, J, 3), metres, are a pose (often a T-pose) and no part of it.
+    """How many frames at the start of a motion (T, J, 3), metres, are a pose (often a T-pose) and not part of it.
 
     The pose is held, and then everything jumps: the step after it is far above the 95th percentile of all later ones.
     """

@@ -24,7 +24,7 @@ def read_joint_map(path: str | Path, skeleton: Skeleton) -> dict[str, Any]:
     names whose average is meant, or weights by name, ``{"Spine": 0.3, "Spine1": 0.7}``, that add up to 1.
 
     Raises:
-        UserError: the file is unreadable or says something else, or a name is none of ``JOINT_NAMES``.
+        UserError: the file is unreadable or malformed, or a name is not one of ``JOINT_NAMES``.
     """
     try:
         content = read_json(path, encoding="utf-8-sig")
@@ -60,7 +60,7 @@ def map_joints(
         were found and which joints were put where the file has none.
 
     Raises:
-        UserError: there is no such body, with the names that the file has.
+        UserError: there is no such body; the message lists the names in the file.
     """
     match = match_joints(path, capture, skeleton, custom)
     return match.positions(capture.positions), match.positions(capture.rest[None])[0], match.said

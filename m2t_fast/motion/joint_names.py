@@ -38,7 +38,7 @@ far above the neck, in legs (hip over knee to ankle)."""
 class Scheme:
     """What a family of .bvh skeletons calls its joints.
 
-    ``joints`` maps our names to theirs: a name, several separated by ``|`` of which the first that is there counts, or
+    ``joints`` maps our names to theirs: a name, several separated by ``|`` of which the first that exists counts, or
     a list whose average is meant. ``trunk`` are the joints between pelvis and neck, along which the spine is
     interpolated where ``joints`` does not name it. ``tips`` are joints at the tip of the toes; without them it is the
     End Site of the foot.

@@ -1,4 +1,4 @@
-"""Kinds of motion files: which are read, and what is said of those that are not."""
+"""Kinds of motion files: which are read, and the messages about those that are not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _MAGIC = (
 
 
 def kind_of(path: str | Path) -> str:
-    """The kind of a motion file: by its ending; where that says nothing, by how it begins.
+    """The kind of a motion file: by its extension; where that says nothing, by its first bytes.
 
     Raises:
         UserError: it cannot be read, or is a pointer to a file that was not fetched.
@@ -87,7 +87,7 @@ def motion_files(folder: str | Path) -> list[Path]:
 
 
 def nothing_in(folder: str | Path) -> str:
-    """What is said of a folder without motion files: of those of another kind that are there, why and what to do."""
+    """The message about a folder without motion files: why files of another kind are not read, and what to do."""
     files = _files(Path(folder))
     for kind in (kind for kind in _REFUSED if kind not in _TEXTS):
         others = [path.name for path in files if path.suffix.lower() == kind]
@@ -98,7 +98,7 @@ def nothing_in(folder: str | Path) -> str:
 
 
 def none_readable(errors: Sequence[str]) -> str:
-    """What is said of a folder none of whose motion files can be read, for these reasons."""
+    """The message about a folder none of whose motion files can be read, for these reasons."""
     if len(errors) == 1:
         return f"its only motion file cannot be read: {errors[0]}"
     return f"none of its {len(errors):,} motion files can be read; the first: {errors[0]}"

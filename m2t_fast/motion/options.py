@@ -11,7 +11,7 @@ from m2t_fast.motion.joint_maps import JointMap
 from m2t_fast.motion.placement import METRES, UPS
 
 BODY = "body"
-"""The unit that is not told but taken from the body: legs get the usual length."""
+"""The unit that comes from the body: legs get the usual length."""
 
 UNITS: tuple[str, ...] = (*METRES, BODY)
 """Values of ``MotionOptions.unit``."""
@@ -19,7 +19,7 @@ UNITS: tuple[str, ...] = (*METRES, BODY)
 
 @dataclass(frozen=True)
 class MotionOptions:
-    """What is known about motion files; None: found out from the file.
+    """What is known about motion files; None: determined from the file.
 
     Args:
         fps: frames per second (None: those of the file; where it has none those of the skeleton's data set).
@@ -28,7 +28,7 @@ class MotionOptions:
         std: like ``mean``.
         unit: of positions, one of ``UNITS``; "body": scaled to legs of usual length.
         up: the axis that points up, one of ``placement.UPS``: "y", "z", "-y" ...
-        align: place joint files as the training data stand, as is always done with captures.
+        align: place joint files like the training data, as is always done with captures.
         layout: which joints arrays of keypoints hold, one of ``keypoints.LAYOUTS``.
         body_model: a file of the SMPL family, for files that hold its parameters.
         asf: the skeleton file of .amc files (None: the one beside each that fits its name).

@@ -1,4 +1,4 @@
-"""Units, up axis and start of a motion: brings any skeleton to how the training data stand."""
+"""Units, up axis and start of a motion: places any skeleton like the training data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UPS: tuple[str, ...] = ("y", "z", "-y", "-z", "x", "-x")
 """Axes that may point up."""
 
 GUESSED: tuple[str, ...] = ("m", "cm", "mm", "in", "cmu")
-"""Units that are told apart by the body's size; the others must be said."""
+"""Units that are told apart by the body's size; the others must be named."""
 
 USUAL_LEG = 0.82
 """Metres from hip over knee to ankle of HumanML3D's body (0.826) and of most adults (0.75 to 0.95)."""
@@ -48,7 +48,7 @@ def leg_lengths(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def guess_unit(joints: np.ndarray, skeleton: Skeleton, units: tuple[str, ...] = GUESSED) -> tuple[float, str]:
-    """Metres in the unit of joint positions (T, J, 3), guessed from the legs, and one phrase that says so.
+    """Metres per unit of joint positions (T, J, 3), guessed from the legs, and one phrase that says so.
 
     Where no unit of ``units`` gives legs of a possible length, the body is scaled to legs of :data:`USUAL_LEG`.
     """
@@ -60,11 +60,11 @@ def guess_unit(joints: np.ndarray, skeleton: Skeleton, units: tuple[str, ...] = 
     least, most = _RARE_LEG.get(unit, _POSSIBLE_LEG)
     if least <= leg * metres <= most:
         return metres, f"unit {unit} (a body of about {leg * metres / _LEG_OF_HEIGHT:.2f} m)"
-    return USUAL_LEG / leg, f"unit unknown: legs of {leg:.3g} scaled to {USUAL_LEG} m (--units tells the unit)"
+    return USUAL_LEG / leg, f"unit unknown: legs of {leg:.3g} scaled to {USUAL_LEG} m (--units gives the unit)"
 
 
 def scale_to_body(joints: np.ndarray, skeleton: Skeleton) -> tuple[float, str]:
-    """Metres in the unit of joint positions (T, J, 3) if the legs are of :data:`USUAL_LEG`, and a phrase."""
+    """Metres per unit of joint positions (T, J, 3) if the legs are of :data:`USUAL_LEG`, and a phrase."""
     leg = float(np.median(leg_lengths(joints, skeleton)))
     if leg <= 0 or not math.isfinite(leg):
         return 1.0, "unit m (the legs have no length)"
@@ -74,10 +74,10 @@ def scale_to_body(joints: np.ndarray, skeleton: Skeleton) -> tuple[float, str]:
 def guess_up(joints: np.ndarray, rest: np.ndarray, skeleton: Skeleton) -> tuple[str, str]:
     """The axis that points up, "y" or "z", of joint positions (T, J, 3), and one phrase that says so.
 
-    It is the axis along which the body, from the feet to the head, is by far the longer over the frames. Of somebody
-    who crawls it is the axis along which the lowest joint stays where it is while it travels along the other. Else it
-    is again the axis along which the body is longer, in the frames or at last in the rest pose ``rest`` (J, 3). A body
-    that stands along X, in the frames and in the rest pose, has "x" or "-x" up.
+    It is the axis along which the body, from the feet to the head, is by far the longer over the frames. For someone
+    who crawls it is the axis along which the lowest joint stays level while it travels along the other. Otherwise it
+    is again the axis along which the body is longer, in the frames or, failing that, in the rest pose ``rest``
+    (J, 3). A body that stands along X, in the frames and in the rest pose, has "x" or "-x" up.
     """
     along_x = _stands_along_x(joints, skeleton)
     if along_x and along_x == _stands_along_x(rest[None], skeleton):
@@ -107,7 +107,7 @@ def upside_down(joints: np.ndarray, skeleton: Skeleton) -> bool:
 
 
 def stands_along_z(joints: np.ndarray, skeleton: Skeleton) -> bool:
-    """Whether positions (T, J, 3) in metres look like Z up: the body stands along Z on z = 0, and y = 0 is no floor."""
+    """Whether positions (T, J, 3) in metres look like Z up: the body stands along Z on z = 0, y = 0 is no floor."""
     axis, ratio = _longer_axis(joints, skeleton)
     return axis == "z" and ratio >= _UPRIGHT and joints[..., 2].min() > -_FLOOR and joints[..., 1].min() < -_FLOOR
 
@@ -151,7 +151,8 @@ def place(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Positions (T, J, 3), Y up, as HumanML3D places its ``new_joints``.
 
     The lowest joint of all frames is at y = 0, the root starts at x = z = 0, and the first frame faces +Z (left is
-    +X). Lying on a side does not tell the facing: then the first frame that does is taken, and no turn without any.
+    +X). A body lying on its side does not show where it faces: the first frame that does counts; without one there is
+    no turn.
     """
     moved = joints - joints[0, 0]
     placed = turned(moved, facing(joints, skeleton) or 0.0)
@@ -160,7 +161,7 @@ def place(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def facing(joints: np.ndarray, skeleton: Skeleton) -> float | None:
-    """The turn about Y, in radians, after which the first frame of (T, J, 3) that tells faces +Z; None: none does."""
+    """The turn about Y, in radians, after which the first frame of (T, J, 3) with a clear facing faces +Z, or None."""
     angles = facings(joints, skeleton)
     telling = np.isfinite(angles)
     return float(angles[telling.argmax()]) if telling.any() else None

@@ -62,7 +62,7 @@ class _Found:
 def read_motion(
     path: str | Path, skeleton: Skeleton, options: MotionOptions | None = None, units_per_metre: float = 1.0
 ) -> tuple[np.ndarray, list[str]]:
-    """Reads the motion of a file of any kind; ``docs/your-motion.md`` tells what is done with each.
+    """Reads the motion of a file of any kind; ``docs/your-motion.md`` says how each is treated.
 
     Args:
         path: the file.
@@ -125,7 +125,7 @@ def read_capture(path: str | Path, options: MotionOptions | None = None) -> Capt
 
 
 def units_of(statistics: Statistics, skeleton: Skeleton) -> float:
-    """Units in a metre of the data that ``statistics`` were made from: 1, or KIT-ML's where the mean height of the
+    """Units per metre of the data that ``statistics`` were made from: 1, or KIT-ML's where the mean height of the
     joints cannot be metres."""
     if skeleton.name == "kit" and statistics.mean[1] > _NOT_METRES_MEAN:
         return 1.0 / METRES["kit"]
@@ -256,7 +256,7 @@ def _longer(path: str | Path, found: list[_Found]) -> list[_Found]:
     """What was found, unless it is many motions of one frame, which may be the frames of one.
 
     Raises:
-        UserError: it is.
+        UserError: it is such.
     """
     if len(found) > 1 and all(len(one.joints) == 1 for one in found):
         raise UserError(f"{path}: {len(found):,} motions of one frame each, or frames of one? save (frames, 22, 3)")
@@ -308,7 +308,7 @@ def _arrays(
 
 
 def _labelled(found: list[_Found]) -> list[_Found]:
-    """With a label each, where there are several."""
+    """With one label per motion, where there are several."""
     if len(found) == 1:
         return found
     return [dataclasses.replace(one, label=one.label or f"#{number}") for number, one in enumerate(found)]

@@ -11,7 +11,7 @@ def decode(path: str | Path, content: bytes, kind: str) -> str:
     """The text of a file's bytes: UTF-8, UTF-16 with or without a byte order mark, else Latin-1.
 
     Raises:
-        UserError: it is no text; ``kind`` names what was expected.
+        UserError: it is not text; ``kind`` names what was expected.
     """
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace")

@@ -20,7 +20,7 @@ ATTENTION = "spatio_temporal_attention"
 
 
 def _attention_then_loss(backend: str, x: Any) -> GuidedAttentionOutput:
-    """For backends without a kernel for both: their attention, and the loss of what it gives."""
+    """For backends without a kernel for both: their attention, then the loss of its output."""
     out = registry.call(ATTENTION, backend, GuidedAttentionInputs.of(x))
     spatial = out.spatial
     if spatial.dtype is torch.float16:  # where a weight below 6e-8 is 0, and has no logarithm

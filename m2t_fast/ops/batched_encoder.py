@@ -15,7 +15,7 @@ from m2t_fast.ops.reference import encoder as reference
 from m2t_fast.reference.encoder import EncoderInputs, root_relative, velocity
 
 _ALIGNED = 8
-"""Columns of a product's operand come in so many: 16 bytes of a short format, which the matrix units load at once."""
+"""An operand's columns are a multiple of this: 16 bytes of a short format, which the matrix units load at once."""
 
 
 def part_encoder(x: EncoderInputs) -> Tensor:
@@ -30,7 +30,7 @@ def part_encoder(x: EncoderInputs) -> Tensor:
 
 
 def part_encoder_backward(grad: Tensor, x: EncoderInputs, saved: Any, need_motion: bool) -> dict[str, Tensor]:
-    """Gradients of the four weight tensors; with that of the motion, which training never wants, as ``reference``."""
+    """Gradients of the four weight tensors; with that of the motion, which training never needs, as ``reference``."""
     if need_motion:
         return reference.part_encoder_backward(grad, x, saved, need_motion=True)
     padding, count = _padding(x), len(x.parts)
@@ -52,12 +52,12 @@ def part_encoder_backward(grad: Tensor, x: EncoderInputs, saved: Any, need_motio
 
 
 def _padding(x: EncoderInputs) -> Tensor:
-    """(B, T) bool: the frames behind a motion's length."""
+    """(B, T) bool: the frames beyond a motion's length."""
     return torch.arange(x.motion.shape[1], device=x.motion.device) >= x.lengths[:, None]
 
 
 def _columns(x: EncoderInputs) -> int:
-    """Inputs of a first layer: coordinates of the part with most joints, one for the bias, and what aligns them."""
+    """Inputs of a first layer: coordinates of the part with most joints, one for the bias, and padding."""
     return -(-(3 * max(map(len, x.parts)) + 1) // _ALIGNED) * _ALIGNED
 
 

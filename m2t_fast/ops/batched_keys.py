@@ -1,4 +1,4 @@
-"""``attention_keys`` on GPUs: a product for all keys of a kind, in the tensors' own dtype with sums in float32."""
+"""``attention_keys`` on GPUs: one product for all keys of a kind, in the tensors' own dtype with sums in float32."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def attention_keys_backward(grads: KeysOutput, x: KeysInputs) -> dict[str, Tenso
 
 
 def _padding(x: KeysInputs) -> Tensor:
-    """(B, T, 1, 1) bool: the frames behind a motion's length."""
+    """(B, T, 1, 1) bool: the frames beyond a motion's length."""
     return (torch.arange(x.parts.shape[1], device=x.parts.device) >= x.lengths[:, None])[:, :, None, None]
 
 

@@ -20,7 +20,7 @@ _made: ContextVar[dict[int, tuple[Tensor, Tensor]] | None] = ContextVar("_made",
 
 @contextlib.contextmanager
 def cast_once(weights: Iterable[Tensor], dtype: torch.dtype) -> Iterator[None]:
-    """Inside the block :func:`cast` of these weights in float32 to ``dtype`` gives what was made on entry.
+    """Inside the block :func:`cast` of these weights in float32 to ``dtype`` returns what was made on entry.
 
     A gradient comes through it; the weights must not change meanwhile. In a compiled graph nothing is kept: the
     compiler sees repeated casts itself.
@@ -48,7 +48,7 @@ def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _Cast(torch.autograd.Function):
-    """Several tensors in another dtype; None stays the gradient of what nobody used."""
+    """Several tensors in another dtype; the gradient of an unused one stays None."""
 
     @staticmethod
     def forward(ctx: Any, dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -49,7 +49,7 @@ def check_same_float(op: str, **tensors: Tensor) -> None:
 
 
 def wide(x: Tensor) -> Tensor:
-    """``x``, in float32 where it is stored shorter: losses and their sums have its digits under autocast, too."""
+    """``x``, in float32 where it is stored shorter: losses and their sums keep that precision under autocast, too."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

@@ -1,6 +1,6 @@
 """The op ``cudnn_lstm``: cuDNN's LSTM, as exact in float32 as products are asked to be.
 
-cuDNN's own setting allows TF32 unless told otherwise, and both passes read it when they run. A registered op can set it
+cuDNN allows TF32 by default, and both passes read that setting when they run. A registered op can set it
 around both, also in a compiled graph or while a CUDA graph is captured. Under autocast torch's own LSTM computes in
 float16, whose gradients underflow: this one stays in float32, where TF32 is then allowed.
 """
@@ -18,7 +18,7 @@ _LSTM_MODE = 2  # cuDNN's number of the LSTM among its recurrent layers
 
 
 def takes(x: Tensor) -> bool:
-    """Whether this op is to run an LSTM over ``x``: float32 or float64 on a device of cuDNN's."""
+    """Whether this op runs an LSTM over ``x``: float32 or float64 on a device that cuDNN supports."""
     there = x.is_cuda and torch.version.hip is None and x.numel() > 0
     return there and x.dtype in (torch.float32, torch.float64) and torch.backends.cudnn.is_acceptable(x)
 
@@ -29,8 +29,8 @@ def precision(loose: bool) -> Iterator[None]:
 
     ``loose``: as torch is set, which by default allows it.
 
-    torch's older switch, ``torch.backends.cudnn.allow_tf32``, is turned with it: where the two contradict one another
-    reading the older one raises, whoever reads it.
+    torch's older switch, ``torch.backends.cudnn.allow_tf32``, is turned with it: where the two contradict each
+    other, any read of the older one raises.
     """
     cudnn: Any = torch.backends.cudnn
     rnn = cudnn.rnn
@@ -98,7 +98,7 @@ def _forward(
 
 
 def _flat(weights: list[Tensor]) -> Tensor:
-    """The weights in one piece, as cuDNN reads them. It would make that of them itself, with a warning each time."""
+    """The weights in one piece, as cuDNN reads them. Otherwise it packs them itself, with a warning each time."""
     inputs, hidden_size = weights[0].shape[1], weights[1].shape[1]
     # The function makes what it is given views of its result: not the weights, nor what counts as a change of them.
     given = [weight.data for weight in weights]

@@ -167,7 +167,7 @@ def greedy_words(
     ends: bool = True,
 ) -> Tensor:
     """The words (B, max_length) int64 of :func:`search` with one hypothesis, of checked arguments; up to <eos>, what
-    comes after it is not to be read.
+    comes after it must not be read.
 
     Args:
         ends: stop where all captions have ended, which waits for the device. Else all words are decoded, nothing waits

@@ -49,14 +49,14 @@ def define(
         saves: outputs that the gradient reads. unread: inputs that it does not, whose tensor it gets as None.
         keeps: what a forward pass may keep besides for the gradient, with its shape; a backend says whether.
         saves_if_kept: outputs that the gradient reads where something was kept.
-        on_request: inputs whose gradient is dear, and made only when asked for.
+        on_request: inputs whose gradient is expensive, and computed only on request.
         trained: outputs that a training step goes through (None: all); benchmarks take their gradient.
         check: raises for options that do not fit. check_values: for values of tensors within their bounds. The public
             call runs both.
         otherwise, otherwise_backward: run where the backend has no kernel of its own; None: the reference's.
         made_of: the ops that ``otherwise`` runs, on the backend that was asked for.
         finish: what the public call makes of the outputs.
-        is_data: what it gives is a step's input, not its work: the baseline ``autograd`` takes it from the fastest.
+        is_data: its outputs are a step's input, not its work: ``autograd`` takes them from the fastest backend.
     """
     return Op(
         reference,

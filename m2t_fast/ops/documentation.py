@@ -1,4 +1,4 @@
-"""The documentation of an op: its reference's, and what the declaration says."""
+"""The documentation of an op: that of its reference, and the facts of its declaration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def documentation(op: Any, text: str) -> str:
-    """The reference's documentation, and what the declaration says."""
+    """The reference's documentation with the facts of the declaration."""
     shapes = []
     for f in op.fields:
         if f.kind is not None:

@@ -18,7 +18,7 @@ GATE = "gated_decoder_step"
 
 
 def _step_then_loss(backend: str, x: Any) -> GuidedGateOutput:
-    """For backends without a kernel for both: their gated step, and the loss of what it gives."""
+    """For backends without a kernel for both: their gated step, then the loss of its output."""
     out = registry.call(GATE, backend, GuidedGateInputs.of(x))
     return GuidedGateOutput(out.features, out.gate, out.gate_logit, adaptive_terms(wide(out.gate_logit), x.gate_target))
 

@@ -1,4 +1,4 @@
-"""What ``guided_attention`` keeps for its gradient on GPUs: both scores, before their softmaxes."""
+"""The scores that ``guided_attention`` keeps for its gradient on GPUs, before their softmaxes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Scores(NamedTuple):
 
     @classmethod
     def kept(cls, saved: Any, exact: bool) -> Scores | None:
-        """From what the op saved, None if it kept nothing; ``exact``: whether there is something to be added."""
+        """From what the op saved, None if it kept nothing; ``exact``: whether there are remainders to add."""
         if saved is None or saved.temporal is None:
             return None
         temporal, rest, spatial = (v.flatten(2) for v in (saved.temporal, saved.rest, saved.scores))

@@ -1,4 +1,4 @@
-"""What an op gives, as its reference's annotation says: names, kinds, dtypes and schema."""
+"""The outputs of an op, from its reference's annotation: names, kinds, dtypes and schema."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_results(
 
 
 def returns(count: int) -> str:
-    """The schema of so many tensors."""
+    """The schema of this number of tensors."""
     return "Tensor" if count == 1 else f"({', '.join(['Tensor'] * count)})"
 
 

@@ -28,7 +28,7 @@ from m2t_fast.ops.checks import autocast_enabled
 
 BACKENDS: tuple[str, ...] = ("reference", "cpu", "triton", "cuda")
 AUTOGRAD = "autograd"
-"""Plain PyTorch under autograd, no registered op: what others are compared with. It is asked for by name alone."""
+"""Plain PyTorch under autograd, no registered op: what others are compared with. It runs only when named."""
 DEVICE_TYPES: dict[str, tuple[str, ...]] = {
     "reference": ("cpu", "cuda", "mps", "xpu", "meta"),
     "cpu": ("cpu",),
@@ -107,10 +107,10 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def chosen_backend() -> str:
-    """The backend asked for: by :func:`use_backend`, else by the variable M2T_FAST_BACKEND, else ``"auto"``.
+    """The requested backend: by :func:`use_backend`, else by the variable M2T_FAST_BACKEND, else ``"auto"``.
 
-    An op takes this name, and its implementation resolves it: forward and backward come to the same backend, and a
-    compiled graph holds the name alone.
+    An op takes this name, and its implementation resolves it: forward and backward resolve to the same backend, and a
+    compiled graph holds only the name.
     """
     return _chosen
 
@@ -158,13 +158,13 @@ def runs_on(op: str, choice: str, device_type: str) -> str:
 
 
 def why_first(op: str, device_type: str) -> str | None:
-    """Why ``auto`` prefers a backend to the faster ones of other ops, or None if it does not."""
+    """Why ``auto`` prefers another backend for this op than for others, or None if it does not."""
     backend, reason = FIRST.get(op, ("", ""))
     return reason if resolve(op, "auto", device_type) == backend else None
 
 
 def why_not(op: str, backend: str, x: Any = None) -> str | None:
-    """Why ``backend`` does not run the op on the inputs ``x`` (None: whatever they are), or None if it does."""
+    """Why ``backend`` does not run the op on the inputs ``x`` (None: on any inputs), or None if it does."""
     if (reason := why_unavailable(backend)) is not None:
         return reason
     module = _kernels(backend, op)
@@ -218,11 +218,11 @@ def implementation(op: Any, choice: str, x: Any, suffix: str = "") -> Callable[.
 
 
 def call(name: str, choice: str, x: Any) -> Any:
-    """The outputs of the op ``name`` on the backend that ``choice`` comes to: for ops made of others."""
+    """The outputs of the op ``name`` on the backend that ``choice`` resolves to: for ops made of others."""
     return implementation(OPS[name], choice, x)(x)
 
 
 def call_backward(name: str, choice: str, grads: Any, x: Any, *saved: Any) -> dict[str, torch.Tensor]:
-    """The gradients of the op ``name`` on the backend that ``choice`` comes to."""
+    """The gradients of the op ``name`` on the backend that ``choice`` resolves to."""
     found: dict[str, torch.Tensor] = implementation(OPS[name], choice, x, "_backward")(grads, x, *saved)
     return found

@@ -14,7 +14,7 @@ from m2t_fast.reference.lstm import activated, lstm_cell, next_state
 def lstm_step(
     x: Tensor, state: tuple[Tensor, Tensor], weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """:func:`lstm` of one word, x (B, 1, I): cuDNN would have the weights copied together for every one."""
+    """:func:`lstm` of one word, x (B, 1, I): cuDNN would pack the weights again for each."""
     hidden, cell = torch._VF.lstm_cell(  # type: ignore[attr-defined]
         x[:, 0], list(state), weight_ih, weight_hh, bias_ih, bias_hh
     )
@@ -62,7 +62,7 @@ def lstm(
 
 @torch.compiler.assume_constant_result
 def _exporting() -> bool:
-    """Asked while tracing, not traced: in torch 2.11 code that is compiled is told that it is exported."""
+    """Asked while tracing, not traced: torch 2.11 tells compiled code that it is being exported."""
     return torch.compiler.is_exporting()
 
 

@@ -27,7 +27,7 @@ def _has_kernel(backend: str, device_type: str) -> bool:
 def vocabulary_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Sum of the cross entropies of the words that are not <pad> (eq. 10 and 11), on checked arguments.
 
-    The gradients are made with the loss, while the logits are there, and scaled later.
+    The gradients are computed with the loss, while the logits exist, and scaled later.
 
     Args:
         features: (N, M). weight: (V, M). bias: (V,). targets: (N,) int64 words.

@@ -1,4 +1,4 @@
-"""Data folders from captures of one's own: captions by hand, splits, pieces, mirrored motions."""
+"""Data folders from your own captures: captions by hand, splits, pieces, mirrored motions."""
 
 from m2t_fast.preparation.captions import CaptionRow, read_caption_rows, rows_of
 from m2t_fast.preparation.captures import Prepared, prepare_captures

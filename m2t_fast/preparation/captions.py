@@ -43,7 +43,7 @@ def read_caption_rows(path: str | Path) -> list[CaptionRow]:
     """The rows of a caption file, in its order.
 
     Raises:
-        UserError: the file is unreadable, is neither .csv nor .jsonl, or a row is mistaken (its line is named).
+        UserError: the file is unreadable, is neither .csv nor .jsonl, or a row is malformed (its line is named).
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -60,7 +60,7 @@ def read_caption_rows(path: str | Path) -> list[CaptionRow]:
 def rows_of(
     rows: Sequence[CaptionRow], files: Iterable[tuple[Path, str]]
 ) -> tuple[dict[Path, list[CaptionRow]], list[CaptionRow]]:
-    """The rows of every file, and those that are of none of them.
+    """The rows of every file, and the rows that belong to none of them.
 
     Args:
         rows: of the caption file.
@@ -140,7 +140,7 @@ def _rows(where: str, record: dict[str, Any]) -> list[CaptionRow]:
         if not isinstance(caption, str) or not tokenise(caption):
             raise UserError(f"{where}: caption {caption!r}, expected words")
         if "#" in caption or "\n" in caption.strip():
-            raise UserError(f"{where}: caption {caption!r}: no '#' and no line break, please (text files have them)")
+            raise UserError(f"{where}: caption {caption!r}, expected no '#' and no line break (text files use them)")
     texts: dict[str, str | None] = {}
     for name in ("file", "source", "split"):
         value = record.get(name)

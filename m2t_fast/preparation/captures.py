@@ -107,7 +107,7 @@ def cut_take(path: Path, name: str, joints: np.ndarray, rows: Sequence[CaptionRo
     """The motions of one take (T, J, 3): the whole, where a caption has no times, and a piece for every pair of times.
 
     Raises:
-        UserError: times that are not in the take.
+        UserError: times outside the take.
     """
     seconds = len(joints) / fps
     whole = [Caption(row.caption, None) for row in rows if row.start is None and row.end is None]
@@ -135,8 +135,8 @@ def cut_take(path: Path, name: str, joints: np.ndarray, rows: Sequence[CaptionRo
 
 
 def _parts_of(texts: Sequence[str]) -> tuple[str, ...]:
-    """The body parts that the words of captions name, by the rules of the supervision; of a pair of limbs the one of
-    the side that the words name, where they name one side only."""
+    """The body parts that the words of captions name, by the rules of the supervision; of a pair of limbs only the one
+    on the side that the words name, where they name just one."""
     named = np.zeros(len(PART_NAMES), dtype=bool)
     for text in texts:
         words = tokenise(text)
@@ -150,7 +150,7 @@ def _parts_of(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _verbs(text: str, whole: Sequence[Caption]) -> tuple[str | None, ...]:
-    """For each caption of the whole take the verb of ``text`` that it has, too."""
+    """For each caption of the whole take, the verb that it shares with ``text``."""
     words = tokenise(text)
     verbs = [word for word, tag in zip(words, tag_words(words), strict=True) if tag == "VERB"]
     found = tuple(next((verb for verb in verbs if verb in tokenise(caption.text)), None) for caption in whole)
@@ -167,7 +167,7 @@ def _plain(path: Path) -> str:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """``name``, numbered where it is taken already."""
+    """``name``, numbered if it is already taken."""
     count, found = 1, name
     while found in taken:
         count += 1

@@ -29,7 +29,7 @@ def write_folder(folder: str | Path, splits: Mapping[str, Iterable[RawMotion]]) 
         how many motions each split got.
 
     Raises:
-        ValueError: an unknown split, or an id that is there twice.
+        ValueError: an unknown split, or an id that appears twice.
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
@@ -45,7 +45,7 @@ def write_folder(folder: str | Path, splits: Mapping[str, Iterable[RawMotion]]) 
         ids = []
         for motion in splits.get(split, ()):
             if motion.id in seen:
-                raise ValueError(f"splits: id {motion.id!r} is there twice")
+                raise ValueError(f"splits: id {motion.id!r} appears twice")
             seen.add(motion.id)
             np.save(folder / "new_joints" / f"{motion.id}.npy", motion.joints.astype(np.float32, copy=False))
             lines = "\n".join(caption_line(caption) for caption in motion.captions)

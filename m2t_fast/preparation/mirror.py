@@ -47,7 +47,7 @@ def mirror_joints(joints: np.ndarray) -> np.ndarray:
 def mirror_caption(text: str) -> str:
     """A caption with left and right, and the directions of turning, exchanged; capitals stay where they are.
 
-    "right away" and the like are no sides and stay.
+    "right away" and the like name no side and stay.
     """
     kept: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Splits by source: what one person or one take shows is never in two of them."""
+"""Splits by source: no person and no take is in two of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def assign_splits(
 ) -> dict[str, str]:
     """The split of every source.
 
-    Sources are shuffled by ``seed`` and dealt out so that the splits come as near to their shares as whole sources
-    allow; train gets one in any case, val and test where there are enough sources and they have a share.
+    Sources are shuffled by ``seed`` and distributed so that the splits come as near to their shares as whole
+    sources allow; train always gets one, val and test if there are enough sources and their share is not 0.
 
     Args:
         sources: source -> how many motions it has.

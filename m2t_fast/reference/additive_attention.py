@@ -29,7 +29,7 @@ class AdditiveOutput(NamedTuple):
     context: Annotated[Tensor, "B L H"]
     """The values' sum with the weights."""
     weights: Annotated[Tensor, "B L T"]
-    """Of the keys, 0 behind a sequence's length; they sum to 1."""
+    """Of the keys, 0 beyond a sequence's length; they sum to 1."""
 
 
 @from_fields(AdditiveInputs)

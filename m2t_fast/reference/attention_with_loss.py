@@ -43,8 +43,8 @@ def guided_attention(x: Any) -> GuidedAttentionOutput:
 
 
 def weights_with_logarithms(x: Any, spatial: Tensor) -> Tensor:
-    """alpha as the loss reads it, at least in float32: of float16 inputs it is computed again from them, for there a
-    weight below 6e-8 is 0 and would count as underflowed (-100) where its logarithm is -17, with a gradient of NaN."""
+    """alpha as the loss reads it, at least in float32. From float16 inputs it is recomputed: in float16 a weight below
+    6e-8 is 0 and would count as underflowed (-100) where its logarithm is -17, with a gradient of NaN."""
     if spatial.dtype is not torch.float16:
         return spatial.to(torch.promote_types(spatial.dtype, torch.float32))
     exact = converted(GuidedAttentionInputs.of(x), lambda v: v.float() if v.is_floating_point() else v)

@@ -89,7 +89,7 @@ def _product(factor: int, x: Tensor) -> tuple[Tensor, Tensor]:
 
 @from_fields(DrawsInputs)
 def random_draws(x: DrawsInputs) -> DrawsOutput:
-    """What is random in one training step (contract item 11): one coin per word, two dropout factors per embedding.
+    """The random numbers of one training step (contract item 11): one coin per word, two dropout factors per embedding.
 
     Numbers come from Philox 4x32-10. The coin of a word depends on seed, step and word alone, a factor also on its row,
     channel and mask: not on the sizes, the dtype, the backend or the device. Nothing is read from the device, so a CUDA

@@ -32,7 +32,7 @@ def velocity(positions: Tensor) -> Tensor:
 
 
 def select_joints(source: Tensor, joints: Sequence[int]) -> Tensor:
-    """(B, T, 3n) of n joints of (B, T, J, 3). Not by a list of indices: it would go to the device, which waits."""
+    """(B, T, 3n) of n joints of (B, T, J, 3). Not by a list of indices: copying it to the device would wait."""
     return torch.cat([source[:, :, joint] for joint in joints], dim=-1)
 
 

@@ -32,7 +32,7 @@ def gather_motions(x: GatherInputs) -> Annotated[Tensor, Data("B T J 3", "motion
     """Motions of a ragged store as one batch that the encoder reads (contract, model point 1).
 
     Every joint but the root is relative to the root of its frame, as ``part_encoder(..., relative=True)`` takes it; 0
-    behind the end of a motion. No motion that is wanted may be longer than the width.
+    beyond the end of a motion. No requested motion may be longer than the width.
     """
     begin = x.offsets[x.index]
     rows = begin[:, None] + torch.arange(x.width, device=x.frames.device)

@@ -87,7 +87,7 @@ def _others(spatial: Tensor) -> Tensor:
 
 
 def _safe_log(x: Tensor) -> Tensor:
-    """log x, at least LOG_MIN, with gradient 0 there: the log of an underflowed weight is not infinitely wrong."""
+    """log x, at least LOG_MIN, with gradient 0 there, so that an underflowed weight has a finite loss."""
     tiny = torch.finfo(x.dtype).tiny
     return torch.where(x > tiny, torch.log(x.clamp(min=tiny)).clamp(min=LOG_MIN), LOG_MIN)
 
@@ -113,7 +113,7 @@ def temporal_terms(mean: Tensor, std: Tensor, target: Tensor) -> Tensor:
 
     Args:
         mean, std: (B, L), m and sigma of eq. 4 in frames. target: (B, L, 2), start and end in frames (frame k covers
-            k - 0.5 to k + 0.5); a word whose end is not behind its start has no time.
+            k - 0.5 to k + 0.5); a word whose end is not after its start has no time.
     """
     start, end = target.to(mean.dtype).unbind(-1)
     timed = end > start

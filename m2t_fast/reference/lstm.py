@@ -78,7 +78,7 @@ class LstmState(NamedTuple):
 def lstm_cells(x: LstmInputs) -> LstmState:
     """The states after a word: the bottom LSTM reads its embedding, the top one the bottom's hidden state.
 
-    For words that come one by one; over words that are known, torch's own LSTM runs layer by layer.
+    For words generated one by one; over known words torch's own LSTM runs layer by layer.
     """
     bottom = lstm_cell(
         x.word,

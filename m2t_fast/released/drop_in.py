@@ -43,8 +43,8 @@ def accelerate(model: Module) -> Module:
 
     Same calls (time-major, greedy with ``beam_size == 1``, else the released search), same outputs and gradients, same
     attributes afterwards, same coins of Python's ``random``, same dropout masks. Its parameters stay the same objects,
-    so optimisers, ``state_dict``, ``load_state_dict``, ``.to``, copies and pickles go on working; a pickle needs this
-    package to be read. docs/released.md says what differs.
+    so optimisers, ``state_dict``, ``load_state_dict``, ``.to``, copies and pickles keep working; reading a pickle needs
+    this package. docs/released.md says what differs.
 
     Args:
         model: the module itself, before it is wrapped in DistributedDataParallel; an accelerated one is left as it is.

@@ -65,7 +65,7 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
 
 
 def released_part(joints: int) -> list[int]:
-    """For each of our parts, its number in the released model; the same list read the other way round."""
+    """For each of our parts, its number in the released model; the list is its own inverse."""
     return [0, 1, 3, 2, 5, 4] if joints == HUMANML3D.joints else [0, 1, 2, 3, 4, 5]
 
 
@@ -75,7 +75,7 @@ def load(source: str | Path | Mapping[str, Any]) -> Captioner:
     Sizes and skeleton are read off the tensors. The limbs come out in this package's order.
 
     Args:
-        source: a checkpoint file or a state dict; a dictionary that holds the state dict is taken too. Files are
+        source: a checkpoint file or a state dict; a dictionary that holds the state dict is accepted, too. Files are
             opened with ``weights_only=True``: nothing in them is run.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Boundaries between segments moved off the grid: by the sums beside them and by the windows of the words there."""
+"""Moves boundaries between segments off the grid, by the sums beside them and by the windows of the words there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from m2t_fast.segmentation.captions import WindowCaptions
 
 _NEAR = (-2, -1, 0, 1, 2)  # points of the grid around a boundary to which the segments before and after it may reach
 EVIDENCE = 1 + 2 * len(_NEAR)
-"""Numbers that speak of where a boundary lies."""
+"""Numbers that indicate where a boundary lies."""
 _FARTHEST = 0.75  # seconds between a boundary found and a known one that count as the same
 _RIDGE = 10.0  # weight of the penalty on standardised weights
 _LARGEST = 0.5  # seconds that a boundary is moved at most: a step of the usual grid
@@ -21,7 +21,7 @@ _LARGEST = 0.5  # seconds that a boundary is moved at most: a step of the usual 
 
 @dataclass(frozen=True)
 class Refinement:
-    """Says from a boundary's evidence how many seconds behind it the true one lies: ``weight`` times evidence, plus
+    """Says from a boundary's evidence how many seconds after it the true one lies: ``weight`` times evidence, plus
     ``bias``; what is not there counts as its ``mean``. ``mean`` and ``weight`` (EVIDENCE,), ``bias`` (); float32."""
 
     mean: Tensor
@@ -66,10 +66,10 @@ class Refinement:
 def boundary_evidence(captions: WindowCaptions, quality: np.ndarray, cuts: Sequence[int], fps: float) -> np.ndarray:
     """(N, EVIDENCE) float32 of the N boundaries between the N + 1 stretches that points of the grid ``cuts`` bound.
 
-    All are seconds behind the boundary, NaN where a window does not exist. First the vertex of the parabola
+    All are seconds after the boundary, NaN where a window does not exist. First the vertex of the parabola
     (:func:`vertex`). Then, for windows that begin where the stretch before the boundary does and end up to two points
-    of the grid before or behind the boundary, where the Gaussian window of the last content word ends (mean + sqrt(3)
-    standard deviations); and for windows that end where the stretch behind it does, where that of the first begins.
+    of the grid before or after the boundary, where the Gaussian window of the last content word ends (mean + sqrt(3)
+    standard deviations); and for windows that end where the stretch after it does, where that of the first begins.
     """
     place = {(int(a), int(b)): row for row, (a, b) in enumerate(captions.windows)}
     points = np.unique(captions.windows).tolist()

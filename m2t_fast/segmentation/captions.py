@@ -1,4 +1,4 @@
-"""What a run says of every window of a take, kept in a few numbers each."""
+"""What a run says about every window of a take, in a few numbers each."""
 
 from __future__ import annotations
 

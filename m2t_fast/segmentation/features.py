@@ -1,4 +1,4 @@
-"""What tells a window of one whole segment from others: its caption and the captions around it."""
+"""What distinguishes a window of one whole segment from others: its caption and the captions around it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _Table:
         return both / np.maximum(self.size[rows] + self.size[others] - both, 1)
 
     def shifted(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Two numbers a shift: change of the mean log-probability, and likeness of the content (-1: no such window)."""
+        """Two numbers per shift: change of the mean log-probability, similarity of the content (-1: no such window)."""
         found = []
         for start, end in _SHIFTS:
             other = self.at(self.start[rows] + start, self.end[rows] + end)
@@ -87,7 +87,7 @@ class _Table:
         return found
 
     def around(self, rows: np.ndarray, grid: Grid) -> list[np.ndarray]:
-        """Likeness inside, before and after, and how much the best mean log-probability inside exceeds the own."""
+        """Similarity inside, before and after, and how far the best mean log-probability inside exceeds its own."""
         length = self.end[rows] - self.start[rows]
         sums, counts, best = np.zeros(len(rows)), np.zeros(len(rows)), self.mean[rows].astype(np.float64)
         for cut_start in range(self.longest // 2 + 1):

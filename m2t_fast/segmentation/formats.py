@@ -19,7 +19,7 @@ _LIBRARIES = {"srt": "pysubs2", "vtt": "pysubs2", "eaf": "pympi"}
 
 
 class Line(NamedTuple):
-    """A segment to write: seconds of the file, what is said, and the confidence, 0 to 1."""
+    """A segment to write: seconds of the file, its text, and the confidence, 0 to 1."""
 
     start: float
     end: float

@@ -1,4 +1,4 @@
-"""A long take as segments: every window captioned, the tiling its captions speak for, a caption per segment."""
+"""A long take as segments: every window captioned, the best tiling by these captions, one caption per segment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from m2t_fast.segmentation.windows import Grid, placed
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a take that one caption tells: ``start`` and ``end`` are frames at the run's frame rate, end
+    """A stretch of a take that one caption describes: ``start`` and ``end`` are frames at the run's frame rate, end
     exclusive; ``confidence`` is the tIoU with a true segment that the segmenter expects, 0 to 1; ``captioned`` is the
     stretch, placed as training motions are, with its captions, and the words of the best one."""
 

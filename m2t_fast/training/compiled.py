@@ -20,7 +20,7 @@ BACKEND = "inductor"
 
 
 class CompiledLosses:
-    """What computes the losses of a step, compiled, until torch cannot; then the step goes on without.
+    """Computes the losses of a step, compiled as long as torch can; after that the step runs without.
 
     Args:
         rows: B, samples of the batches to compile for; others run as they are.
@@ -42,8 +42,8 @@ class CompiledLosses:
 
     @contextmanager
     def as_long_as_it_can(self) -> Iterator[None]:
-        """Around the losses and their gradients, which torch compiles when they are first asked for. An error in
-        compiling is reported once and ends the block; from then on no batch is taken."""
+        """Around the losses and their gradients, which torch compiles when they are first asked for. A compilation
+        error is reported once and ends the block; from then on no batch is taken."""
         try:
             # torch's own limit is 8: on the CPU its LSTM is compiled anew for every number of words.
             with torch._dynamo.config.patch(recompile_limit=2 * BUCKETS):
@@ -61,7 +61,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _why(error: BaseException) -> str:
-    """One line: what was wrong in the first place."""
+    """One line: the original cause."""
     while (inner := getattr(error, "inner_exception", None) or error.__cause__) is not None:
         error = inner
     return str(error).strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""What training says on stderr while it goes on: a bar on a terminal, lines where stderr is a file or a pipe."""
+"""What training prints on stderr while it runs: a bar on a terminal, lines where stderr is a file or a pipe."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Console:
         self.bar.update()
 
     def waits(self) -> bool:
-        """Whether nothing was said for so long that the losses so far should be."""
+        """Whether nothing was printed for so long that the losses so far should be."""
         return self.lines and time.monotonic() - (self.told or 0.0) >= LINE_SECONDS
 
     def losses(self, step: int, means: Mapping[str, float]) -> None:
@@ -72,7 +72,7 @@ class Console:
         self.told, self.counted = now, 0
 
     def epoch_line(self, text: str) -> None:
-        """What there is to say about a finished epoch."""
+        """Print the line about a finished epoch."""
         if self.shown:
             self._say(text)
 

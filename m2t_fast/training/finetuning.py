@@ -17,8 +17,8 @@ EPOCHS, LEARNING_RATE, MOST_WARMUP = 60, 2e-4, 500
 
 
 def fine_tuning(samples: int, settings: TrainingSettings) -> dict[str, Any]:
-    """What of the settings of a new run is different when a run is fine-tuned on so many samples: fewer epochs, a lower
-    learning rate, and warming up over the first tenth of the steps."""
+    """How the settings of fine-tuning on this number of samples differ from those of a new run: fewer epochs, a lower
+    learning rate, and warm-up over the first tenth of the steps."""
     epochs = min(settings.epochs, EPOCHS)
     steps = epochs * -(-samples // settings.batch_size)
     return {"epochs": epochs, "learning_rate": LEARNING_RATE, "warmup_steps": min(max(steps // 10, 1), MOST_WARMUP)}
@@ -29,7 +29,7 @@ def start_from(model: Captioner, run: Run) -> None:
     """Give ``model`` the weights of a run whose words are the first of its own, in the same order.
 
     Words that the run has keep their rows. A new word begins with the mean row of the output layer, so that it is
-    neither likelier nor less likely than most, and with an embedding of its own, as drawn for ``model``.
+    about as likely as most, and with an embedding of its own, as drawn for ``model``.
 
     Raises:
         UserError: the run has other sizes, or more words.

@@ -1,4 +1,4 @@
-"""Copies of tensors for other threads, begun without waiting for the device."""
+"""Copies of tensors for other threads, started without waiting for the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class HostCopy:
-    """Named tensors as they are now, on the CPU; what is done to them later does not show.
+    """Named tensors as they are now, on the CPU; later changes to them do not show.
 
     From a CUDA device they are copied in the order of its current stream, and making a copy waits for nothing.
     """

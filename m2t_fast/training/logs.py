@@ -24,7 +24,7 @@ class Log(Protocol):
 
 
 def require(name: str) -> None:
-    """Raise now what would else be found out when training begins.
+    """Raise now what would otherwise come to light when training begins.
 
     Raises:
         UserError: the package is not installed.
@@ -39,8 +39,8 @@ def require(name: str) -> None:
 
 
 def open_log(name: str, folder: Path, step: int, settings: Mapping[str, Any]) -> Log:
-    """The log of a run, in its folder; a run that goes on after ``step`` steps goes on with its log, without the lines
-    that lie behind that step.
+    """The log of a run, in its folder; a run resumed after ``step`` steps continues its log, without the
+    lines that lie beyond that step.
 
     Raises:
         UserError: the package is not installed.

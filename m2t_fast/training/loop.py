@@ -47,7 +47,7 @@ LOSSES = ("loss", "loss_language", "loss_spatial", "loss_adaptive", "loss_tempor
 """What the fields of ``GuidedLoss`` are called in ``metrics.jsonl``; the last is there where times guide."""
 
 STATE_SECONDS = 5.0
-"""Between two state files at least: where an epoch takes a second, training would do little else than write them."""
+"""Least seconds between two state files: where an epoch takes a second, training would do little but write them."""
 
 
 def train(
@@ -75,15 +75,15 @@ def train(
 
     Args:
         data: with a training split and, for BLEU, a validation split.
-        folder: the run folder to write, or with ``resume`` to go on with.
+        folder: the run folder to write, or with ``resume`` to continue.
         dtype: of the weights and the arithmetic, float32 or float64; or bfloat16 for mixed precision: the products of
             training steps in bfloat16 under torch's autocast, weights, losses and validation in float32.
         init: a run whose weights a new run begins with; the vocabulary of ``data`` begins with its words.
-        notes: what else to say at the start.
+        notes: what else to print at the start.
         log: "tensorboard" or "wandb": where the lines of ``metrics.jsonl`` go as well.
         segment_takes: on how many takes joined from the validation split a segmenter is fitted at the end, where the
             data say when actions happen (see ``m2t_fast.segmentation.fit_after_training``); 0: none is.
-        progress: say on stderr how it goes: a bar on a terminal, else lines (see ``Console``).
+        progress: print progress on stderr: a bar on a terminal, else lines (see ``Console``).
 
     Returns:
         The run folder.

@@ -1,4 +1,4 @@
-"""Which settings fit a data set, where no preset says so."""
+"""Which settings fit a data set when there is no preset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from m2t_fast.training.settings import TrainingSettings
 from m2t_fast.wording import counted
 
 LARGE = 20_000
-"""Training samples from which on a data set is large: KIT-ML has 10,408, HumanML3D 66,734."""
+"""Least training samples of a large data set: KIT-ML has 10,408, HumanML3D 66,734."""
 
 _STEPS_AN_EPOCH = 10  # at least, where there are enough samples: fewer steps learn little in 200 epochs
 _SMALLEST_BATCH = 8
@@ -26,7 +26,7 @@ class Recommended:
 
 
 def recommend(samples: int) -> Recommended:
-    """The settings for so many training samples.
+    """The settings for this number of training samples.
 
     Small data sets take KIT-ML's model and recipe, large ones HumanML3D's. The guidance of the attention is on in both,
     with the weights of KIT-ML: for HumanML3D, too, the paper's table 6 has its best CIDEr there; its preset, which has

@@ -32,7 +32,7 @@ class TrainingSettings:
         teacher_forcing: probability that a step reads the reference word.
         seed: of weights, batches, coins and dropout.
         learning_rate, weight_decay: of AdamW. clip: largest gradient norm.
-        warmup_steps: steps over which the learning rate rises from next to nothing to its value.
+        warmup_steps: steps over which the learning rate rises from almost 0 to its full value.
         lambda_temp: weight of the temporal loss, of words that name a segment whose time is known; 0: no such loss.
         compile: use torch.compile for the forward and backward pass.
         log_interval: steps between lines of ``metrics.jsonl``. checkpoint_interval: steps between training states, of

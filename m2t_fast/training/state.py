@@ -29,7 +29,7 @@ _FORM = {
 
 @dataclass
 class Position:
-    """Where training stands; with the weights and the optimiser, all it takes to go on bit for bit."""
+    """Where training stands; with the weights and the optimiser, all that is needed to resume bit for bit."""
 
     epoch: int = 0
     """Epochs finished."""
@@ -46,7 +46,7 @@ class Position:
     interval_steps: int = 0
     """Steps in ``interval``."""
     metrics_bytes: int = 0
-    """Length of ``metrics.jsonl`` at this position; what lies behind it belongs to steps that will be taken again."""
+    """Length of ``metrics.jsonl`` at this position; what lies beyond it belongs to steps that will be taken again."""
     seconds: float = 0.0
     """Time spent so far."""
     digest: int = 0

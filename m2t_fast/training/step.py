@@ -16,7 +16,7 @@ from m2t_fast.training.compiled import CompiledLosses
 from m2t_fast.training.settings import TrainingSettings
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-"""What training can run in. float16 is none: its gradients underflow without a scale that is looked after."""
+"""Dtypes of training. float16 is not one: its gradients underflow without loss scaling."""
 
 AnyLosses = Losses | TimedLosses
 AnyGuidedLoss = GuidedLoss | TimedGuidedLoss
@@ -38,7 +38,7 @@ def mixed_losses(model: Captioner, batch: Batch, draws: Draws) -> AnyLosses:
 
 
 def losses_in(dtype: torch.dtype) -> Callable[[Captioner, Batch, Draws], AnyLosses]:
-    """What computes the losses of a step in ``dtype``: bfloat16 is that of the products alone."""
+    """The function that computes the losses of a step in ``dtype``; bfloat16 applies to the products alone."""
     return mixed_losses if dtype == torch.bfloat16 else full_losses
 
 

@@ -1,4 +1,4 @@
-"""The loss weights of the paper's table 6 as an Optuna study: a run a point, resumable, several at a time."""
+"""The loss weights of the paper's table 6 as an Optuna study: one run per point, resumable, several at a time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Outcome:
 
 
 class Stopped(Exception):
-    """The work on a point was stopped; it goes on when the sweep does."""
+    """The work on a point was stopped; it continues when the sweep does."""
 
 
 def why_unavailable() -> str | None:
@@ -133,7 +133,7 @@ class Sweep:
         return waiting
 
     def chosen(self, points: Sequence[Point]) -> int:
-        """How many points but these are done or wait: those of Optuna's choice."""
+        """How many points other than these are done or waiting: those of Optuna's choice."""
         return len({*self._known()} - {*points})
 
     def run(
@@ -199,8 +199,8 @@ class Sweep:
                 raise ValueError(f"trial {trial.number} is complete with the value {trial.value}")
 
     def _nothing_came_of_it(self) -> bool:
-        """Whether every point failed before its run folder was begun, as a mistaken option lets them: the corrected
-        command then begins anew in the same folder."""
+        """Whether every point failed before its run folder was begun, as with a mistaken option: the corrected command
+        then starts over in the same folder."""
         trials = self._study.get_trials(deepcopy=False)
         all_failed = {trial.state for trial in trials} == {self._optuna.trial.TrialState.FAIL}
         return all_failed and not any(path.is_dir() for path in self.folder.iterdir())
@@ -245,8 +245,8 @@ class Sweep:
 def train_and_score(
     folder: Path, training: Sequence[str], scoring: Sequence[str], point: Point, stop: threading.Event
 ) -> Outcome:
-    """Trains the point's run in ``folder``, or goes on with it, and scores it, each by its command in a process of its
-    own, whose words go to ``NAME.log``.
+    """Trains the point's run in ``folder``, or resumes it, and scores it, each by its command in a process of its
+    own, whose output goes to ``NAME.log``.
 
     Args:
         training, scoring: arguments of the commands ``train`` and ``evaluate``, without the run.
@@ -276,7 +276,7 @@ def _parsed(path: Path, text: str, form: Any) -> Any:
 
 
 def journal_backend(path: Path) -> Any:
-    """Optuna's journal in a file of ours: whole lines or none, and no lock beside it, for the folder has one."""
+    """Optuna's journal in a file of ours: whole lines or none, and no lock of its own, because the folder has one."""
     from optuna.storages.journal import JournalFileBackend
 
     class Journal(JournalFileBackend):

@@ -31,7 +31,7 @@ class Validation:
     captured graph from the second epoch on, and nothing waits for it.
 
     Args:
-        background: runs the scoring, one thing at a time.
+        background: runs the scoring, one task at a time.
         processes: each captions and scores its share of the motions; all get the score of all.
     """
 
@@ -103,7 +103,7 @@ class Validation:
     def result(self) -> tuple[float, float]:
         """BLEU-4 (0 to 100) of the captions of the last :meth:`start`, and the seconds from there to the score.
 
-        Waits for it, and for the other processes, which must ask, too.
+        Waits for it, and for the other processes, which must call this, too.
 
         Raises:
             JobError: another process has ended.

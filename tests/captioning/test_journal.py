@@ -126,7 +126,7 @@ def test_a_list_keeps_its_order_and_repeats(tmp_path, monkeypatch):
         ("nothing", None, "no such folder or file"),
         ("empty.txt", b"\n", "no paths in it"),
         ("motion.npy", b"", "a motion file"),
-        ("binary", b"\x00\x01", "line 1 is no text"),
+        ("binary", b"\x00\x01", "line 1 is not text"),
     ],
 )
 def test_sources_that_are_none(tmp_path, name, content, message):

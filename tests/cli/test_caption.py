@@ -260,7 +260,7 @@ def test_bvh(call: Callable, refused: Callable, tiny_run: Path, files: list[Path
     assert (result.code, result.out) == (0, aligned.out)
     for said in (f"{file}: .bvh of 22 joints", "by the joint map", "20 frames per second", "unit m", "Y up", "placed"):
         assert said in result.err
-    assert f"{file}: no human, it seems: arms" in refused("caption", tiny_run, file)  # they are of random length
+    assert f"{file}: apparently not a human: arms" in refused("caption", tiny_run, file)  # they are of random length
     assert "'tail'" in refused("caption", tiny_run, file, "--joint-map", _text(tmp_path / "x.json", '{"tail": "x"}'))
 
 

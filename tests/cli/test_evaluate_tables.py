@@ -165,7 +165,7 @@ def test_runs_are_checked_before_any_is_scored(
     refused: Callable, two_runs: list[Path], run_of: Callable, data_of: Callable, tmp_path: Path
 ) -> None:
     data = ("--data", data_of(22), "--output", tmp_path / "out")
-    assert "there twice" in refused("evaluate", two_runs[0], two_runs[1], tmp_path / "plain/../guided", *data)
+    assert "appears twice" in refused("evaluate", two_runs[0], two_runs[1], tmp_path / "plain/../guided", *data)
     assert "no such run folder" in refused("evaluate", two_runs[0], tmp_path / "none", *data)
     other = run_of(21)
     assert f"{other} reads 21" in refused("evaluate", two_runs[0], other, *data)

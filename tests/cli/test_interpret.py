@@ -121,7 +121,7 @@ def test_mistakes_leave_nothing(
         "interpret", *own, "--words", "reference", "--force-gate", 1
     )
     assert "expected none alone" in refused("interpret", *own, "--figures", "none,maps")
-    assert "'m9' is no id of the test split" in refused("interpret", *own, "--samples", "m9")
+    assert "'m9' is not an id of the test split" in refused("interpret", *own, "--samples", "m9")
     assert "expected a number above 0" in refused("interpret", *own, "--width", 0)
     assert "no such run folder" in refused("interpret", runs[0], tmp_path / "nowhere", *common)
     assert "motions have 22 joints, but" in refused("interpret", runs[0], "--data", data_of(22), "--output", output)

@@ -51,7 +51,7 @@ def test_nan_says_where_and_what_to_do(
     array[7] = np.nan
     np.save(tmp_path / "m.npy", array)
     error = refused("caption", tiny_run, tmp_path / "m.npy")
-    assert "in 1 of 20 frames, first in frame 7 (cut these frames off, or fill them in by interpolation)" in error
+    assert "in 1 of 20 frames, first in frame 7 (cut these frames off, or fill them by interpolation)" in error
 
 
 @pytest.mark.parametrize("width", [132, 144, 198, 216])

@@ -102,12 +102,12 @@ def test_refused_before_any_work(
     assert f"{nowhere}: cannot write: No such file" in refused("caption", tiny_run, files[0], "--html", nowhere)
     assert f"{tmp_path}: cannot write: it is a folder" in refused("caption", tiny_run, files[0], "--html", tmp_path)
     error = refused("caption", tiny_run, *files, "--html", files[1])
-    assert f"--html {files[1]}: is {files[1]} already, expected another file" in error
+    assert f"--html {files[1]}: is also {files[1]}, expected another file" in error
     error = refused("caption", tiny_run, tmp_path / "motions", "--html", files[2])  # of a folder, too
-    assert f"is {files[2]} already" in error
+    assert f"is also {files[2]}" in error
     page = tmp_path / "page.html"
     error = refused("caption", tiny_run, *files, "--html", page, "--gif", tmp_path / "motions" / ".." / "page.html")
-    assert "page.html: is the file of --html already" in error
+    assert "page.html: is also the file of --html" in error
     error = refused("caption", tiny_run, *files, "--html", page, "--gate-threshold", 2)
     assert "--gate-threshold" in error and "at most 1" in error
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

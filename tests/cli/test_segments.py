@@ -79,7 +79,7 @@ def test_a_pipe_that_is_no_text_or_never_ends_a_line(refused, tiny_run, monkeypa
 
     frame = b"0 " * 66 + b"\n"
     for pipe, reason in (
-        (io.TextIOWrapper(io.BytesIO(frame + b"\xff\n"), "utf-8"), "no text"),
+        (io.TextIOWrapper(io.BytesIO(frame + b"\xff\n"), "utf-8"), "not text"),
         (Endless(), "line 1 is longer than"),
         (None, "standard input is closed"),
     ):

@@ -93,7 +93,7 @@ def test_folder_layout(make_folder: Folder, tmp_path: Path) -> None:
     [
         ("", ("train.txt: empty",)),
         ("\n \n", ("train.txt: empty",)),
-        ("m0\nm1\n\nm0\n", ("train.txt: id 'm0' is there twice, in lines 1 and 4",)),
+        ("m0\nm1\n\nm0\n", ("train.txt: id 'm0' appears twice, in lines 1 and 4",)),
         ("m0\n../m1\n", ("train.txt: line 2: id '../m1'",)),
         ("..\n", ("train.txt: line 1: id '..'",)),
         ("a\\b\n", ("train.txt: line 1",)),
@@ -228,8 +228,8 @@ def test_caption_forms(tmp_path: Path) -> None:
         (_segment('"active": [0, 1.5]'), "active [0, 1.5], expected [start, end] in frames"),
         (_segment('"active": [1, 4]'), "active frames 1 to 4, expected a range in 0 to 3"),
         (_segment('"active": [2, 2]'), "active frames 2 to 2, expected a range in 0 to 3"),
-        (_segment('"caption_verbs": "walk"'), "caption_verbs 'walk', expected a word or null a caption"),
-        (_segment('"caption_verbs": [3]'), "caption_verbs [3], expected a word or null a caption"),
+        (_segment('"caption_verbs": "walk"'), "caption_verbs 'walk', expected a word or null per caption"),
+        (_segment('"caption_verbs": [3]'), "caption_verbs [3], expected a word or null per caption"),
         (_segment('"caption_verbs": [null, "go", "go", "go", "go"]'), "5 caption_verbs, expected one for each of"),
     ],
 )

@@ -144,7 +144,7 @@ def test_what_is_missing_or_wrong(folder: Path, data: Path, tmp_path: Path, caps
         for part in parts:
             assert part in str(caught.value), caught.value
 
-    refused("kit/text_mot_match/model/finest.tar: no checkpoint of weights", skeleton=KIT)
+    refused("kit/text_mot_match/model/finest.tar: not a checkpoint of weights", skeleton=KIT)
     (tmp_path / "bare").mkdir()
     refused("no new_joint_vecs/", source=tmp_path / "bare")
     index = folder / "glove/our_vab_idx.pkl"
@@ -173,7 +173,7 @@ def test_what_is_missing_or_wrong(folder: Path, data: Path, tmp_path: Path, caps
         ({"movement_encoder": {}}, "no text-motion matching networks"),
         ({**checkpoint(), "text_encoder": summary(SIZE)}, "no text-motion matching networks"),
         (checkpoint(features=251), "reads 251 features, expected 259"),
-        ({"x": _Harmful()}, "no checkpoint of weights"),
+        ({"x": _Harmful()}, "not a checkpoint of weights"),
     ):
         torch.save(content, model)
         refused("finest.tar", reason)

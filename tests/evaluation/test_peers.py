@@ -47,7 +47,7 @@ def test_several_models_in_a_file(tmp_path: Path) -> None:
         ([{"id": 3, "prediction": "x"}], "line 1: id 3, expected the id of a motion as a string"),
         ([{"prediction": "x"}], "line 1: id None"),
         ([{"id": "a", "prediction": None}], "line 1: prediction None, expected a caption"),
-        ([{"id": "a", "prediction": "x"}, {"id": "a", "prediction": "y"}], "line 2: id 'a' is there twice"),
+        ([{"id": "a", "prediction": "x"}, {"id": "a", "prediction": "y"}], "line 2: id 'a' appears twice"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, records: list, message: str) -> None:

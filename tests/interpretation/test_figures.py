@@ -218,7 +218,7 @@ def test_choice_of_samples(trained) -> None:  # noqa: ANN001
     assert choose(test, ["99"]) == list(range(10))
     assert choose(test, [test.ids[3], test.ids[1], test.ids[3]]) == [3, 1]
     for wanted in (["-1"], ["nobody"], [test.ids[0], "2"]):
-        with pytest.raises(ValueError, match="--samples: '.*' is no id of the test split"):
+        with pytest.raises(ValueError, match="--samples: '.*' is not an id of the test split"):
             choose(test, wanted)
 
 

@@ -161,7 +161,7 @@ def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
         (lambda t: t.replace("JOINT Spine", "BONE Spine"), "line 6: 'BONE Spine', expected ROOT, JOINT"),
         (lambda t: t.replace("ROOT Hips", "JOINT Hips"), "line 2: 'JOINT Hips' outside of a ROOT"),
         (lambda t: t.replace("}\nMOTION", "MOTION"), "the hierarchy ends inside 'Hips'"),
-        (lambda t: t.replace("}\nMOTION", "}\n}\nMOTION"), "line 16: a brace too many"),
+        (lambda t: t.replace("}\nMOTION", "}\n}\nMOTION"), "line 16: one brace too many"),
         (lambda t: t.replace("ROOT Hips\n{", "ROOT Hips\n{\n{"), "line 4: a brace that opens no"),
         (lambda t: t[t.index("MOTION") :].replace("MOTION", "HIERARCHY\nMOTION"), "no ROOT in the hierarchy"),
         (lambda t: t.replace("5 6 7", "1e35 6 7"), "positions of 1e+35 are too large"),
@@ -234,7 +234,7 @@ def test_three_rotations_about_two_axes(tmp_path: Path) -> None:
     # In the frame of the root, turned by 90 degrees about Z: Z and then X take the tip's +Y to +Z.
     np.testing.assert_allclose(turned, [[5, 6, 7], [4, 6, 7], [4, 6, 9]], atol=1e-12)
     for channels in ("Zrotation Zrotation Xrotation", "Zrotation Xrotation Xrotation"):
-        with pytest.raises(UserError, match="a channel is there twice"):
+        with pytest.raises(UserError, match="a channel appears twice"):
             read_bvh(written(tmp_path, TEXT.replace("3 Zrotation Xrotation Yrotation", f"3 {channels}")))
 
 

@@ -76,7 +76,7 @@ def lines(kept: int, end: str = "\n") -> Callable[[str], str]:
         (lines(27), FRAMES, "27 frames, where the file says 24"),
         (wrapped(10), FRAMES, "values of 24 frames in "),
         (wrapped(10**6), FRAMES, "values of 24 frames in 1 line"),
-        (lambda t: t + "made with care\nby somebody\n", FRAMES, "text behind the last frame left out"),
+        (lambda t: t + "made with care\nby somebody\n", FRAMES, "text after the last frame left out"),
         (with_prop, FRAMES, "left out beside the body: prop"),
         (with_prop_behind, FRAMES, "left out beside the body: prop"),
         (lambda t: t.replace("Frame Time: 0.0333333", "Frame Time: 33.3333"), FRAMES, "taken as milliseconds, 30 fr"),

@@ -86,5 +86,5 @@ def test_what_is_refused(rows: list[CaptionRow], message: str, tmp_path: Path) -
 
 def test_an_id_twice(tmp_path: Path) -> None:
     motion = RawMotion("a", JOINTS, [])
-    with pytest.raises(ValueError, match="id 'a' is there twice"):
+    with pytest.raises(ValueError, match="id 'a' appears twice"):
         write_folder(tmp_path, {"train": [motion], "test": [motion]})

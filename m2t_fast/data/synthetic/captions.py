@@ -126,7 +126,7 @@ def naming_words(caption: Caption, steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def _usual(options: tuple[str, ...], dice: random.Random) -> str:
-    """One of the ways to say a thing; the first is what most people say."""
+    """One of several phrasings, most often the first, which is what most people say."""
     return options[0] if dice.random() < _USUAL_CHANCE else dice.choice(options)
 
 
@@ -153,7 +153,7 @@ def _phrase(step: Step, possessive: str, brief: bool, dice: random.Random) -> li
 def _sentence(steps: list[Step], brief: bool, dice: random.Random) -> list[tuple[str, str, str]]:
     """The (text, lemma, part of speech) of every word of one caption, actions in the order of the steps.
 
-    ``brief`` writes as annotators do in haste: "punches with left hand", and seldom an adverb.
+    ``brief`` writes like an annotator in haste: "punches with left hand", and seldom an adverb.
     """
     subject = dice.choices(_SUBJECTS, _SUBJECT_WEIGHTS)[0].split()
     possessive = "his" if subject[-1] == "man" else "their"
@@ -178,7 +178,7 @@ def _sentence(steps: list[Step], brief: bool, dice: random.Random) -> list[tuple
 
 
 def _write(words: list[tuple[str, str, str]], dice: random.Random) -> Caption:
-    """The caption as an annotator types it: some begin with a capital, some end with a full stop."""
+    """The caption as annotators type it: some begin with a capital, some end with a full stop."""
     text = " ".join(text for text, _, _ in words).replace(" ,", ",")
     if dice.random() < _CAPITAL_CHANCE:
         text = text[0].upper() + text[1:]

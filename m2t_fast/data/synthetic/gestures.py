@@ -131,7 +131,7 @@ def squat(track: Track) -> None:
 
 
 def kneel(track: Track) -> None:
-    """Go down on one knee, the other foot in front, stay and stand up."""
+    """Go down on one knee, the other foot in front, stay there and stand up."""
     down = track.hold(0.32, 0.32)
     track.add(f"{track.step.variant}_leg", flex=-0.1 * down, knee=1.45 * down, toe=1.5 * down)
     track.add(f"{track.other}_leg", flex=1.65 * down, knee=1.65 * down)

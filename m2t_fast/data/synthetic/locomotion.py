@@ -10,7 +10,7 @@ _WALK_STANCE, _RUN_STANCE = 0.6, 0.36  # the part of a cycle in which a foot is 
 
 
 def _stride(track: Track, phase: np.ndarray, hip: float, knee: float, stance: float, weight: np.ndarray) -> None:
-    """Swing both legs half a cycle apart, each at its foremost at phase 0.
+    """Swing both legs half a cycle apart, each furthest forward at phase 0.
 
     A leg sweeps back at an even speed for the part ``stance`` of the cycle, so that its foot stays where it is on the
     floor while the body travels; then it swings forward with a bent knee, without a jerk at either end.
@@ -45,7 +45,7 @@ def _gait(track: Track, hertz: float, hip: float, knee: float, stance: float, di
 
 
 def walk(track: Track) -> None:
-    """Walk forward or backward; the pace changes the cadence and a little the stride."""
+    """Walk forward or backward; the pace changes the cadence, and slightly the stride."""
     direction = -1.0 if track.step.variant == "backward" else 1.0
     hip = 0.42 * track.step.amplitude * (0.8 + 0.2 * track.step.tempo) * (0.8 if direction < 0 else 1.0)
     weight = _gait(track, 0.95, hip, 0.95, _WALK_STANCE, direction)

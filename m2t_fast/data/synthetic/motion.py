@@ -46,8 +46,8 @@ _STYLED[[CHANNEL[name] for name in ("forward", "left", "turn", "air", "planted")
 class Draft:
     """A motion before kinematics and captions.
 
-    ``channels`` (len(CHANNELS), frames) is its pose track, ``bones`` (J, 3) metres its subject; ``dice`` goes on to
-    draw the captions of ``steps``.
+    ``channels`` (len(CHANNELS), frames) is its pose track, ``bones`` (J, 3) metres its subject; ``dice`` then
+    draws the captions of ``steps``.
     """
 
     id: str
@@ -96,7 +96,7 @@ def _layout(steps: Sequence[Step], dice: random.Random, fps: float) -> tuple[lis
 
 
 def _subject(rig: Rig, rng: np.random.Generator) -> np.ndarray:
-    """Bones (J, 3) of a person of their own height and proportions."""
+    """Bones (J, 3) of a person with individual height and proportions."""
     height = np.clip(rng.normal(0.0, _HEIGHT_SPREAD), -_HEIGHT_LIMIT, _HEIGHT_LIMIT)
     limbs = np.clip(rng.normal(0.0, _LIMB_SPREAD, 3), -_LIMB_LIMIT, _LIMB_LIMIT)
     return subject_offsets(rig, (1.0 + height) * (1.0 + limbs))

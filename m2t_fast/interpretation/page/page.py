@@ -44,7 +44,7 @@ def render_page(
         about: where the captions come from: run, data, date; shown below the title.
 
     Raises:
-        ValueError: no motions, a threshold out of range, or not one name a part.
+        ValueError: no motions, a threshold out of range, or not one name per part.
     """
     if len(motions) == 0:
         raise ValueError("motions: got none, expected at least one motion")
@@ -101,7 +101,7 @@ def save_page(
 
 
 def page_bytes(motions: Sequence[CaptionedMotion]) -> int:
-    """About how many bytes :func:`render_page` will need: those of a few motions, spread over the numbers of all."""
+    """About how many bytes :func:`render_page` will need, extrapolated from a few motions."""
     some = motions[:: max(1, len(motions) // 16)]
     numbers = sum(m.joints.size + m.window.size + m.spatial.size for m in motions)
     written = sum(len(_json(_motion(motion))) for motion in some)
@@ -109,12 +109,12 @@ def page_bytes(motions: Sequence[CaptionedMotion]) -> int:
 
 
 def _told(motion: CaptionedMotion) -> str:
-    """What is said of a motion, in a line: its caption, or those of its segments."""
+    """The text of a motion, in one line: its caption, or those of its segments."""
     return "; ".join(text for _, _, text in motion.segments) or motion.caption
 
 
 def _motion(motion: CaptionedMotion) -> dict[str, Any]:
-    """What the scripts read of a motion; model.js has the inverse."""
+    """What the scripts read about a motion; model.js has the inverse."""
     return {
         "name": motion.name,
         "skeleton": motion.skeleton.name,
@@ -142,7 +142,7 @@ def _motion(motion: CaptionedMotion) -> dict[str, Any]:
 
 
 def _skeleton(skeleton: Skeleton) -> dict[str, Any]:
-    """What the drawing asks for."""
+    """What the drawing needs of a skeleton."""
     return {
         "joints": skeleton.joints,
         "bones": skeleton.bones,

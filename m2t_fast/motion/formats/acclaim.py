@@ -46,13 +46,12 @@ class _Skeleton:
 def read_amc(path: str | Path, asf: str | Path | None = None) -> Capture:
     """Reads a motion with its skeleton.
 
-    The joint that a bone is named after is where the bone begins; the ends of bones that bear no other are their
+    A bone's joint, which has its name, is where the bone begins; the ends of bones that carry no other are their
     ``NAME.end``. Positions are in the file's unit, which the CMU database's ``length 0.45`` makes inches times 0.45.
 
     Args:
         path: the .amc file.
         asf: the .asf file; None: the one beside it: of the same name, of its name up to a ``_``, or the only one.
-
     Raises:
         UserError: a file is unreadable, truncated or malformed (the line is named), or there is no skeleton.
     """
@@ -149,7 +148,7 @@ def _read_asf(path: Path) -> _Skeleton:
     bones = {"root": root}
     for bone in _bones(path, sections["bonedata"], degrees):
         if bone.name in bones:
-            raise UserError(f"{path}: bone {bone.name!r} is there twice")
+            raise UserError(f"{path}: bone {bone.name!r} appears twice")
         bones[bone.name] = bone
         if len(bones) > _MOST_BONES:
             raise UserError(f"{path}: more than {_MOST_BONES} bones, expected those of one body")
@@ -162,7 +161,7 @@ def _read_asf(path: Path) -> _Skeleton:
         placed |= {bone.name: bone for bone in more}
     lost = [bone for bone in bones if bone not in placed]
     if lost:
-        raise UserError(f"{path}: bones that do not hang on the root: {', '.join(lost[:5])}")
+        raise UserError(f"{path}: bones that are not connected to the root: {', '.join(lost[:5])}")
     return _Skeleton(placed, order, position, degrees)
 
 
@@ -231,7 +230,7 @@ def _hierarchy(path: Path, lines: list[tuple[int, str]], bones: dict[str, _Bone]
                 raise UserError(f"{path}: line {number}: bone {name!r} is not in :bonedata")
         for child in words[1:]:
             if child == "root" or bones[child].parent is not None:
-                raise UserError(f"{path}: line {number}: bone {child!r} hangs on two others")
+                raise UserError(f"{path}: line {number}: bone {child!r} has two parents")
             bones[child].parent = words[0]
 
 
@@ -270,7 +269,7 @@ def _read_frames(path: str | Path, skeleton: _Skeleton) -> tuple[dict[str, np.nd
                 raise UserError(f"{path}: line {number}: {said}")
             rows = values.setdefault(name, [])
             if len(rows) != number_of_frame:
-                said = "there twice" if len(rows) > number_of_frame else "missing in a frame before"
+                said = "given twice" if len(rows) > number_of_frame else "missing in a frame before"
                 raise UserError(f"{path}: line {number}: bone {name!r} is {said}")
             try:
                 rows.append([float(word) for word in words])

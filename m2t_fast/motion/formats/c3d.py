@@ -36,7 +36,7 @@ def read_c3d(path: str | Path, skeleton: Skeleton) -> tuple[np.ndarray, float, l
     Markers that are lost for some frames are interpolated.
 
     Raises:
-        UserError: unreadable or truncated, or the labels are of no set that is known.
+        UserError: unreadable or truncated, or the labels belong to no known set.
     """
     labels, points, rate = read_points(path)
     found: dict[str, np.ndarray] = {}
@@ -57,7 +57,7 @@ def read_c3d(path: str | Path, skeleton: Skeleton) -> tuple[np.ndarray, float, l
     if missing:
         shown = ", ".join(labels[:30]) or "no markers"
         raise UserError(
-            f"{path}: markers of no set that is known (Plug-in Gait, CMU): no {', '.join(missing[:6])}; it has {shown}"
+            f"{path}: markers of no known set (Plug-in Gait, CMU): no {', '.join(missing[:6])}; it has {shown}"
             "; solve it to a skeleton and export .bvh"
         )
     joints = _joints(found, skeleton)

@@ -1,6 +1,6 @@
 """The .c3d format (https://www.c3d.org): labels and places of points, from bytes that may be damaged.
 
-Read here because the library for it takes offsets and sizes on trust, and a damaged file ends the whole process.
+Read here because the library for it trusts offsets and sizes, so that a damaged file ends the whole process.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _points(path: str | Path, content: bytes) -> Points:
 
 
 def _floats(raw: bytes, processor: int) -> np.ndarray:
-    """Numbers of 4 bytes, also in the format of DEC's machines: words the other way round, four times as large."""
+    """Numbers of 4 bytes, also in the format of DEC's machines: words swapped, four times as large."""
     if processor == _DEC:
         return np.frombuffer(raw, "<u2").reshape(-1, 2)[:, ::-1].copy().view("<f4").reshape(-1) / np.float32(4)
     return np.frombuffer(raw, ">f4" if processor == _MIPS else "<f4")
@@ -125,7 +125,7 @@ def _array(content: bytes, place: int, processor: int) -> np.ndarray:
 
 
 def _labels(parameters: dict[tuple[str, str], Any]) -> list[str]:
-    """Of all points: 255 are in one parameter, others follow in LABELS2 and so on."""
+    """The labels of all points: 255 are in one parameter, others follow in LABELS2 and so on."""
     labels: list[str] = []
     for number in range(1, 300):
         array = parameters.get(("POINT", "LABELS" + (str(number) if number > 1 else "")))

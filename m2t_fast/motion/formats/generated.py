@@ -12,7 +12,7 @@ from m2t_fast.skeleton import SKELETONS
 from m2t_fast.wording import counted
 
 RARE_COUNTS: tuple[int, ...] = (45, 73, 127, 144)
-"""Joints of SMPL, SMPL-H and SMPL-X (without and with contours) with landmarks behind them."""
+"""Joints of SMPL, SMPL-H and SMPL-X (without and with contours) with landmarks after them."""
 
 SMPL_COUNTS: tuple[int, ...] = (24, 52, 55, *RARE_COUNTS)
 """Joints of SMPL, SMPL-H and SMPL-X, of which the first 22 are HumanML3D's."""
@@ -57,7 +57,7 @@ def with_axes(array: np.ndarray) -> np.ndarray:
 
 
 def joints_in(content: dict[Any, Any]) -> Any:
-    """The joints, or a list of them, that a dictionary holds under a name of theirs; None where there are none."""
+    """The joints, or a list of them, that a dictionary holds under one of their names; None if there are none."""
     unnamed = [value for key, value in content.items() if str(key).startswith("arr_")]
     if unnamed and len(unnamed) == len(content):  # what np.savez calls arrays without a name
         return unnamed[0] if len(unnamed) == 1 else unnamed
@@ -65,7 +65,7 @@ def joints_in(content: dict[Any, Any]) -> Any:
 
 
 def results_of(path: str | Path, content: dict[Any, Any]) -> list[np.ndarray] | None:
-    """The motions of MDM's ``results.npy``, a dictionary with ``motion`` and ``lengths``; None where it is none.
+    """The motions of MDM's ``results.npy``, a dictionary with ``motion`` and ``lengths``; None if it is something else.
 
     Raises:
         UserError: it is one, and its motions have no joints, or lengths that do not fit.

@@ -82,11 +82,11 @@ def _check_chunks(path: str | Path, content: bytes) -> None:
         raise UserError(f"{path}: {reason}")
     size, kind = struct.unpack_from("<I4s", content, 12)
     if kind != b"JSON" or 20 + size > len(content):
-        raise UserError(f"{path}: a malformed .glb file (its first chunk is no JSON of its length)")
+        raise UserError(f"{path}: a malformed .glb file (its first chunk is not JSON of its length)")
     try:
         json.loads(content[20 : 20 + size])
     except (ValueError, RecursionError):
-        raise UserError(f"{path}: a malformed .glb file (its first chunk is no JSON)") from None
+        raise UserError(f"{path}: a malformed .glb file (its first chunk is not JSON)") from None
 
 
 class _Buffers:
@@ -109,7 +109,7 @@ class _Buffers:
                 try:
                     content = base64.b64decode(uri.partition(",")[2], validate=False)
                 except (ValueError, binascii.Error):
-                    raise UserError(f"{self.path}: a buffer that is no base64") from None
+                    raise UserError(f"{self.path}: a buffer that is not base64") from None
             else:
                 beside = resolved(self.path.parent / unquote(uri))
                 if resolved(self.path.parent) not in beside.parents:
@@ -225,13 +225,13 @@ def _hierarchy(path: Path, nodes: list[Any]) -> tuple[list[int], list[int]]:
         for child in described.children or []:
             child = _index(child, nodes)
             if parents[child] >= 0 or child == node:
-                raise UserError(f"{path}: node {child} hangs on two others, or on itself")
+                raise UserError(f"{path}: node {child} has two parents, or is its own")
             parents[child] = node
     order = [node for node in range(len(nodes)) if parents[node] < 0]
     for node in order:  # grows while it is gone through
         order += [child for child in nodes[node].children or []]
     if len(order) != len(nodes):
-        raise UserError(f"{path}: nodes that hang on each other in a circle")
+        raise UserError(f"{path}: nodes whose parents form a cycle")
     return order, parents
 
 

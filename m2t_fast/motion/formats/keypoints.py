@@ -1,4 +1,4 @@
-"""Keypoints of video (H36M, COCO, MediaPipe) to our joints; what they lack is put where bodies have it."""
+"""Keypoints of video (H36M, COCO, MediaPipe) to our joints; missing joints are estimated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BALL = 0.75  # of the way from ankle to tip of the foot
 
 
 def joints_of_keypoints(points: np.ndarray, layout: str, skeleton: Skeleton) -> tuple[np.ndarray, list[str]]:
-    """Joints (T, J, 3) of keypoints (T, K, 3), in their unit and axes, and the names of those that were made up."""
+    """Joints (T, J, 3) of keypoints (T, K, 3), in their unit and axes, and the names of those that were estimated."""
     at: _Points = {name: points[:, index].astype(np.float64) for index, name in enumerate(LAYOUTS[layout])}
     names = JOINT_NAMES[skeleton.name]
     leg = _leg(at)

@@ -29,7 +29,7 @@ def load_pickle(path: str | Path, file: IO[bytes] | None = None) -> Any:
         file: an open file at the start of the pickle.
 
     Raises:
-        UserError: unreadable, no pickle, it holds more than numbers, arrays, tensors and containers of them, or what
+        UserError: unreadable, not a pickle, it holds more than numbers, arrays, tensors and containers of them, or what
             it holds takes far more memory than the file has bytes.
     """
     if file is None:
@@ -47,7 +47,7 @@ def load_pickle(path: str | Path, file: IO[bytes] | None = None) -> Any:
 
 
 def _inflated(path: str | Path, file: IO[bytes], memory: int) -> IO[bytes]:
-    """The file, or what a compressed one holds, of at most ``memory`` bytes."""
+    """The file, or the content of a compressed one, of at most ``memory`` bytes."""
     start = file.tell()
     begin = file.read(6)
     file.seek(start)
@@ -72,7 +72,7 @@ def load_npy(path: str | Path) -> Any:
     """What a .npy file holds: an array, or, where it is a pickle, the object, which must be of numbers alone.
 
     Raises:
-        UserError: unreadable, truncated, or no .npy.
+        UserError: unreadable, truncated, or not a .npy file.
     """
     from numpy.lib import format as npy
 
@@ -89,11 +89,11 @@ def load_npy(path: str | Path) -> Any:
 
 @contextlib.contextmanager
 def foreign_bytes(path: str | Path, kind: str, said: Callable[[Exception], str] | None = None) -> Iterator[None]:
-    """Inside the block whatever reading ``path`` raises is one line that says it is unreadable or not ``kind``:
-    foreign bytes make readers raise nearly anything, from EOFError to MemoryError.
+    """Inside the block any error of reading ``path`` becomes one line that says it is unreadable or not ``kind``:
+    arbitrary bytes make readers raise nearly anything, from EOFError to MemoryError.
 
     Args:
-        said: what of such an exception is told (default: :func:`one_line`).
+        said: makes the message of such an exception (default: :func:`one_line`).
     """
     try:
         yield
@@ -117,7 +117,7 @@ def plain_arrays(content: Any) -> Any:
 
 
 def without_advice(error: Exception) -> str:
-    """NumPy's errors may recommend to trust pickles."""
+    """NumPy's errors may recommend trusting pickles."""
     text = one_line(error)
     return "it holds no arrays of numbers" if "pickle" in text else text
 

@@ -30,7 +30,7 @@ _LEFT = {
 _MIDDLE = {3: (0, 0.125, -0.03), 6: (0, 0.14, 0.01), 9: (0, 0.055, 0.005), 12: (0, 0.215, -0.04), 15: (0, 0.09, 0.05)}
 _MOST_BETAS = 16
 
-STILL = "no translation in it: the body turns and moves its limbs in place"
+STILL = "no translation in the file: the body turns and moves its limbs in place"
 FIXED = "joints of a fixed skeleton of 1.7 m (--body-model FILE gives the body's own: bones differ by centimetres)"
 
 
@@ -39,7 +39,7 @@ class Parameters:
     """One person's parameters.
 
     ``turns`` (T, 22, 3, 3) rotations of the joints in their parents' frames; ``root`` (T, 3) translation in metres;
-    ``betas`` (K,) or None; ``fps`` or None; ``up`` the axis of camera coordinates ("-y"), None where the body tells;
+    ``betas`` (K,) or None; ``fps`` or None; ``up`` the axis of camera coordinates ("-y"), None where the body shows it;
     ``label`` of the person; ``still``: the file has no translation, so that ``root`` is zeros.
     """
 
@@ -90,14 +90,14 @@ def read_body_model(path: str | Path) -> dict[str, Any]:
     SMPL family, .npz or .pkl; nothing that a .pkl holds is run.
 
     Raises:
-        UserError: unreadable, or no such model.
+        UserError: unreadable, or not such a model.
     """
     if Path(path).suffix.lower() == ".npz":
         content: Any = load_npz(path)
     else:
         content = load_pickle(path)
     if not isinstance(content, dict) or not {"J_regressor", "v_template"} <= content.keys():
-        raise UserError(f"{path}: no body model (J_regressor and v_template are what one has)")
+        raise UserError(f"{path}: not a body model (it lacks J_regressor or v_template)")
     try:
         regressor, template = (_dense(content[name]) for name in ("J_regressor", "v_template"))
         shapes = _dense(content["shapedirs"]) if "shapedirs" in content else None
@@ -114,7 +114,7 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of numbers of an .npz file.
 
     Raises:
-        UserError: unreadable, truncated, or no .npz.
+        UserError: unreadable, truncated, or not an .npz file.
     """
     found: dict[str, np.ndarray] = {}
     objects: list[str] = []
@@ -134,7 +134,7 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _dense(value: Any) -> np.ndarray:
-    """An array of what may be one, a chumpy array or a scipy matrix in compressed columns."""
+    """A dense array from an array, a chumpy array or a scipy matrix in compressed columns."""
     if isinstance(value, Inert):
         state = value.state if isinstance(value.state, dict) else {}
         if "x" in state:

@@ -16,7 +16,7 @@ from m2t_fast.skeleton import HUMANML3D
 from m2t_fast.wording import counted
 
 MOTION_X = 322
-"""Numbers per frame of Motion-X: root 3, body 63, hands 90, jaw 3, face 50 and 100, translation 3, shape 10."""
+"""Numbers per frame in Motion-X: root 3, body 63, hands 90, jaw 3, face 50 and 100, translation 3, shape 10."""
 
 RATES = ("mocap_framerate", "mocap_frame_rate", "fps", "framerate")
 """What files call their frames per second."""
@@ -42,11 +42,11 @@ _ROTATION = 0.05  # how far a matrix times its transpose may be from the identit
 
 
 def find_parameters(path: str | Path, content: Any) -> list[Parameters]:
-    """The people whose SMPL parameters a dictionary holds, as AMASS, GVHMR, WHAM, 4D-Humans and others write them: of
-    several, each is labelled.
+    """The people whose SMPL parameters a dictionary holds, as AMASS, GVHMR, WHAM, 4D-Humans and others write them: if
+    there are several, each is labelled.
 
     Raises:
-        UserError: parameters whose shapes do not fit, or do not say what is people and what is frames.
+        UserError: parameters whose shapes do not fit, or do not tell people from frames.
     """
     found = list(_find(path, content)) if isinstance(content, dict) else []
     if len(found) > 1 and all(len(person.turns) == 1 for person in found):
@@ -76,14 +76,14 @@ def find_in_array(path: str | Path, array: np.ndarray) -> list[Parameters]:
 
 
 def rate_of(content: dict[Any, Any]) -> float | None:
-    """Frames per second that a dictionary says; None where it says none."""
+    """Frames per second in a dictionary; None if it has none."""
     rate = _first(content, RATES)
     fps = float(rate.reshape(-1)[0]) if rate is not None and rate.size else 0.0
     return fps if fps > 0 and np.isfinite(fps) else None
 
 
 def unread_rotations(content: dict[Any, Any]) -> str:
-    """What is said of rotations that are there but not read; "" where none are."""
+    """The message about rotations that are present but not read; "" if there are none."""
     for name in (*_WHOLE, *(part for pair in _PARTS for part in pair), "pred_pose"):
         value = _array(content.get(name))
         if value is None or value.ndim < 2:
@@ -91,7 +91,7 @@ def unread_rotations(content: dict[Any, Any]) -> str:
         if value.shape[-1] in (6, *_NO_AXIS_ANGLES) or (value.ndim == 3 and value.shape[1] == 6):
             return f"; {name} of shape {value.shape} are {_SIXES}"
         if value.shape[-1] in (189, 198, 207, 216) or value.shape[-2:] == (3, 3):
-            return f"; {name} of shape {value.shape} are matrices that are no rotations"
+            return f"; {name} of shape {value.shape} are matrices that are not rotations"
         if value.ndim > 2 and value.shape[-1] == 3 and _positions(value):
             return f"; {name} of shape {value.shape} are places, not rotations: save them as an array of joints"
     return ""
@@ -203,7 +203,7 @@ def _turns(name: str, array: np.ndarray | None, joints: int = JOINTS) -> np.ndar
 
 
 def _positions(array: np.ndarray) -> bool:
-    """Whether (..., J, 3) are rather places of joints: limbs of equal and constant length come out."""
+    """Whether (..., J, 3) are positions of joints: limbs then have equal and constant lengths."""
     joints = array.reshape(-1, *array.shape[-2:])
     return (
         joints.shape[1] >= JOINTS
@@ -213,7 +213,7 @@ def _positions(array: np.ndarray) -> bool:
 
 
 def _rotate(matrices: np.ndarray) -> bool:
-    """Whether matrices (..., 3, 3) are rotations. Those that are not finite are told later."""
+    """Whether matrices (..., 3, 3) are rotations. Values that are not finite are reported later."""
     if not np.isfinite(matrices).all():
         return True
     with np.errstate(over="ignore", invalid="ignore"):
@@ -223,7 +223,7 @@ def _rotate(matrices: np.ndarray) -> bool:
 
 
 def _of(path: str | Path, content: dict[Any, Any], label: str) -> Parameters:
-    """Of one person, whose rotations are at ``__turns`` or yet to be found."""
+    """The parameters of one person, whose rotations are at ``__turns`` or yet to be found."""
     if "__turns" not in content:
         (content,) = _apart(path, content) or [{}]
         if not content:
@@ -273,7 +273,7 @@ def _frames_of_people(content: dict[Any, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _first(content: dict[Any, Any], names: tuple[str, ...]) -> np.ndarray | None:
-    """The first of these that is there."""
+    """The first of these that exists."""
     return next((found for name in names if (found := _array(content.get(name))) is not None), None)
 
 

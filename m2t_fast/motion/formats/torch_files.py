@@ -72,7 +72,7 @@ def _from_archive(file: IO[bytes], memory: int) -> Any:
 
 
 class _Kind(NamedTuple):
-    """Of storage: its dtype."""
+    """A kind of storage: its dtype."""
 
     dtype: str
 
@@ -98,12 +98,12 @@ class _Unpickler(Unpickler):
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
-        """The storage that a tensor is a view of, as long as it is said to be, as a tensor (N,)."""
+        """The storage that a tensor is a view of, of the length it claims, as a tensor (N,)."""
         import torch
 
         name, kind, key, _, count = pid
         if name != "storage" or not isinstance(kind, _Kind) or not isinstance(key, str):
-            raise pickle.UnpicklingError("it refers to something that is no storage")
+            raise pickle.UnpicklingError("it refers to something that is not a storage")
         if key not in self.storages:
             content = self.archive.read(f"{self.folder}data/{key}")
             self.charge(len(content))

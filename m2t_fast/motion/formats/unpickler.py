@@ -23,13 +23,13 @@ _DEEPEST = 200
 
 
 def allowed_memory(size: int) -> int:
-    """Bytes that what a file of ``size`` bytes holds may take in memory: a pickle of a few bytes may name one object
-    many times over."""
+    """Bytes that the content of a file of ``size`` bytes may take in memory: a pickle of a few bytes may name one
+    object many times over."""
     return _ALWAYS + _PER_BYTE * size
 
 
 class Inert:
-    """Stands for an object of a class that is not loaded: its state is kept, nothing of it runs.
+    """Stands in for an object of a class that is not loaded: its state is kept, nothing of it runs.
 
     Body models of the SMPL family hold chumpy arrays and scipy matrices; their numbers are in the state.
     """
@@ -46,7 +46,7 @@ class _JoblibArray(Inert):
 
 
 class _Dtype:
-    """Stands for a NumPy dtype, whose own state could claim fields outside of it."""
+    """Stands in for a NumPy dtype, whose own state could claim fields outside of it."""
 
     def __init__(self, code: Any = "", *_: Any) -> None:
         if not (isinstance(code, str) and _CODES.fullmatch(code)):
@@ -85,7 +85,7 @@ def _tensor_from_bytes(content: bytes) -> Any:
 
 
 def _named(*_: Any) -> Any:
-    """Stands for classes that pickles name as an argument and never call."""
+    """Stands in for classes that pickles name as an argument and never call."""
     raise pickle.UnpicklingError("it makes an object without content")
 
 
@@ -106,7 +106,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("torch.storage", "_load_from_bytes"): _tensor_from_bytes,
 }
 _BUILT = (Inert, _Dtype, collections.OrderedDict)
-"""What a state may be given to, besides arrays; classes and functions must stay as they are."""
+"""What may be given a state, besides arrays; classes and functions must stay as they are."""
 
 _PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]  # the one whose steps can be changed
 
@@ -133,7 +133,7 @@ class Unpickler(_PurePython):
             return Inert
         if (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
             return self._tensor
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array of numbers")
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array of numbers")
 
     def charge(self, size: int) -> None:
         """Counts memory that is taken.
@@ -175,7 +175,7 @@ class Unpickler(_PurePython):
     dispatch[pickle.BUILD[0]] = load_build
 
     def _set_array(self, array: np.ndarray, state: Any) -> None:
-        """The state of an array, once its bytes are as many as its shape and type need."""
+        """Sets the state of an array after checking that it has as many bytes as its shape and type need."""
         *_, shape, kind, fortran, content = state
         count = math.prod(_shape(shape))
         if isinstance(content, str):  # Python 2
@@ -216,7 +216,7 @@ def _shape(sizes: Any) -> tuple[int, ...]:
 
 
 def check_memory(content: Any, memory: int) -> None:
-    """Raises unless a content, written out without anything shared, takes at most ``memory`` bytes.
+    """Raises unless the content, written out with nothing shared, takes at most ``memory`` bytes.
 
     Raises:
         pickle.UnpicklingError: it takes more, holds itself, or is nested too deeply.

@@ -53,7 +53,7 @@ class Body:
 
 
 def find_body(tree: Tree) -> Body | None:
-    """The body that fits the hierarchy best; None where there are no two legs, or no two arms away from them."""
+    """The body that fits the hierarchy best; None if there are not two legs, and two arms away from them."""
     legs, arms = _pairs(tree, "leg"), _pairs(tree, "arm")
     best: tuple[float, Pair, Pair] | None = None
     for leg, arm in itertools.product(legs, arms):
@@ -108,8 +108,8 @@ def _pairs(tree: Tree, kind: str) -> list[Pair]:
 
 
 def _alike(tree: Tree, starts: tuple[int, int], limbs: tuple[Limb, Limb], kind: str) -> tuple[Limb, Limb]:
-    """Limbs of two chains that have the same names on both sides: their joints are those at the same places, whichever
-    fit both the better."""
+    """Limbs of two chains with the same names on both sides: their joints are at the same places in both chains, the
+    places that fit both best."""
     names = [[(tree.said[node].base, tree.said[node].digits) for node in tree.chain(start)] for start in starts]
     if names[0] != names[1]:
         return limbs
@@ -136,7 +136,7 @@ def _length(tree: Tree, nodes: list[int]) -> float:
 
 
 def _pelvis(tree: Tree, legs: Pair, arms: Pair) -> int:
-    """The node where the legs part, or the one beside it that is named so (Biped's and Poser's have both)."""
+    """The node where the legs part, or one beside it that is named pelvis (Biped's and Poser's have both)."""
     near = 0.2 * legs.length
     line = [legs.at, *reversed(tree.path(legs.at)[:-1])]
     named = [n for n in line if tree.said[n].roles.get("pelvis", 0.0) == 2.0 and tree.distance(n, legs.at) < near]
@@ -156,7 +156,7 @@ def _pelvis(tree: Tree, legs: Pair, arms: Pair) -> int:
 
 
 def _head_branches(tree: Tree, legs: Pair, arms: Pair) -> list[int]:
-    """Nodes that begin what may be neck and head: at the arms' branching or next to it, away from arms and legs."""
+    """Nodes where neck and head may begin: at the arms' branching or next to it, away from arms and legs."""
     starts = {(*limb.before, *limb.joints)[0] for limb in (arms.left, arms.right)}
     way = tree.between(legs.at, arms.at)
     if len(way) > 1 and tree.parents[arms.at] != way[-2]:  # the root is not at the legs' side
@@ -194,13 +194,13 @@ def _neck_and_head(tree: Tree, legs: Pair, arms: Pair, way: list[int]) -> tuple[
 
 
 def _on_the_shoulders(tree: Tree, legs: Pair, arms: Pair, head: int) -> bool:
-    """Whether what is called head turns at the lower end of the neck, as Roblox's does, which has no neck."""
+    """Whether the joint called head is at the lower end of the neck, as in Roblox's skeleton, which has no neck."""
     return not tree.ends[head] and _above_shoulders(tree, legs, arms, head) < _HEAD_ABOVE * legs.length
 
 
 def _thorax_is_neck(tree: Tree, legs: Pair, arms: Pair, neck: int) -> bool:
-    """Whether the arms hang on a thorax without collars and what is called neck lies in the head, as where keypoints
-    of video (Human3.6M's) were made a skeleton: the thorax is then the lower end of the neck."""
+    """Whether the arms start at a thorax without collars and the joint called neck lies in the head, as in skeletons
+    made from keypoints of video (Human3.6M's): the thorax is then the lower end of the neck."""
     collars = [*arms.left.before, *arms.right.before]
     if collars or tree.said[arms.at].base != "thorax":
         return False
@@ -229,7 +229,7 @@ def _unnamed_neck(tree: Tree, chain: list[int], leg: float) -> tuple[int | None,
 
 
 def _head_of(tree: Tree, neck: int, above: list[int], leg: float) -> int:
-    """Of nodes above the neck whose names do not tell the head, the one that lies as far above it as heads do."""
+    """The head among nodes above the neck whose names do not say: the one as far above the neck as heads are."""
     return min(above, key=lambda node: abs(tree.distance(node, neck) - _HEAD_OF_LEG * leg))
 
 
@@ -278,13 +278,13 @@ def left_of(tree: Tree, legs: Pair, arms: Pair) -> np.ndarray:
 
 
 def _across_of(vector: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """What of ``vector`` (S, 3) is at right angles to ``line``."""
+    """The component of ``vector`` (S, 3) at right angles to ``line``."""
     unit = line / np.maximum(np.linalg.norm(line, axis=1, keepdims=True), 1e-30)
     return vector - (vector * unit).sum(axis=1, keepdims=True) * unit
 
 
 def sides_disagree(tree: Tree, body: Body) -> bool:
-    """Whether names call left what by the shape of the body is right, in nearly all frames."""
+    """Whether the limbs named left are on the right by the body's shape, in nearly all frames."""
     left = left_of(tree, body.legs, body.arms)
     signs = [np.sign((_across(tree, pair) * left).sum(axis=1)).mean() for pair in (body.legs, body.arms)]
     return max(signs) < -0.8

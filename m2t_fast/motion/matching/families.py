@@ -1,4 +1,4 @@
-"""Which family of skeletons joint names belong to, for what is said about a file and for its few peculiarities."""
+"""Which family of skeletons joint names belong to, for the note about a file and for its few peculiarities."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def scheme_of(nodes: Nodes, needed: Sequence[str]) -> tuple[Scheme, list[str]]:
 
 
 def family_of(nodes: Nodes, needed: Sequence[str]) -> str | None:
-    """The name of the family, None where names fit none."""
+    """The name of the family, None if names fit none."""
     scheme, missing = scheme_of(nodes, needed)
     if not missing:
         return scheme.name

@@ -19,7 +19,7 @@ _LIMBS = {
 
 
 def why_no_human(points: Mapping[str, np.ndarray]) -> str | None:
-    """What says that joints are not those of a human; None where they may be.
+    """Why joints cannot be those of a human; None if they may be.
 
     Args:
         points: our joint names -> (S, 3) positions, in any unit.

@@ -1,4 +1,4 @@
-"""The joints of ours in a body that was found: which node each is, and where those lie that no node is."""
+"""Our joints in a body that was found: the node of each, and the place of those without a node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Weights = dict[int, float]
 
 @dataclass
 class Found:
-    """Our joints as weights of nodes; ``made_up``: those that no node is; ``from_ends``: those that an End Site is."""
+    """Our joints as weights of nodes; ``made_up``: those without a node; ``from_ends``: those at an End Site."""
 
     weights: dict[str, Weights] = field(default_factory=dict)
     made_up: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Found:
 
 
 def joints_of(tree: Tree, body: Body, family: str | None) -> Found:
-    """Every joint of both of our skeletons that a body has.
+    """Every joint of our two skeletons that a body has.
 
     Left out, for :func:`fill`, are the spine where it is to be interpolated, balls of feet and tips of toes that have
     no node, and the neck, the head and the collars where the hierarchy has none.
@@ -93,7 +93,7 @@ def _spine(tree: Tree, body: Body, neck: int | None, family: str | None) -> dict
 
 
 def _like_a_spine(tree: Tree, line: list[int], neck: int | None) -> bool:
-    """Whether three bones lie along the trunk about where SMPL's spine does; one at the pelvis is no spine1."""
+    """Whether three bones lie along the trunk about where SMPL's spine does; one at the pelvis is not spine1."""
     if neck is None:
         return True
     lengths = [tree.distance(low, high) for low, high in itertools.pairwise([*line, neck])]
@@ -102,7 +102,7 @@ def _like_a_spine(tree: Tree, line: list[int], neck: int | None) -> bool:
 
 
 def _distinct(tree: Tree, nodes: list[int], near: float) -> list[int]:
-    """Nodes without those that lie on the one before."""
+    """Nodes without those at the same place as the one before."""
     kept = nodes[:1]
     for node in nodes[1:]:
         if tree.distance(node, kept[-1]) > near:
@@ -113,7 +113,7 @@ def _distinct(tree: Tree, nodes: list[int], near: float) -> list[int]:
 def fill(
     tree: Tree, found: Found, skeleton: Skeleton, trunk: tuple[int, ...], given: Collection[str] = ()
 ) -> list[str]:
-    """Adds what is missing of ``skeleton`` and can be derived from nodes; returns what still is: balls of the feet.
+    """Adds joints of ``skeleton`` that can be derived from nodes; returns those still missing: balls of the feet.
 
     ``trunk`` are the nodes between pelvis and neck, along which the spine is interpolated; ``given`` joints stay.
     """

@@ -1,4 +1,4 @@
-"""A leg or an arm in a chain of joints: by what the names say and by how long the bones are."""
+"""A leg or an arm in a chain of joints, by the names and by the lengths of the bones."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Limb:
 
 
 def fit_limb(tree: Tree, start: int, kind: str, places: tuple[int, ...] | None = None) -> Limb | None:
-    """The best way to see a leg or an arm (``kind``) in the chain that begins at node ``start``; None if it is none.
+    """The best fit of a leg or an arm (``kind``) to the chain that begins at node ``start``; None if nothing fits.
 
-    ``places``: the joints are to be these of the chain, as the other side's are.
+    ``places``: take these joints of the chain, like the other side.
     """
     chain = tree.chain(start)
     if len(chain) < 3:

@@ -37,8 +37,8 @@ class JointMatch:
     Attributes:
         skeleton: the joints that were wanted.
         weights: our joint name -> weights of nodes, in the skeleton's order; without ``missing``.
-        missing: joints that no node tells, put where bodies have them: balls of feet, tips of toes.
-        said: one phrase: by what the joints were found, and which were made up.
+        missing: joints without a node, put where bodies have them: balls of feet, tips of toes.
+        said: one phrase: how the joints were found, and which were estimated.
         by_map: whether a joint map named all of them.
     """
 
@@ -70,8 +70,8 @@ class JointMatch:
 def match_joints(path: str | Path, capture: Capture, skeleton: Skeleton, custom: JointMap | None = None) -> JointMatch:
     """Finds the joints of ``skeleton``.
 
-    A joint map that names every joint that cannot be derived is taken as it is. Else what it leaves open is found in
-    the hierarchy: our own names and SMPL's directly, all others by structure, where names help.
+    A joint map that names every joint that cannot be derived is taken as it is. Otherwise the joints that it leaves out
+    are found in the hierarchy: our own names and SMPL's directly, all others by structure, with names as evidence.
 
     Args:
         path: the file, for messages.
@@ -80,7 +80,7 @@ def match_joints(path: str | Path, capture: Capture, skeleton: Skeleton, custom:
         custom: the joint map.
 
     Raises:
-        UserError: there is no such body, or it is no human's; or a name of the joint map is no joint of the file.
+        UserError: there is no such body, or it is not a human's; or a name in the joint map is not a joint of the file.
     """
     nodes, names = Nodes(capture.names), JOINT_NAMES[skeleton.name]
     own = {name: _resolve(path, nodes, capture.names, name, theirs) for name, theirs in (custom or {}).items()}
@@ -127,7 +127,7 @@ def match_joints(path: str | Path, capture: Capture, skeleton: Skeleton, custom:
         reason = why_no_human({name: at[:, index] for index, name in enumerate(names)})
         if reason is not None and not any(name in own for name in filled):
             raise UserError(
-                f"{path}: no human, it seems: {reason}; if it is one, name its joints with --joint-map FILE "
+                f"{path}: apparently not a human: {reason}; if it is one, name its joints with --joint-map FILE "
                 "(m2t-fast caption --show-joints FILE prints what was found)"
             )
     return match
@@ -138,7 +138,7 @@ def _can_be_derived(name: str) -> bool:
 
 
 def _own_names(tree: Tree, names: tuple[str, ...]) -> dict[str, Weights] | None:
-    """The nodes that have exactly our names (SMPL's for 22 joints) in any writing; None unless all are there."""
+    """The nodes that have exactly our names (SMPL's for 22 joints) in any spelling; None unless all are there."""
     sides = {"left": LEFT, "right": RIGHT}
     at: dict[tuple[int, str, tuple[int, ...]], int] = {}
     for node, said in enumerate(tree.said):
@@ -160,7 +160,7 @@ def _own_names(tree: Tree, names: tuple[str, ...]) -> dict[str, Weights] | None:
 
 
 def _agrees(tree: Tree, body: Body) -> bool:
-    """Whether no joint of a limb has a name that says another joint of it."""
+    """Whether no joint of a limb has the name of another joint of that limb."""
     for kind, pair in (("leg", body.legs), ("arm", body.arms)):
         for limb in (pair.left, pair.right):
             bases: set[str] = set()
@@ -173,7 +173,7 @@ def _agrees(tree: Tree, body: Body) -> bool:
 
 
 def _tips(tree: Tree, own: dict[str, Weights], found: Found, names: tuple[str, ...]) -> None:
-    """The End Sites of the balls of the feet that a joint map names are the tips of the toes."""
+    """Takes the End Sites of the balls of the feet that a joint map names as the tips of the toes."""
     for side in ("left", "right"):
         name = f"{side}_toe"
         if name not in names or name in own:
@@ -220,7 +220,7 @@ def _expected(theirs: str | list[str]) -> str:
 
 
 def _made_up(found: Found, own: Mapping[str, Weights], names: tuple[str, ...], wanted: tuple[str, ...]) -> str:
-    """What is said of joints that no joint of the file is."""
+    """The note about joints that the file does not have."""
     made_up = [name for name in found.made_up if name not in own]
     said = f", interpolated {', '.join(made_up)}" if made_up else ""
     ends = [name for name in found.from_ends if name not in own and name in wanted]
@@ -230,7 +230,7 @@ def _made_up(found: Found, own: Mapping[str, Weights], names: tuple[str, ...], w
 
 
 def _refuse_doubles(path: str | Path, match: JointMatch, own: Mapping[str, Weights], names: tuple[str, ...]) -> None:
-    """A joint map may not leave two joints of ours on one node of the file."""
+    """Refuses a joint map that puts two joints of ours on one node of the file."""
     taken: dict[int, str] = {}
     for name, weights in match.weights.items():
         if len(weights) > 1:

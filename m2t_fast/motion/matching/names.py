@@ -1,4 +1,4 @@
-"""What the name of a joint says: its side, what it may be, or that it is no joint of ours."""
+"""What the name of a joint says: its side, what it may be, or that it is none of our joints."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ class Name:
     Attributes:
         side: ``LEFT``, ``RIGHT`` or 0.
         roles: what the joint may be ("hip", "knee", "ankle", "foot", "beforehip", "collar", "shoulder", "elbow",
-            "wrist", "pelvis", "spine", "neck", "head"), and how sure that is (up to 2); empty where the name says
+            "wrist", "pelvis", "spine", "neck", "head"), and with what certainty (up to 2); empty where the name says
             nothing.
-        other: it is named as something that no body of ours has: a finger, an eye, a twist bone, a prop.
+        other: it is named as something that our skeletons lack: a finger, an eye, a twist bone, a prop.
         base: its words without side and digits, in lower case, joined.
         digits: its numbers.
     """
@@ -156,7 +156,7 @@ def _read(words: tuple[str, ...]) -> Name:
 
 
 def _in_common(several: list[_Roles | None]) -> _Roles | None:
-    """What words that all say something agree on: "HandWrist" is the wrist, "FootAnkle" the ankle."""
+    """What meaningful words agree on: "HandWrist" is the wrist, "FootAnkle" the ankle."""
     if not all(several):
         return None
     shared = set.intersection(*(set(roles or {}) for roles in several))
@@ -164,7 +164,7 @@ def _in_common(several: list[_Roles | None]) -> _Roles | None:
 
 
 def _side(words: list[str]) -> tuple[int, list[str]]:
-    """The side that some word says, and the words without it."""
+    """The side that one of the words names, and the other words."""
     for index, word in enumerate(words):
         if word in _SIDES and len(words) > 1:
             return _SIDES[word], words[:index] + words[index + 1 :]

@@ -59,7 +59,7 @@ class Tree:
 
     @cached_property
     def reach(self) -> np.ndarray:
-        """(N,) length of the longest way down from the node over nodes of ours."""
+        """(N,) length of the longest path down from the node over nodes of ours."""
         found = np.zeros(len(self.names))
         for node in reversed(range(len(self.names))):
             ways = [self.length[child] + found[child] for child in self.children[node] if self.ours[child]]
@@ -68,7 +68,7 @@ class Tree:
 
     @cached_property
     def diameter(self) -> float:
-        """Length of the longest way between two nodes of ours."""
+        """Length of the longest path between two nodes of ours."""
         longest = 0.0
         for node, below in enumerate(self.children):
             ways = sorted(self.length[child] + self.reach[child] for child in below if self.ours[child])
@@ -77,7 +77,7 @@ class Tree:
 
     @cached_property
     def told(self) -> np.ndarray:
-        """(N,) how many nodes from the node on down have a name that says something."""
+        """(N,) how many nodes from this node down have a meaningful name."""
         found = np.array([bool(name.roles) for name in self.said], dtype=int)
         for node in reversed(range(len(self.names))):
             if self.parents[node] >= 0:
@@ -85,7 +85,7 @@ class Tree:
         return found
 
     def distance(self, first: int, second: int) -> float:
-        """Usual distance between two nodes; bones keep their length, so every frame tells it."""
+        """Usual distance between two nodes; bones keep their length, so any frame gives it."""
         return float(np.median(np.linalg.norm(self.points[:, first] - self.points[:, second], axis=1)))
 
     def branches(self, node: int) -> list[int]:
@@ -93,7 +93,7 @@ class Tree:
         return [child for child in self.children[node] if self.ours[child]]
 
     def chain(self, node: int) -> list[int]:
-        """The nodes from ``node`` on down along the main line: names that say something first, then the longest way;
+        """The nodes from ``node`` down along the main line: meaningful names first, then the longest path;
         of several toes the one in the middle."""
         chain = [node]
         while len(chain) < _LONGEST:
@@ -119,7 +119,7 @@ class Tree:
         return path[::-1]
 
     def between(self, first: int, second: int) -> list[int]:
-        """The nodes of the way from ``first`` to ``second``, both among them."""
+        """The nodes on the path from ``first`` to ``second``, both included."""
         up, down = self.path(first), self.path(second)
         shared = 0
         while shared < min(len(up), len(down)) and up[shared] == down[shared]:

@@ -1,4 +1,4 @@
-"""Inputs of every op in every shape that matters, a file per op; tests and benchmarks share them."""
+"""Inputs of every op in every shape that matters, one file per op; tests and benchmarks share them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class GuidedCase:
 
 
 def _guided(cases: Mapping[str, Any], *names: str) -> dict[str, GuidedCase]:
-    """Cases that show what folding a loss into an op changes; what the op itself does, its own rows show."""
+    """Cases that show what folding a loss into an op changes; the op's own cases show the rest."""
     return {name: GuidedCase(case) for name, case in cases.items() if name.endswith(names)}
 
 

@@ -1,4 +1,4 @@
-"""What the cases share: records of their inputs, targets, and how tensors lie in memory."""
+"""Shared by the cases: records of their inputs, targets, and memory layouts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def arranged(inputs: list[Tensor], layout: str) -> list[Tensor]:
     """The inputs as they may lie in memory; floats of ``layout``
 
     - "contiguous": as they are;
-    - "strided": the same values, every dimension with a stride of its own, nothing contiguous;
+    - "strided": the same values, every dimension strided, nothing contiguous;
     - "expanded": the first row repeated with a stride of 0.
     """
     if layout == "contiguous":

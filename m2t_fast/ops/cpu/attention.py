@@ -14,7 +14,7 @@ from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
 
 def spatio_temporal_attention_keeps(x: AttentionInputs) -> bool:
-    """gamma (B, L, T, S) is kept as precise as the arithmetic; beside it float16 has too little of alpha."""
+    """gamma (B, L, T, S) is kept in the precision of the arithmetic; beside it float16 holds alpha too coarsely."""
     return x.parts.dtype != torch.float16
 
 
@@ -32,7 +32,7 @@ def spatio_temporal_attention(x: AttentionInputs, keep: bool = False) -> Any:
 def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInputs, kept: Any) -> dict[str, Tensor]:
     """Gradients of the eight float inputs, from those of the outputs (None: the output was not used).
 
-    What was ``kept``, ``spatial`` and ``gamma``, saves computing the scores again.
+    What was ``kept``, ``spatial`` and ``gamma``, saves recomputing the scores.
     """
     dtype, x = x.parts.dtype, _ready(x)
     grads = AttentionOutput(*(grad if grad is None else ready(grad) for grad in grads))
@@ -54,7 +54,7 @@ _OF_FRAMES = ("parts", "temporal_keys", "spatial_keys")
 
 
 def _ready(x: AttentionInputs) -> AttentionInputs:
-    """As the kernels take them: what there is of every frame in bfloat16 as it is stored."""
+    """The inputs as the kernels take them: tensors with a row per frame stay in bfloat16 if stored so."""
     stored = _OF_FRAMES if x.parts.dtype == torch.bfloat16 else ()
     tensors: dict[str, Any] = {
         name: value.contiguous() if name in stored else ready(value)

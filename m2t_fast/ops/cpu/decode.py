@@ -58,7 +58,7 @@ def sample_words(x: SampleInputs) -> Tensor:
 
 
 def _layers(w: DecoderWeights) -> dict[str, Tensor]:
-    """The weights as the kernels take them: what multiplies the same input, or is summed, becomes one layer."""
+    """The weights as the kernels take them: weights that multiply the same input, or are summed, become one layer."""
     layers = dict(
         bottom=torch.cat([w.bottom_input, w.bottom_hidden], dim=1),
         bottom_bias=w.bottom_input_bias + w.bottom_hidden_bias,

@@ -11,7 +11,7 @@ from m2t_fast.reference.gather import GatherInputs
 
 
 def gather_motions_takes(x: GatherInputs) -> str | None:
-    """To widen all that is stored would cost more than is gained."""
+    """Widening the whole store would cost more than the kernel gains."""
     if x.frames.dtype in (torch.float32, torch.float64):
         return None
     return f"{x.frames.dtype} would have to be widened"

@@ -36,7 +36,7 @@ def attention_keys_backward(grads: KeysOutput, x: KeysInputs) -> dict[str, Tenso
 
 
 def _as_computed(x: KeysInputs, terms: int) -> KeysInputs:
-    """The inputs as the products take them, which sum so many terms."""
+    """The inputs in the dtype of the products, which depends on the number of terms that they sum."""
     computed = arithmetic(x.parts.dtype, [terms])
     made: KeysInputs = converted(x, lambda v: as_computed(v, computed) if v.is_floating_point() else v)
     return made

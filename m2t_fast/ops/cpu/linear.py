@@ -56,7 +56,7 @@ def _product_of(dtype: torch.dtype, instruction_set: str) -> str:
 
 
 def arithmetic(dtype: torch.dtype, inputs: Sequence[int] = ()) -> torch.dtype:
-    """The dtype in which layers with so many inputs multiply tensors of ``dtype``.
+    """The dtype in which layers with this number of inputs multiply tensors of ``dtype``.
 
     bfloat16 where the processor has its products (an even number of terms, which it takes in pairs), float64 for
     float64, else float32. Sums are in float32 at least.

@@ -1,4 +1,4 @@
-"""Launches ``vocabulary_loss``: logits of the words that count, their cross entropy, and its gradient."""
+"""Launches ``vocabulary_loss``: logits of the words that count, their cross entropy, and the gradient."""
 
 from __future__ import annotations
 

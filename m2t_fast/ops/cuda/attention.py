@@ -28,7 +28,7 @@ def spatio_temporal_attention(x: AttentionInputs) -> AttentionOutput:
 
 
 def spatio_temporal_context(x: AttentionInputs) -> Tensor:
-    """The context alone, without frames whose window is far below what the dtype resolves."""
+    """The context alone, without frames whose window is far below the dtype's resolution."""
     shape = (x.parts.shape[0], x.temporal_query.shape[1], x.parts.shape[3])
     context = x.parts.new_empty(shape, dtype=stored(x.parts.dtype))
     launch_forward(x, partial(AttentionOutput, context=context))
@@ -49,7 +49,7 @@ def launch_backward(
 ) -> dict[str, Tensor]:
     """Gradients of the eight float inputs, from those of the outputs and of the spatial loss (None: not used).
 
-    Scores that the forward pass ``kept`` are not made again.
+    Scores that the forward pass ``kept`` are not recomputed.
     """
     dtype, x = x.parts.dtype, converted(x, ready)
     parts, temporal_weight = x.parts, x.temporal_weight[None]
@@ -114,7 +114,7 @@ def launch_backward(
 def launch_forward(
     x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None, keep: bool = False
 ) -> Scores | None:
-    """Fills the outputs, None where one is not wanted, and the spatial loss against the targets; gives the scores."""
+    """Fills the outputs (None: not wanted) and the spatial loss against the targets; returns the scores."""
     x = converted(x, ready)
     call = Call.of(x)
     if call.sizes[0] * call.sizes[2] == 0:

@@ -1,4 +1,4 @@
-"""The attention's CUDA kernels with the sizes of one call, and the workspaces they hand on."""
+"""The attention's CUDA kernels with the sizes of one call, and the workspaces they pass on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LETTERS = ("B", "T", "L", "P", "S", "H", "D")
 SIZES = ("batch", "frames", "words", "parts", "slots", "part_dim", "attention_dim")
 """The same as the kernels name them."""
 BLOCKS_WANTED = 2048
-"""Blocks in which a gradient's tiles of keys should run: several waves of a large device's."""
+"""Blocks among which a gradient's tiles of keys should be divided: several waves on a large device."""
 THREADS = 128
 """Attention dimensions of such a block."""
 

@@ -10,12 +10,12 @@ from torch import Tensor
 from m2t_fast.ops.cuda.launch import run
 
 FEW_ROWS = 64
-"""Up to so many rows an op's products run in its own launches, which read a weight once for eight rows; for more,
-torch's products win. Chosen from the bytes and multiplications of either way, not timed."""
+"""Up to this number of rows an op's products run in its own launches, which read a weight once per eight rows; for
+more, torch's products win. Chosen by counting the bytes and multiplications of both, not timed."""
 
 
 class Rows(NamedTuple):
-    """Rows (N, J) of a gradient; with ``tanh`` (N, J) that of tanh(x), which stands for that of x. None is 0."""
+    """Rows (N, J) of a gradient; with ``tanh`` (N, J), that of tanh(x), from which that of x follows. None is 0."""
 
     grad: Tensor | None
     tanh: Tensor | None = None

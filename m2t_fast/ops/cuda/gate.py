@@ -172,13 +172,13 @@ class _Call(NamedTuple):
         return both
 
     def products(self) -> _Between:
-        """What many rows have of eq. 9: torch's products."""
+        """Eq. 9 for many rows: torch's products."""
         x = self.x
         motion, language = x.context.flatten(0, 1) @ x.context_weight.T, x.top.flatten(0, 1) @ x.language_weight.T
         return _Between(motion, x.context_bias, language, x.language_bias)
 
     def activated(self) -> _Between:
-        """What few rows have of eq. 9: both tanh, made again."""
+        """Eq. 9 for few rows: both tanh, recomputed."""
         motion, language = self.step(None, None, None)
         return _Between(motion, None, language, None)
 

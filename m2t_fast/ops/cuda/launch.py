@@ -77,7 +77,7 @@ def address(x: Tensor) -> int:
 
 
 def extension() -> ModuleType:
-    """The module that has the kernels."""
+    """The module that holds the kernels."""
     made: ModuleType = emulated if emulated is not None else native._native.cuda
     return made
 
@@ -87,7 +87,7 @@ def run(op: str, name: str, like: Tensor, sizes: Mapping[str, int], /, **given: 
 
     Args:
         op, sizes: what an error names: the op and its sizes by letter.
-        given: the kernel's records by name, but for its place: :mod:`m2t_fast.extension`.
+        given: the kernel's records by name, without its place: :mod:`m2t_fast.extension`.
 
     Raises:
         RuntimeError: CUDA refused the launch, or an earlier kernel has failed; the message names op and sizes. Or the

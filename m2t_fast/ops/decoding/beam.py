@@ -16,7 +16,7 @@ def beam_search(
 
     Each motion keeps K growing hypotheses and, apart from them, the K best finished ones. A finished hypothesis
     takes no further part in the computation. A motion is done when it has K finished ones and no growing hypothesis
-    scores better than the worst of them; else a caption that has said everything could ramble on for a better mean.
+    scores better than the worst of them; otherwise a complete caption could ramble on for a better mean.
     At ``max_length`` the growing hypotheses count as finished, without <eos>.
     """
     device = memory.parts.device

@@ -1,4 +1,4 @@
-"""The released best-first search: one queue a motion, one batched model step for the best node of every queue."""
+"""The released best-first search: one queue per motion, one batched model step for the best node of every queue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     words: list[int]
     """From <sos> to <eos>; without <eos> where no hypothesis was finished."""
     score: float
-    """Mean log-probability, in float64: the sum over the words behind <sos> over (their number + 1e-6)."""
+    """Mean log-probability, in float64: the sum over the words after <sos>, divided by (their number + 1e-6)."""
 
 
 class _Node(NamedTuple):

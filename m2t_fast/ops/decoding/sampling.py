@@ -14,8 +14,8 @@ def sampled_words(
     """Words (B, L): those given where the coin (L,) is True or first, else the argmax of the step before.
 
     Attention and logits are computed for those steps alone; the words between them run through the LSTMs in one call.
-    Coins on a device are not read, which would wait for it and which no CUDA graph could hold: there every step decides
-    on the device.
+    Coins on a device are not read: reading would wait for it, and no CUDA graph could hold that. There every step
+    decides on the device.
     """
     words = words.clone()
     state: State | None = None

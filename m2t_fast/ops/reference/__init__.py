@@ -17,7 +17,7 @@ def why_unavailable() -> None:
 
 
 def in_float32(backward: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
-    """Run a gradient in float32 where tensors are stored shorter: its sums cancel more than bfloat16 has digits."""
+    """Run a gradient in float32 where tensors are stored shorter: its sums cancel more digits than bfloat16 has."""
 
     def widen(x: Tensor) -> Tensor:
         return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

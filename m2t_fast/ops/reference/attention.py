@@ -1,6 +1,6 @@
 """Attention in slices of words, so that no tensor of all words x frames x attention size is ever held.
 
-Slower devices spend more time fetching such a tensor than computing it.
+Moving such a tensor through memory takes longer than computing it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Compiles every kernel for named GPUs, without one: ``python -m m2t_fast.ops.triton.ahead`` prints what each takes.
+"""Compiles every kernel for GPUs that need not be present: ``python -m m2t_fast.ops.triton.ahead`` prints resources.
 
-The launchers run on CPU tensors with the launches recorded instead of made, so what is compiled is what they launch.
+The launchers run on CPU tensors with launches recorded instead of executed, so what is compiled is what they launch.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Launch(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """What one kernel takes on one target."""
+    """The resources of one kernel on one target."""
 
     label: str
     capability: int
@@ -57,7 +57,7 @@ class Compiled(NamedTuple):
     stack: int
     """Bytes of local memory per thread; a kernel that spills has some, ours otherwise none."""
     shared: int
-    """Bytes of shared memory a program."""
+    """Bytes of shared memory per program."""
 
 
 def launches(table: str, dtype: torch.dtype) -> list[Launch]:
@@ -133,7 +133,7 @@ def build(launched: Launch, target: int | GPUTarget) -> Any:
 
 
 def compile_for(launched: Launch, capability: int) -> Compiled:
-    """What one launch takes on an NVIDIA target."""
+    """The resources of one launch on an NVIDIA target."""
     built = build(launched, capability)
     registers, stack = _resources(built.asm["cubin"])
     return Compiled(launched.label, capability, registers, stack, built.metadata.shared)

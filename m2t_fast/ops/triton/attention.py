@@ -34,7 +34,7 @@ def spatio_temporal_attention(x: AttentionInputs) -> AttentionOutput:
 
 
 def spatio_temporal_context(x: AttentionInputs) -> Tensor:
-    """The context alone, without frames whose window is far below what the dtype resolves."""
+    """The context alone, without frames whose window is far below the dtype's resolution."""
     context = x.parts.new_empty(x.parts.shape[0], x.temporal_query.shape[1], x.parts.shape[3], dtype=stored(x.parts))
     launch_forward(x, partial(AttentionOutput, context=context))
     return context.to(x.parts.dtype)
@@ -48,7 +48,7 @@ def spatio_temporal_attention_backward(grads: AttentionOutput, x: AttentionInput
 def launch_forward(
     x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None
 ) -> Scores | None:
-    """Fills the outputs, None where one is not wanted, and the spatial loss against the targets; gives the scores."""
+    """Fills the outputs (None: not wanted) and the spatial loss against the targets; returns the scores."""
     batch, frames, _, part_dim = x.parts.shape
     words = x.temporal_query.shape[1]
     if batch * words == 0:
@@ -94,7 +94,7 @@ def launch_backward(
 ) -> dict[str, Tensor]:
     """Gradients of the eight float inputs, from those of the outputs and of the spatial loss (None: not used).
 
-    Scores that the forward pass ``kept`` are not made again.
+    Scores that the forward pass ``kept`` are not recomputed.
     """
     dtype, x = x.parts.dtype, converted(x, ready)
     parts, temporal_weight = x.parts, x.temporal_weight[None]
@@ -222,7 +222,7 @@ def score_gradient(
 
 
 def by_word_tile(d_scores: Tensor, tile: int) -> Tensor:
-    """(B, tiles, T * S, tile) of (B, L, T * S): a key's gradients stand side by side, 0 for words behind the last."""
+    """(B, tiles, T * S, tile) of (B, L, T * S): a key's gradients stand side by side, 0 for words after the last."""
     batch, words, _ = d_scores.shape
     if words % tile:
         d_scores = torch.nn.functional.pad(d_scores, (0, 0, 0, -words % tile))

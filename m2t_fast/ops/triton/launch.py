@@ -54,7 +54,7 @@ def assuming(device: str) -> Iterator[None]:
 def kind(dtype: torch.dtype) -> str:
     """``float32`` or ``short``: which of a kernel's two configurations, and whether it may round as bfloat16 allows.
 
-    float16 is no ``short``: it resolves 2^-11, which sharp attention over a long motion shows.
+    float16 is not ``short``: its resolution of 2^-11 shows in sharp attention over a long motion.
     """
     return "short" if dtype == torch.bfloat16 else "float32"
 

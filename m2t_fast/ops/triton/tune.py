@@ -116,7 +116,7 @@ def tune(measure: Callable[[Callable[[], Any]], float], budget: float, save: Cal
 
     Args:
         measure: milliseconds of a call.
-        budget: seconds for all; what a kernel leaves of its share goes to those behind it.
+        budget: seconds for all; what a kernel leaves of its share goes to the later ones.
         save: takes the table after every kernel, so that a search that is killed leaves what it found.
     """
     best = devices.table(devices.DEFAULT)
@@ -145,7 +145,7 @@ def tune(measure: Callable[[Callable[[], Any]], float], budget: float, save: Cal
 
 
 def write(table: Table, path: Path) -> None:
-    """One configuration a line; the file is never half-written."""
+    """One configuration per line; the file is never half-written."""
     kernels = []
     for kernel, kinds in table.items():
         rows = ",\n".join(f'    "{kind}": {json.dumps(values)}' for kind, values in kinds.items())

@@ -28,10 +28,10 @@ _Token = tuple[str, str, str]
 
 def captions_of(clip: Clip, dice: random.Random) -> tuple[list[Caption], list[tuple[str | None, ...]]]:
     """Different captions of a clip, and for each of its actions the lemma in each caption that names it (None: the
-    caption does not tell of it).
+    caption does not mention it).
 
-    The first caption of a single action tells its style. Tags are lemmas of nouns and verbs and the words of all else,
-    with Universal parts of speech, as in HumanML3D's text files.
+    The first caption of a single action tells its style. Tags are the lemmas of nouns and verbs, all other words as
+    they are, with Universal parts of speech, as in HumanML3D's text files.
     """
     count = dice.choices(_COUNTS, _COUNT_WEIGHTS)[0]
     captions: dict[str, Caption] = {}

@@ -18,7 +18,7 @@ SHORTEST, LONGEST = 40, 198
 """Frames of a clip: HumanML3D's shortest and, in effect, longest."""
 
 Window = tuple[int, int]
-"""Frames of a take: the first and the one behind the last."""
+"""Frames of a take: the first and the one after the last."""
 
 # Takes that hold several actions: windows in seconds, one burst of the action each.
 _BY_HAND: dict[str, list[tuple[float, float]]] = {
@@ -104,7 +104,7 @@ def clip_of(take: Take, window: Window) -> Clip | None:
 
 
 def _actions(take: Take, joints: np.ndarray) -> tuple[tuple[Action, ...], str]:
-    """A walk with a turn is walk, turn and walk, as far as there are enough frames of each; all else one action."""
+    """A walk with a turn is walk, turn and walk, if there are enough frames of each; anything else is one action."""
     count = len(joints)
     if KINDS[take.content] != "turn":
         return (action_of(take.name, take.content, take.style, joints, 0, count),), "single"
@@ -154,7 +154,7 @@ def can_follow(first: Take, second: Take, windows: tuple[Window, Window]) -> boo
 
 
 def are_different(first: str, second: str) -> bool:
-    """Whether two contents are worth telling one after the other."""
+    """Whether two contents differ enough to be told one after the other."""
     kinds = {KINDS[first], KINDS[second]}
     if len(kinds) == 1:
         return kinds <= {"raise", "wave", "turn", "aside"} and first != second
@@ -172,8 +172,8 @@ def misfit(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def join(first: Take, second: Take, windows: tuple[Window, Window]) -> Clip:
-    """Two takes one after the other: the second is turned and moved to where the first ends, and in a few frames one
-    becomes the other; bones keep their lengths."""
+    """Two takes one after the other: the second is turned and moved to where the first ends, and within a few frames
+    one blends into the other; bones keep their lengths."""
     before, after = (take.joints[slice(*window)] for take, window in zip((first, second), windows, strict=True))
     after = turn_by(after, heading(before[-_BLEND:]).mean() - heading(after[:_BLEND]).mean())
     half = _BLEND // 2

@@ -28,7 +28,7 @@ KINDS: dict[str, str] = {
 
 LOCOMOTION = frozenset(("walk", "back", "aside", "run", "turn"))
 RARE = frozenset(("kick", "respond", "dance", "call", "punch", "slash"))
-"""Kinds of which there are one or two takes."""
+"""Kinds that have only one or two takes."""
 
 _GESTURES = ("raise", "wave", "bye", "guide", "respond")
 _LEGS, _ARMS = ("left_leg", "right_leg"), ("left_arm", "right_arm")

@@ -30,7 +30,7 @@ _TURN_BEGINS, _TURN_ENDS = 0.15, 0.85  # shares of the whole turn
 class Arm:
     """One arm: its wrist seen from its shoulder, in metres, up, ahead and outwards.
 
-    ``top``: how high it goes. ``active``: the frames (first, behind the last) in which it is up. ``cycles``: to and fro
+    ``top``: how high it goes. ``active``: the frames (first, after the last) in which it is up. ``cycles``: to and fro
     in these, ``rate`` per second, ``swing`` wide. ``rises``, ``lowers``: whether it begins and ends low. ``fastest``:
     metres per second. ``held``: seconds near the top; ``ahead``, ``outwards``: where it then is.
     """
@@ -163,7 +163,7 @@ def measure(joints: np.ndarray) -> Measures:
 
 
 def turn_frames(joints: np.ndarray) -> tuple[int, int]:
-    """The frames (first, behind the last) between which most of a turn happens."""
+    """The frames (first, after the last) between which most of a turn happens."""
     angle = smooth(heading(joints), 3)
     begin = angle[:5].mean()
     whole = angle[-5:].mean() - begin
@@ -173,7 +173,7 @@ def turn_frames(joints: np.ndarray) -> tuple[int, int]:
 
 
 def bend_frames(joints: np.ndarray) -> tuple[int, int]:
-    """The frames (first, behind the last) in which the trunk is bent by 0.3 of how far it goes."""
+    """The frames (first, after the last) in which the trunk is bent by 0.3 of its largest bend."""
     trunk = trunk_angle(joints)
     bent = np.flatnonzero(trunk > trunk.min() + 0.3 * (trunk.max() - trunk.min()))
     return (int(bent[0]), int(bent[-1]) + 1) if len(bent) else (0, len(joints))

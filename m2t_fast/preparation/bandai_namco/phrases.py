@@ -1,4 +1,4 @@
-"""What an action may be called, by what was measured on it.
+"""What an action may be called, depending on its measurements.
 
 The template language is that of the synthetic captions: ``*verb`` takes the form that the sentence needs, ``*verb+`` is
 always the -ing form, ``word~TAG`` overrides a part of speech. ``!`` ends the word that names the action; ``{the}`` is a
@@ -72,7 +72,7 @@ STYLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "youthful": (("youthfully",), ("like a young person", "in a youthful way", "in a lively manner")),
 }
 STYLES |= {"masculinity": STYLES["masculine"], "old": STYLES["elderly"]}
-"""Style label -> adverbs, and phrases behind the rest."""
+"""Style label -> adverbs, and phrases that follow the rest."""
 
 _SPEEDS: dict[str, tuple[float, float]] = {
     **{"walk": (0.8, 1.4), "aside": (0.8, 1.4), "turn": (0.8, 1.4), "back": (0.62, 1.05), "run": (1.75, 2.9)}
@@ -116,7 +116,7 @@ def _side(action: Action) -> str:
 
 
 def _lead(action: Action) -> Arm:
-    """The acting arm; of two the lower one, so that what is said is true of both."""
+    """The acting arm; of two the lower one, so that the phrase is true of both."""
     return min((action.measures.arms[side] for side in action.hands), key=lambda arm: arm.top)
 
 

@@ -65,7 +65,7 @@ def prepare_bandai_namco(clone: str | Path, folder: str | Path, seed: int = 0, s
 
     Takes that are unreadable, shorter than 1.2 s or not what their label says are left out. All others of data set 1,
     and of data set 2 about 90 of each content, the styles in turn, become clips of 2 to 10 s; about half as many clips
-    are two takes joined; about a third of all are there mirrored as well. No take is in two splits. A take gives the
+    are two takes joined; about a third of all are added mirrored as well. No take is in two splits. A take gives the
     same clip whatever else the clone holds; captions and choices are drawn by ``seed``.
 
     Args:
@@ -109,7 +109,7 @@ def prepare_bandai_namco(clone: str | Path, folder: str | Path, seed: int = 0, s
 
 
 def _read(files: Sequence[Path], shown: bool) -> tuple[list[Take], list[str]]:
-    """The usable takes, and a line for each file that is none."""
+    """The usable takes, and a line for each file that is not one."""
     takes, left_out = [], []
     for path in progress(files, "reading takes", "takes", shown):
         try:
@@ -184,7 +184,7 @@ def _splits(takes: Sequence[Take], dice: random.Random) -> dict[str, str]:
 
 
 def _joined(pool: Sequence[Take], count: int, dice: random.Random) -> Iterator[Clip]:
-    """At most ``count`` clips of two takes of the pool: of a few pairs the one whose poses meet best."""
+    """At most ``count`` clips of two takes of the pool: of a few pairs the one whose poses match best."""
     of_content: dict[str, list[Take]] = defaultdict(list)
     for take in sorted(pool, key=lambda take: take.name):
         of_content[take.content].append(take)

@@ -38,7 +38,7 @@ _SLACK = 1e-3  # frames: 1/30 s is written as 0.0333333
 PARENTS: tuple[int, ...] = tuple(
     next((parent for parent, child in HUMANML3D.bones if child == joint), -1) for joint in range(HUMANML3D.joints)
 )
-"""The joint that each joint hangs on; -1 for the root."""
+"""The parent of each joint; -1 for the root."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_joints(waist: tuple[str, str], prefix: str, motions: Callable, tmp_path
 
 def test_other_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "m.c3d", {f"M{number:03}": np.ones((9, 3)) for number in range(5)})
-    with pytest.raises(UserError, match="markers of no set that is known .* it has M000, M001"):
+    with pytest.raises(UserError, match="markers of no known set .* it has M000, M001"):
         read_motion(path, HUMANML3D)
 
 

@@ -43,7 +43,7 @@ def test_joints(layout: str, down: bool, motions: Callable, tmp_path: Path) -> N
     path = tmp_path / "k.npy"
     np.save(path, points if layout != "mediapipe" else np.concatenate([points, points[..., :1] * 0 + 1], axis=2))
     read, notes = read_motion(path, HUMANML3D, MotionOptions(layout=layout, unit="m"))
-    assert notes[0].startswith(f"{len(LAYOUTS[layout])} keypoints ({layout}), made up ")
+    assert notes[0].startswith(f"{len(LAYOUTS[layout])} keypoints ({layout}), estimated ")
     assert ("-Y up, as in a camera's axes" in notes) == down
     kept = [NAMES.index(name) for name in KEPT]
     expected = place(joints, HUMANML3D)

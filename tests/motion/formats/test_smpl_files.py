@@ -145,7 +145,7 @@ SIXES = MATRICES[..., :2].reshape(FRAMES, 24, 6)
         ("npz", {"root_orient": POSES[:9, :3], "pose_body": POSES[:, 3:66]}, "do not fit pose_body"),
         ("npz", {"poses": SIXES, "trans": TRANS}, "poses of shape .* are six numbers per joint"),
         ("pt", {"rots": torch.tensor(SIXES)}, "rots of shape .* are six numbers per joint"),
-        ("npz", {"poses": np.ones((5, 24, 3, 3))}, "matrices that are no rotations"),
+        ("npz", {"poses": np.ones((5, 24, 3, 3))}, "matrices that are not rotations"),
         ("npy", SIXES, "six numbers per joint"),
         ("npy", SIXES.reshape(FRAMES, 144), "six numbers per joint"),
         ("npy", SIXES.transpose(1, 2, 0)[None], "six numbers per joint"),
