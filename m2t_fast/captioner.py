@@ -10,7 +10,7 @@ from m2t_fast import losses as loss
 from m2t_fast.config import MAX_LENGTH, PAD, SEARCHES, CaptionerConfig, Search
 from m2t_fast.data.batches import Batch
 from m2t_fast.losses import Losses, TimedLosses
-from m2t_fast.modules import DECODER_LAYERS, LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention
+from m2t_fast.modules import DECODER_LAYERS, LSTM, GatedDecoderStep, PartEncoder, SpatioTemporalAttention, embedding
 from m2t_fast.ops import decode, vocabulary
 from m2t_fast.ops.checks import check_shape, checked_indices, wide
 from m2t_fast.ops.decode import DecoderWeights
@@ -20,6 +20,7 @@ from m2t_fast.ops.decoding.result import CaptionAttention, Generation
 from m2t_fast.ops.decoding.sampling import sampled_words
 from m2t_fast.ops.decoding.words import search_with
 from m2t_fast.ops.draws import random_draws
+from m2t_fast.ops.registration import assume_constant_result
 from m2t_fast.ops.registry import has_kernel
 from m2t_fast.outputs import CaptionerOutput, Draws
 from m2t_fast.pretrained import Pretrained
@@ -39,7 +40,7 @@ class Captioner(Pretrained, nn.Module):
             raise TypeError(f"config must be a CaptionerConfig, got {type(config).__name__}")
         self.config = config
         self.encoder = PartEncoder(config)
-        self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
+        self.embedding = embedding(config.vocab_size, config.embedding_dim)
         self.bottom_lstm = LSTM(config.embedding_dim, config.hidden_size)
         self.top_lstm = LSTM(config.hidden_size, config.hidden_size)
         self.attention = SpatioTemporalAttention(config)
@@ -382,7 +383,7 @@ def _has_folded_kernels(motion: Tensor) -> bool:
     return _folds(motion.device.type, motion.dtype)
 
 
-@torch.compiler.assume_constant_result
+@assume_constant_result
 def _folds(device_type: str, dtype: torch.dtype) -> bool:
     """Answered while compiling, not compiled: it depends on the backend alone, on which other guards depend."""
     return has_kernel("guided_attention", torch.empty(0, device=device_type, dtype=dtype))

@@ -18,10 +18,22 @@ from m2t_fast.reference.encoder import valid_frames
 from m2t_fast.sharded import gathered
 
 
-def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
+def _draw(weight: Tensor, fan_in: int) -> Tensor:
     """torch's default for linear layers: uniform within 1 / sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
-    return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+    return weight.uniform_(-bound, bound)
+
+
+def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
+    return nn.Parameter(_draw(torch.empty(*shape), fan_in))
+
+
+def embedding(words: int, size: int) -> nn.Embedding:
+    """``nn.Embedding``, without numbers on the meta device: making them there would load torch's compiler."""
+    made = nn.Embedding.from_pretrained(torch.empty(words, size), freeze=False)
+    if not made.weight.is_meta:
+        made.reset_parameters()
+    return made
 
 
 class PartEncoder(nn.Module):
@@ -32,10 +44,16 @@ class PartEncoder(nn.Module):
         self.parts = config.parts
         part_sizes = [len(part) for part in config.parts]
         hidden, half = config.attention_dim, config.part_dim // 2
-        first = [[_uniform(3 * n, hidden, fan_in=3 * n) for n in part_sizes] for _ in range(2)]
-        self.weight1 = nn.Parameter(torch.stack([torch.cat(list(stream)) for stream in first]).detach())
-        bias = [torch.stack([_uniform(hidden, fan_in=3 * n) for n in part_sizes]) for _ in range(2)]
-        self.bias1 = nn.Parameter(torch.stack(bias).detach())
+        # Drawn in place: on the meta device torch.stack and torch.cat would load torch's compiler.
+        self.weight1 = nn.Parameter(torch.empty(2, 3 * sum(part_sizes), hidden))
+        self.bias1 = nn.Parameter(torch.empty(2, len(part_sizes), hidden))
+        with torch.no_grad():
+            for weight in self.weight1:
+                for rows in weight.split([3 * n for n in part_sizes]):
+                    _draw(rows, len(rows))
+            for bias in self.bias1:
+                for row, n in zip(bias, part_sizes, strict=True):
+                    _draw(row, 3 * n)
         self.weight2 = _uniform(2, len(part_sizes), hidden, half, fan_in=hidden)
         self.bias2 = _uniform(2, len(part_sizes), half, fan_in=hidden)
 

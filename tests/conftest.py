@@ -25,6 +25,13 @@ hypothesis.settings.register_profile("m2t_fast", deadline=None, max_examples=25,
 hypothesis.settings.load_profile("m2t_fast")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first: at the end of a run no worker waits for another's long one."""
+    marks = ("slow", "interpreted")
+    long = {item.path for item in items if any(item.get_closest_marker(mark) for mark in marks)}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Preprocessed data goes to a temporary folder, never to the user's cache."""

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2t_fast.ops.registration import register
+
 
 def check_shape(op: str, name: str, tensor: Tensor, expected: tuple[int | str, ...], sizes: dict[str, int]) -> None:
     """Compare a shape with a pattern such as ``("B", "T", 3)``; letters are looked up in, or added to, ``sizes``.
@@ -75,7 +77,6 @@ def transformed() -> bool:
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
-@torch.library.custom_op("m2t_fast::checked_range", mutates_args=())
 def _checked_range(values: Tensor, low: int, high: int, name: str) -> Tensor:
     outside = (values < low) | (values > high)
     if values.is_cuda and torch.cuda.is_current_stream_capturing():
@@ -90,9 +91,7 @@ def _checked_range(values: Tensor, low: int, high: int, name: str) -> Tensor:
     return values.clone()
 
 
-@_checked_range.register_fake
-def _(values: Tensor, low: int, high: int, name: str) -> Tensor:
-    return torch.empty_like(values)
+register("checked_range", _checked_range, lambda values, low, high, name: torch.empty_like(values))
 
 
 def checked_indices(name: str, values: Tensor, low: int, high: int) -> Tensor:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2t_fast.ops.registration import register
+
 _LSTM_MODE = 2  # cuDNN's number of the LSTM among its recurrent layers
 
 
@@ -75,7 +77,6 @@ def cudnn_lstm(
     return output, last_hidden, last_cell
 
 
-@torch.library.custom_op("m2t_fast::cudnn_lstm", mutates_args=())
 def _forward(
     x: Tensor,
     hidden: Tensor,
@@ -110,15 +111,13 @@ def _layer(hidden_size: int, training: bool) -> tuple[int, int, int, int, bool, 
     return _LSTM_MODE, hidden_size, 0, 1, False, 0.0, training, False, []
 
 
-@_forward.register_fake
-def _(x, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, keep, loose):
+def _fake(x, hidden, cell, weight_ih, weight_hh, bias_ih, bias_hh, keep, loose):
     output = x.new_empty(*x.shape[:2], weight_hh.shape[1])
     # The last two are as large as cuDNN says; torch's own description of its op gives none of them a size either.
     rest = x.new_empty(0, dtype=torch.uint8), x.new_empty(0)
     return output, torch.empty_like(hidden), torch.empty_like(cell), *rest
 
 
-@torch.library.custom_op("m2t_fast::cudnn_lstm_backward", mutates_args=())
 def _backward(
     grad_output: Tensor | None,
     grad_hidden: Tensor | None,
@@ -147,8 +146,7 @@ def _backward(
     return d_x, d_hidden, d_cell, *(d.clone() for d in d_weights)
 
 
-@_backward.register_fake
-def _(grad_output, grad_hidden, grad_cell, *rest):
+def _backward_fake(grad_output, grad_hidden, grad_cell, *rest):
     return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in rest[:7])
 
 
@@ -165,4 +163,5 @@ def _autograd_backward(ctx, *grads):
     return *torch.ops.m2t_fast.cudnn_lstm_backward(*grads[:3], *ctx.saved_tensors, ctx.loose), None, None
 
 
-_forward.register_autograd(_autograd_backward, setup_context=_setup_context)
+register("cudnn_lstm", _forward, _fake, _autograd_backward, _setup_context)
+register("cudnn_lstm_backward", _backward, _backward_fake)

@@ -23,6 +23,7 @@ from m2t_fast.ops.checks import autocast_dtype, checked_indices, transformed
 from m2t_fast.ops.documentation import documentation
 from m2t_fast.ops.outputs import check_results, kind_dtype, outputs_of, returns
 from m2t_fast.ops.packing import Packing, signature
+from m2t_fast.ops.registration import register
 from m2t_fast.record_checks import check
 from m2t_fast.records import Field, Index, Kind, Sizes, fields
 
@@ -200,8 +201,12 @@ class Op(Generic[P, R]):
         keep = ["bool keep"] if self._keeps else []
         arguments = ", ".join([*self._packing.schema(), *keep, "str backend"])
         schema = f"({arguments}) -> {returns(results)}"
-        registered = _registered(self.name, self._forward_here, schema, self._forward_fake)
-        self._forward = getattr(torch.ops.m2t_fast, self.name).default
+        backward, setup_context = (
+            (self._autograd_backward, self._setup_context) if self.differentiable else (None, None)
+        )
+        self._forward = register(
+            self.name, self._forward_here, self._forward_fake, backward, setup_context, schema=schema
+        )
         if not self.differentiable:
             return
         self._backward_packing = Packing(self.inputs, unread=self._unread)
@@ -210,10 +215,13 @@ class Op(Generic[P, R]):
         needed = [f"bool need_{name}" for name in self._on_request]
         arguments = ", ".join([*grads, *self._backward_packing.schema(), *saved, *needed, "str backend"])
         schema = f"({arguments}) -> {returns(len(self.gradients))}"
-        backward = _registered(f"{self.name}_backward", self._backward_here, schema, self._backward_fake)
-        backward.register_autograd(self._refuse_second_gradient)
-        self._backward = getattr(torch.ops.m2t_fast, f"{self.name}_backward").default
-        registered.register_autograd(self._autograd_backward, setup_context=self._setup_context)
+        self._backward = register(
+            f"{self.name}_backward",
+            self._backward_here,
+            self._backward_fake,
+            self._refuse_second_gradient,
+            schema=schema,
+        )
 
     def _forward_here(self, *flat: Any) -> Any:
         *packed, backend = flat
@@ -350,13 +358,6 @@ class _OwnCall(threading.local):
 
 
 _own_call = _OwnCall()
-
-
-def _registered(name: str, function: Callable[..., Any], schema: str, fake: Callable[..., Any]) -> Any:
-    """A custom op of torch that changes none of its arguments."""
-    made = torch.library.custom_op(f"m2t_fast::{name}", function, mutates_args=(), schema=schema)
-    made.register_fake(fake)
-    return made
 
 
 def _plain(outputs: Any) -> Any:

@@ -8,6 +8,7 @@ from torch._higher_order_ops.scan import scan
 
 from m2t_fast.ops import cudnn_lstm
 from m2t_fast.ops.checks import autocast_dtype, transformed
+from m2t_fast.ops.registration import assume_constant_result
 from m2t_fast.reference.lstm import activated, lstm_cell, next_state
 
 
@@ -60,7 +61,7 @@ def lstm(
     return output, (hidden[0], cell[0])
 
 
-@torch.compiler.assume_constant_result
+@assume_constant_result
 def _exporting() -> bool:
     """Asked while tracing, not traced: torch 2.11 tells compiled code that it is being exported."""
     return torch.compiler.is_exporting()

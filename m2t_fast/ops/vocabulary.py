@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m2t_fast.ops.checks import autocast_dtype, wide
 from m2t_fast.ops.cpu import vocabulary
+from m2t_fast.ops.registration import assume_constant_result, register
 from m2t_fast.ops.registry import chosen_backend, why_unavailable
 
 
@@ -18,7 +19,7 @@ def takes(features: Tensor) -> bool:
     return _has_kernel(chosen_backend(), features.device.type)
 
 
-@torch.compiler.assume_constant_result
+@assume_constant_result
 def _has_kernel(backend: str, device_type: str) -> bool:
     """Asked while compiling, not compiled: the answer is the backend's."""
     return device_type == "cpu" and backend in ("auto", "cpu") and why_unavailable("cpu") is None
@@ -42,7 +43,6 @@ def vocabulary_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Ten
     return loss
 
 
-@torch.library.custom_op("m2t_fast::vocabulary_loss", mutates_args=())
 def _forward(
     features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -50,8 +50,7 @@ def _forward(
         return vocabulary.vocabulary_loss(features, weight, bias, targets, keep)
 
 
-@_forward.register_fake
-def _(features, weight, bias, targets, keep):
+def _fake(features, weight, bias, targets, keep):
     gradients = (torch.empty_like(x) if keep else x.new_empty(0) for x in (features, weight, bias))
     return wide(features.new_empty(())), *gradients
 
@@ -67,4 +66,4 @@ def _autograd_backward(ctx, grad, *_):
     return *((x * grad).to(x.dtype) for x in ctx.saved_tensors), None, None
 
 
-_forward.register_autograd(_autograd_backward, setup_context=_setup_context)
+register("vocabulary_loss", _forward, _fake, _autograd_backward, _setup_context)

@@ -126,6 +126,7 @@ def score_without_training() -> None:
 
 def serve(library: ctypes.CDLL) -> None:
     """Forks a process per line of stdin; answers as they end, in the order in which they began."""
+    importlib.import_module("torch._dynamo")  # the first optimiser would, in every process that trains
     for package in ("captioning", "cli", "data", "evaluation", "interpretation", "motion", "preparation", "training"):
         found = importlib.import_module(f"m2t_fast.{package}")
         for module in pkgutil.iter_modules(found.__path__):

@@ -12,7 +12,6 @@ import pytest
 import torch
 from recording import Recorder
 from torch import Tensor
-from torch._library.custom_ops import OPDEFS
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -208,11 +207,9 @@ class OnDeviceAlone(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if function.namespace == "m2t_fast":
-            with (
-                NoLists(),
-                self,
-            ):  # not what the op says of its shapes: what it does, on the backend that any device has
-                result = OPDEFS[function._schema.name]._init_fn(*args, **kwargs)
+            # Not what the op says of its shapes: what it does, on the backend that any device has.
+            with NoLists(), self:
+                result = function.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *args, **kwargs)
         else:
             result = function(*args, **kwargs)
         for x in tree_leaves((args, kwargs, result)):
