@@ -22,7 +22,7 @@ from m2t_fast.ops.casts import cast as cast_to
 from m2t_fast.ops.checks import autocast_dtype, checked_indices, transformed
 from m2t_fast.ops.documentation import documentation
 from m2t_fast.ops.outputs import check_results, kind_dtype, outputs_of, returns
-from m2t_fast.ops.packing import Packing, signature
+from m2t_fast.ops.packing import Packing, fingerprint
 from m2t_fast.ops.registration import register
 from m2t_fast.record_checks import check
 from m2t_fast.records import Field, Index, Kind, Sizes, fields
@@ -305,7 +305,7 @@ class Op(Generic[P, R]):
 
     def _backward_here(self, *flat: Any) -> Any:
         grads, x, saved, needed, backend = self._unpack_backward(flat)
-        key = tuple(map(signature, flat))
+        key = fingerprint(flat)
         if key not in self._remembered:  # as a rule autograd calls, but the registered name is everybody's
             self._remembered[key] = self._check_backward(grads, x, saved)
         run = registry.implementation(self, backend, x, "_backward")

@@ -92,7 +92,7 @@ class Packing:
         return [next(of_tensors) if f.kind is not None else next(of_options) for f in self.fields]
 
     def key(self, x: Any) -> Any:
-        """What the check of a record depends on."""
+        """What the check of a record depends on: of tensors all but their numbers, of options those that are whole."""
         found: list[Any] = []
         for value in x:
             if isinstance(value, Tensor):
@@ -100,18 +100,18 @@ class Packing:
             elif hasattr(value, "_fields"):
                 found.append(self.key(value))
             else:
-                found.append(value if isinstance(value, int) else type(value))
+                found.append(value if isinstance(value, int | tuple) else type(value))
         if self.has_data:
             found += [value.requires_grad for value in x if isinstance(value, Tensor)]
         return tuple(found)
 
 
-def signature(value: Any) -> Any:
-    """What the check of a flat argument depends on."""
+def fingerprint(value: Any) -> Any:
+    """What the check of flat arguments depends on, as :meth:`Packing.key`."""
     if isinstance(value, Tensor):
         return value.shape, value.dtype, value.device
     if isinstance(value, list | tuple):
-        return tuple(map(signature, value))
+        return tuple(map(fingerprint, value))
     return value if isinstance(value, int) else type(value)
 
 

@@ -376,6 +376,30 @@ def test_encoder_refuses_a_joint_that_does_not_exist():
         ops.part_encoder(*case.inputs(), parts=((0,), (0, 9), (1, 2, 4)))
 
 
+@pytest.mark.parametrize("call", ["checked", "in bounds", "registered"])
+def test_encoder_takes_no_parts_for_those_that_it_has_checked(call):
+    """Its weights have rows for six joints in three parts, and no memory beyond."""
+
+    def run(*parts):
+        inputs = EncoderCase().inputs()
+        if call == "registered":
+            flat = [joint for part in parts for joint in (*part, -1)]
+            torch.ops.m2t_fast.part_encoder(*inputs, flat, False, "auto")
+        else:
+            (ops.part_encoder if call == "checked" else ops.part_encoder.in_bounds)(*inputs, parts)
+
+    run((0,), (0, 3), (1, 2, 4))
+    run((0, 1, 3), (2,), (3, 4))
+    for parts in (
+        [(0,), (0, 3), (1, 2)],
+        [(0, 3), (1, 2, 4, 3)],
+        [(0,), (0, 3), (1, 2), (4,)],
+        [(0,), (0, 5), (1, 2, 4)],
+    ):
+        with pytest.raises(ValueError, match="part_encoder: (weight1|bias1) has shape|joint 5, expected 0 to 4"):
+            run(*parts)
+
+
 @pytest.mark.parametrize("S", [1, 6])
 def test_the_context_alone(S, backend):
     inputs = AttentionCase(S=S, B=3, T=40, sharp=20.0).inputs()
