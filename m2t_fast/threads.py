@@ -78,10 +78,10 @@ def _can_watch() -> bool:
     """Whether the torch to be imported brings libgomp, the extension is there and Linux counts waiting for a core."""
     try:
         torch = importlib.util.find_spec("torch")
+        extension = importlib.util.find_spec("m2t_fast._native") is not None
         folders = [Path(torch.origin).parent / "lib", Path(torch.origin).parents[1] / "torch.libs"]  # type: ignore[union-attr,arg-type]
         counted = Path("/proc/self/schedstat").read_text(encoding="utf-8").split()
-    except (AttributeError, TypeError, ValueError, OSError):
+    except (AttributeError, TypeError, ValueError, OSError, ImportError):
         return False
     gomp = any(path for folder in folders for path in folder.glob("libgomp*"))
-    extension = importlib.util.find_spec("m2t_fast._native") is not None
     return gomp and extension and len(counted) == 3 and counted[2] != "0"
