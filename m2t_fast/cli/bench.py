@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "bench",
-        help="time and memory of every op, the training step and decoding, backends side by side",
+        help="measure time and memory of every op, the training step and decoding, backends side by side",
         description="Computes every op, the training step and decoding step by step as released (loop), in plain "
         "PyTorch (plain), under torch.compile (compile) and on every backend, and prints how many times faster each is "
         "than the first three: medians of interleaved runs, peak memory, how far each is from the floor that the "
@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         help="runs of each, more of short ones (%(default)s)",
     )
     parser.add_argument(
-        "--threads", type=options.bounded("threads"), metavar="N", help="CPU threads (as many as torch takes)"
+        "--threads", type=options.bounded("threads"), metavar="N", help="CPU threads (as many as torch uses)"
     )
     options.add_device(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document with machine, settings and rows")

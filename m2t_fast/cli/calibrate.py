@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
         help="teach a run which captions are not to be trusted",
         description="Measures how far the validation motions lie from the training motions in the features of the "
         "encoder. Writes trust.safetensors into the run folder; caption then says of motions farther away that their "
-        "captions are not to be trusted. train does this at its end: the command is for runs of older versions, "
+        "captions are not to be trusted. train does this at its end; the command is for runs of older versions, "
         "converted weights, and other data.",
     )
     options.add_run(parser)

@@ -19,7 +19,7 @@ def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "convert",
-        help="released weights to a run folder",
+        help="turn released weights into a run folder",
         description="Turns a checkpoint of the authors' released code into a run folder. The checkpoint holds no "
         "vocabulary: it is rebuilt from the data set the checkpoint was trained on.",
     )

@@ -44,7 +44,11 @@ def add_parser(subparsers: Any) -> None:
         help="motions to generate (%(default)s); the shorter ones are used",
     )
     parser.add_argument(
-        "--seed", type=options.bounded("seed"), default=0, metavar="N", help="of motions and training (%(default)s)"
+        "--seed",
+        type=options.bounded("seed"),
+        default=0,
+        metavar="N",
+        help="seed of motions and training (%(default)s)",
     )
     options.add_device(parser)
     options.add_backend(parser)

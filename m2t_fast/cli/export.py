@@ -13,11 +13,11 @@ def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "export",
-        help="a run as one file for other programs (torch.export or ONNX)",
+        help="write a run as one file for other programs (torch.export or ONNX)",
         description="Writes a run's captioner as one file that runs without m2t_fast: torch.export's (.pt2) or ONNX "
-        "(.onnx), for any batch, frames and words, with config.json and vocabulary.json inside. It reads standardised "
-        "motions, their lengths and the words of captions, and gives the scores of every next word and where the model "
-        "looked; with --greedy it finds the words itself.",
+        "(.onnx), for any number of motions, frames and words, with config.json and vocabulary.json inside. "
+        "It reads standardised motions, their lengths and the words of captions, and gives the scores of every next "
+        "word and where the model looked; with --greedy it finds the words itself.",
     )
     options.add_run(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="captioner.pt2 or captioner.onnx")

@@ -16,9 +16,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "fit-segments",
         help="teach a run where the segments of long takes end",
-        description="Joins clips of the validation split to takes, captions every window of them, and fits from these "
-        "captions which windows are segments. Writes segmenter.safetensors into the run folder, which caption "
-        "--segments then uses in place of the one that comes with the package.",
+        description="Joins clips of the validation split into takes, captions every window of them, and fits from "
+        "these captions which windows are segments. Writes segmenter.safetensors into the run folder, which caption "
+        "--segments then uses instead of the one that comes with the package.",
     )
     options.add_run(parser)
     options.add_data(parser)
@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
         "--takes", type=options.whole_number(1, 10_000), default=60, metavar="N", help="takes to fit on (%(default)s)"
     )
     parser.add_argument(
-        "--seed", type=options.whole_number(0), default=1, metavar="N", help="of the choice of clips (%(default)s)"
+        "--seed", type=options.whole_number(0), default=1, metavar="N", help="seed of the choice of clips (%(default)s)"
     )
     options.add_device(parser)
     options.add_backend(parser)

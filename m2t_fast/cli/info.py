@@ -17,15 +17,15 @@ def add_parser(subparsers: Any) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "info",
-        help="what can run here; what a data set holds",
+        help="show what can run here, or what a data set holds",
         description="Prints versions, backends and devices; with --data, statistics of a data set beside the "
-        "paper's, and what of it cannot be used and is left out.",
+        "paper's, and what is left out of it because it cannot be used.",
     )
     options.add_data(parser, required=False)
     parser.add_argument(
         "--preset",
         choices=("kit", "humanml3d"),
-        help="count what the filters of this data set's training leave (without: no filters); with --data",
+        help="count what is left after the training filters of this data set (without: no filters); with --data",
     )
     parser.set_defaults(run=run)
 

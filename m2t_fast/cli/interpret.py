@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
         help="draw and measure the attention of runs on a split",
         description="Draws the paper's figures for a split (PNG, PDF and the data of each) and measures what the "
         "attention finds: when actions happen, with which body parts, and which words need the motion. Several runs, "
-        "such as with and without guidance, make one table and a folder of figures each.",
+        "such as with and without guidance, make one table, and a folder of figures each.",
     )
     options.add_runs(parser)
     options.add_data(parser)

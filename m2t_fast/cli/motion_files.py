@@ -56,9 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         help="motion files, or folders of them: .bvh, .glb, .amc, .c3d; joints, features or keypoints (.npy); SMPL "
-        "parameters (.npz, .pt, .pkl); generators' results (docs/your-motion.md)",
+        "parameters (.npz, .pt, .pkl); output of motion generators (docs/your-motion.md)",
     )
-    group = parser.add_argument_group("what the files are (found out and printed on stderr; docs/your-motion.md)")
+    group = parser.add_argument_group("what the files are (detected and printed on stderr; docs/your-motion.md)")
     group.add_argument(
         "--fps",
         type=options.number(0.0, 1e5, above=True),
@@ -71,12 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="JSON {our joint: joint or joints of the files} (--show-joints prints one)",
     )
-    group.add_argument("--mean", type=Path, metavar="FILE", help=".npy, with --std: what features were normalised with")
+    group.add_argument(
+        "--mean", type=Path, metavar="FILE", help="mean (.npy) that features were normalised with; with --std"
+    )
     group.add_argument("--std", type=Path, metavar="FILE", help="see --mean")
     group.add_argument(
-        "--units", choices=(*UNITS, "body"), help="unit of positions (by the body's size); body: scaled to usual legs"
+        "--units", choices=(*UNITS, "body"), help="unit of positions (from the body's size); body: scaled to usual legs"
     )
-    group.add_argument("--up", choices=UPS, help="axis that points up (joints: y; captures: by the body)")
+    group.add_argument("--up", choices=UPS, help="axis that points up (joints: y; captures: from the body)")
     if hasattr(parser, "_negative_number_matcher"):  # so that "--up -y" is a value, as "-1" is, and no option
         parser._negative_number_matcher = re.compile(r"^-(\d+|\d*\.\d+|[xyz])$")
     group.add_argument("--joints", choices=LAYOUTS, help="layout of keypoints of video (.npy)")

@@ -191,13 +191,13 @@ def add_search(parser: argparse.ArgumentParser, beam_size: int, several: bool = 
         "--search",
         choices=SEARCHES,
         default="beam",
-        help="what a beam size above 1 does: beam search, or the best-first search of the released code (%(default)s)",
+        help="search for beam sizes above 1: beam search, or the best-first search of the released code (%(default)s)",
     )
     parser.add_argument(
         "--max-length",
         type=bounded("max-length"),
         metavar="N",
-        help=f"longest caption in words ({MAX_LENGTH}; best_first: what its queue allows, and N cuts what it returns)",
+        help=f"longest caption in words ({MAX_LENGTH}; best_first: as long as its queue allows, N cuts longer ones)",
     )
     parser.add_argument(
         "--length-penalty",

@@ -26,7 +26,7 @@ LARGE_PAGE = 20e6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options --html, --gif, --mp4 and --gate-threshold; an existing file is replaced as a whole."""
-    group = parser.add_argument_group("pictures that move")
+    group = parser.add_argument_group("pages and animations")
     group.add_argument(
         "--html",
         type=Path,

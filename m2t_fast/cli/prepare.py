@@ -29,9 +29,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "prepare",
         help="turn your own captures and captions, or a public data set, into a data folder",
-        description="Makes a data folder (new_joints/, texts/, split files) of motion files of any kind and a table of "
-        "captions. A file that cannot be read or has no caption is left out and listed on stderr, exit code 3. With "
-        "--source bandai-namco CLONE it is made of a clone of the Bandai-Namco-Research-Motiondataset, whose motions "
+        description="Makes a data folder (new_joints/, texts/, split files) from motion files of any kind and a table "
+        "of captions. A file that cannot be read or has no caption is left out and listed on stderr, exit code 3. With "
+        "--source bandai-namco CLONE it is made from a clone of the Bandai-Namco-Research-Motiondataset, whose motions "
         "are licensed under CC BY-NC 4.0; captions, times and body parts come from labels and measurements.",
     )
     motion_files.add_arguments(parser)
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar="FILE",
         help=".csv with columns file and caption, or .jsonl with such objects; start and end (seconds of the file), "
-        "source (who was captured) and split may be there, too",
+        "source (who was captured) and split are optional",
     )
     parser.add_argument(
         "--source",
@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="A,B,C",
         help=f"shares of train, val and test; a source is in one of them ({_SPLITS})",
     )
-    parser.add_argument("--seed", type=options.bounded("seed"), default=0, metavar="N", help="of the splits (0)")
+    parser.add_argument("--seed", type=options.bounded("seed"), default=0, metavar="N", help="seed of the splits (0)")
     parser.set_defaults(run=run)
 
 

@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_data(parser)
     options.add_split(parser)
     parser.add_argument(
-        "--preset", choices=("kit", "humanml3d"), help="the references that this data set's filters leave (all)"
+        "--preset", choices=("kit", "humanml3d"), help="the references that this data set's filters keep (all)"
     )
     parser.add_argument(
         "--names", nargs="+", metavar="NAME", help="what the table calls the models (the names of the files)"

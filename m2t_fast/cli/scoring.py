@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bert-model",
         type=Path,
         metavar="FOLDER",
-        help="add BERTScore by the transformers model in this folder (the paper's is roberta-large)",
+        help="add BERTScore with the transformers model in this folder (the paper's is roberta-large)",
     )
     parser.add_argument(
         "--evaluator",
         type=Path,
         metavar="FOLDER",
-        help="add R-precision and MM-Dist by the public text-to-motion networks in this folder (docs/evaluation.md); "
+        help="add R-precision and MM-Dist with the public text-to-motion networks in this folder (docs/evaluation.md); "
         "the data folder must have new_joint_vecs/",
     )
 

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in FORMATS:
         group.add_argument(
-            f"--{name}", type=Path, metavar="FILE", help=f"with --segments, of one motion: write {_NAMES[name]}"
+            f"--{name}", type=Path, metavar="FILE", help=f"with --segments and one motion: write {_NAMES[name]}"
         )
 
 

@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
         type=options.whole_number(0, 10_000),
         default=60,
         metavar="N",
-        help="takes on which the run learns at the end where the segments of long takes end, if the data say when "
+        help="joined takes from which the run learns at the end where segments of long takes end, if the data say when "
         "actions happen (docs/long-takes.md); 0: leave that out (%(default)s)",
     )
     parser.add_argument(
@@ -67,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
         "the data; the learning rate is lower and warms up (docs/training.md)",
     )
     parser.add_argument(
-        "--log", choices=LOGS, help="also write what metrics.jsonl holds there (needs the extra of that name)"
+        "--log", choices=LOGS, help="also write the content of metrics.jsonl there (needs the extra of that name)"
     )
     parser.add_argument("--resume", action="store_true", help="resume the run in --output, or start it")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no line per epoch")
@@ -93,7 +93,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     """The training options, without the weights of the losses."""
     parser.add_argument("--preset", choices=("kit", "humanml3d"), help="the paper's settings for this data set")
     parser.add_argument(
-        "--scoring", choices=("part", "frame"), help="attention of the paper, or of its released code (part)"
+        "--scoring", choices=("part", "frame"), help="part: attention of the paper; frame: of its released code (part)"
     )
     parser.add_argument(
         "--epochs",
@@ -117,7 +117,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--learning-rate",
         type=options.number(0.0, above=True),
         metavar="X",
-        help=_usual("of AdamW", "learning_rate"),
+        help=_usual("learning rate of AdamW", "learning_rate"),
     )
     parser.add_argument(
         "--warmup-steps",
@@ -126,7 +126,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help=_usual("steps over which the learning rate rises to its full value", "warmup_steps"),
     )
     parser.add_argument(
-        "--seed", type=options.bounded("seed"), metavar="N", help=_usual("of all random numbers", "seed")
+        "--seed", type=options.bounded("seed"), metavar="N", help=_usual("seed of all random numbers", "seed")
     )
     parser.add_argument(
         "--dtype",
@@ -143,19 +143,19 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--min-frames",
         type=options.positive_int,
         metavar="N",
-        help="drop motions of fewer frames, as distributed (no limit; humanml3d: 40)",
+        help="drop motions with fewer frames, counted before downsampling (no limit; humanml3d: 40)",
     )
     parser.add_argument(
         "--max-frames",
         type=options.positive_int,
         metavar="N",
-        help="drop motions of more frames, as distributed (no limit; humanml3d: 200)",
+        help="drop motions with more frames, counted before downsampling (no limit; humanml3d: 200)",
     )
     parser.add_argument(
         "--max-tokens",
         type=options.positive_int,
         metavar="N",
-        help="drop captions of more words (no limit; humanml3d: 20)",
+        help="drop captions with more words (no limit; humanml3d: 20)",
     )
     parser.add_argument(
         "--min-captions",
@@ -167,7 +167,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--min-count",
         type=options.positive_int,
         metavar="N",
-        help="words seen less often become <unk> (3)",
+        help="words seen fewer times become <unk> (3)",
     )
 
 
