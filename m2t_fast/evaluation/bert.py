@@ -155,8 +155,8 @@ def _read_baseline(path: Path, layer: int) -> float:
         return values[layer]
     except (Unreadable, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(
-            f"{path}: no baseline of layer {layer} ({_one_line(error)}); expected the line LAYER,P,R,F and then one a "
-            "layer from 0 on, F at least 0 and below 1"
+            f"{path}: no baseline for layer {layer} ({_one_line(error)}); expected the line LAYER,P,R,F and then one "
+            "per layer from 0 on, F at least 0 and below 1"
         ) from error
 
 

@@ -270,7 +270,7 @@ def _refuse_scales(path: str | Path, nodes: list[Node], values: np.ndarray) -> N
         if kind == "scale" and not any(np.allclose(values[:, column], scale, atol=1e-3) for scale in (1.0, 0.0)):
             raise UserError(
                 f"{path}: joint {node.name!r} is scaled by up to {values[:, column].max():.3g}; expected scale "
-                "channels of 1, for exporters disagree about what others do: export bones of constant length"
+                "channels of 1, because exporters disagree about others: export bones of constant length"
             )
 
 

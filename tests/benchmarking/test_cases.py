@@ -201,7 +201,7 @@ def test_captions_do_not_end_of_themselves():
     ],
 )
 def test_the_released_way_makes_keys_anew_for_every_word(name, times, monkeypatch):
-    """Once a word, and a search once a motion; every other way makes them once at most."""
+    """Once per word, and a search once per motion; every other way makes them at most once."""
     made, asked = [], []
     equations, method = reference.attention_keys, SpatioTemporalAttention.keys
     monkeypatch.setattr(reference, "attention_keys", lambda *x: made.append(1) or equations(*x))

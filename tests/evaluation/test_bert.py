@@ -179,10 +179,10 @@ def test_weights_in_half_precision_compute_in_float32(deep: Path, tmp_path: Path
         (lambda f: (f / "vocab.txt").unlink(), "its tokenizer has 5 tokens"),
         (lambda f: (f / "vocab.txt").open("a").write("i\nj\n"), "its tokenizer has 15 tokens .*, the model 13"),
         (lambda f: _forget(f, "layer.1.attention"), "cannot load the model: its weights lack"),
-        (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n0,0.1,0.2,0.3\n"), "no baseline of layer 3"),
-        (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n" + "0,a,b,c\n" * 4), "no baseline of layer 3"),
-        (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n" + "0,.1,.2,1\n" * 4), "no baseline of layer 3"),
-        (lambda f: (f / "baseline.tsv").write_text(""), "no baseline of layer 3"),
+        (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n0,0.1,0.2,0.3\n"), "no baseline for layer 3"),
+        (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n" + "0,a,b,c\n" * 4), "no baseline for layer 3"),
+        (lambda f: (f / "baseline.tsv").write_text("LAYER,P,R,F\n" + "0,.1,.2,1\n" * 4), "no baseline for layer 3"),
+        (lambda f: (f / "baseline.tsv").write_text(""), "no baseline for layer 3"),
     ],
 )
 def test_folders_refused(deep: Path, tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:

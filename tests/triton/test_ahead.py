@@ -38,7 +38,7 @@ def test_no_kernel_spills_or_wants_more_shared_memory_than_there_is(capability: 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_every_kernel_compiles_for_amd(dtype: torch.dtype) -> None:
-    """With the backend that Triton's package carries (MI300: gfx942, 64 threads a warp); nothing runs."""
+    """With the backend that Triton's package carries (MI300: gfx942, 64 threads per warp); nothing runs."""
     seen = set()
     for launched in ahead.launches(devices.DEFAULT, dtype):
         name = launched.kernel.fn.__name__
