@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ MARKS = "<!-- counts -->", "<!-- end of counts -->"
 TARGETS = (80, 90, 100)
 CUDA_KERNELS = ("attention_scores", "attention_scores_matrix", "attention_score_gradient")
 """The CUDA kernels that make tanh,"""
+STAGED = {"attention_scores": 32, "attention_scores_matrix": 16}
+"""Keys of a tile with 24 words, of those that make exponentials of both in tiles: csrc/cuda/attention_scores.h."""
 KERNELS = ("score_tiles", "score_rows", "query_gradient", "query_gradient_rows", "key_gradient", "key_gradient_rows")
 """and the Triton kernels that do."""
 UNROLLED = {"query_gradient": 2, "key_gradient": 2}
@@ -96,6 +99,20 @@ def of_function(function: Function, known: int = 0, unrolled: int = 1) -> dict[s
     return found
 
 
+def staging(function: Function, keys: int, words: int) -> Count | None:
+    """What making the exponentials of a tile of keys and of words takes, per tanh of the tile; None where that is none.
+
+    A turn of a loop makes those of four numbers of as many rows as a thread has in the tile, each row in one access.
+    """
+    rows = {keys // 8: words, words // 8: keys}
+    found = {}
+    for loop in function.loops():
+        turn = loop.named("STS.128")
+        if turn in rows and loop.named("MUFU.EX2") == 4 * turn and not loop.named("MUFU.RCP"):
+            found[turn] = count(loop, 4 * turn * rows[turn])
+    return Count(*(round(sum(x), 2) for x in zip(*found.values(), strict=True))) if len(found) == len(rows) else None
+
+
 class Row(NamedTuple):
     """One kernel for one target."""
 
@@ -104,7 +121,7 @@ class Row(NamedTuple):
     registers: int
     stack: int
     loops: dict[str, Count]
-    """By form, as ``of_function`` finds them."""
+    """By form, as ``of_function`` finds them, and ``staging``."""
     shared: int = 0
     """Bytes of shared memory that a block takes, where that is known before the launch."""
 
@@ -116,7 +133,12 @@ def cuda_rows(built: cuda_resources.Extension, targets: tuple[int, ...] = TARGET
         names = {symbol: name.replace("_kernel", "") for symbol, name in names.items()}
         wanted = [symbol for symbol, name in names.items() if name.split("<")[0] in CUDA_KERNELS]
         for made in disassemble(built.path, target, wanted):
-            yield Row(f"cuda {names[made.symbol]}", target, made.registers, made.stack, of_function(made))
+            name = names[made.symbol]
+            loops = of_function(made)
+            staged = staging(made, STAGED[name.split("<")[0]], 24) if re.search(r"<(\w+, )?6[,>]", name) else None
+            if staged is not None and "pairs" in loops:
+                loops["staging"] = staged
+            yield Row(f"cuda {name}", target, made.registers, made.stack, loops)
 
 
 def triton_label(name: str, arguments: Mapping[str, Any], dtype: str) -> str:
@@ -127,7 +149,7 @@ def triton_label(name: str, arguments: Mapping[str, Any], dtype: str) -> str:
 
 def triton_rows(
     targets: tuple[int, ...] = TARGETS,
-    dtypes: tuple[str, ...] = ("float32", "bfloat16"),
+    dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16"),
     kernels: tuple[str, ...] = KERNELS,
 ) -> Iterator[Row]:
     """The Triton kernels at HumanML3D's sizes, with the default configurations."""
@@ -141,12 +163,11 @@ def triton_rows(
         for launched in ahead.launches(devices.DEFAULT, getattr(torch, short)):
             name = launched.kernel.fn.__name__
             label = triton_label(name, launched.arguments, short)
-            if name not in kernels or label in seen:
+            # float16 has float32's kernels, but for the one whose sums it leaves to the matrix units.
+            if name not in kernels or label in seen or (short == "float16" and name != "score_rows"):
                 continue
             seen.add(label)
             for target in targets:
-                if target < 80 and short == "bfloat16":
-                    continue
                 built = ahead.build(launched, target)
                 (function,) = disassemble_cubin(built.asm["cubin"])
                 of = launched.arguments

@@ -158,7 +158,9 @@ def _cuda(
     at_once, tile = (1, 1) if words <= 4 else (6, 2)  # words of a thread: csrc/cuda/attention_scores.cu
     scores = f"attention_scores<{kind}, {at_once}, 1, {'true' if exact and not short else 'false'}>"
     if rows > 1:
-        scores = f"attention_scores_matrix<{at_once}>" if short else f"attention_scores<float, {tile}, 6, false>"
+        scores = (
+            f"attention_scores_matrix<{kind}, {at_once}>" if short else f"attention_scores<float, {tile}, 6, false>"
+        )
     gradient = f"attention_score_gradient<{kind}, {16 if rows == 1 and slots > 1 else 8}, {6 if rows > 1 else 1}>"
     call = Call(keys, lengths, (batch, frames, words, slots * rows, slots, dim, dim))
     d_scores = keys.new_empty(batch, words, frames * slots * rows, dtype=torch.float32)

@@ -39,7 +39,7 @@ BACKEND_ROWS = {
     ),
     "cuda": (
         "NVIDIA GPUs, compute capability 7.5 and newer, where it was built with nvcc",
-        "float32; float16 is computed in float32; bfloat16 from 8.0 on",
+        "float32; float16 is computed in float32, but for sums on the matrix units; bfloat16 from 8.0 on",
         "float64; searches on 7.5, and with more than 1,024 beams or 2,048 parts",
     ),
 }

@@ -35,18 +35,23 @@ def score_rows(  # type: ignore[no-untyped-def]
     p_k, p_q, p_w, p_length, p_score, T, L,
     S: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr, SHORT: tl.constexpr,
+    MATRIX: tl.constexpr,
 ):  # fmt: skip
     """As ``score_tiles``, for several rows of weights p_w (R, D), into p_score (B, L, T * S, R).
 
-    Rows share a tanh: all of them with SHORT, on the matrix units; three otherwise, program_id(1) counts the threes.
+    Rows share a tanh: all of them with MATRIX, on the matrix units, for bfloat16 (SHORT) and float16; three otherwise,
+    program_id(1) counts the threes.
     """
     b, o_l, o_n, count, first_n = tile(p_length, T, L, S, BLOCK_L, BLOCK_N)
     if first_n < count:
         k_rows, q_rows, at, m_at = rows_of(p_k, p_q, b, o_l, o_n, count, T, L, S, D)
-        if SHORT:
-            b_scores, largest = matrix_rows(k_rows, q_rows, p_w, R, D, BLOCK_L, BLOCK_N, BLOCK_D, BLOCK_R, False)
-            if largest > LARGEST:
-                b_scores, _ = matrix_rows(k_rows, q_rows, p_w, R, D, BLOCK_L, BLOCK_N, BLOCK_D, BLOCK_R, True)
+        if MATRIX:
+            b_scores, largest = matrix_rows(k_rows, q_rows, p_w, R, D, BLOCK_L, BLOCK_N, BLOCK_D, BLOCK_R, False, SHORT)
+            plain = largest > LARGEST
+            if not SHORT:
+                plain |= largest <= SMALLEST
+            if plain:
+                b_scores, _ = matrix_rows(k_rows, q_rows, p_w, R, D, BLOCK_L, BLOCK_N, BLOCK_D, BLOCK_R, True, SHORT)
             o_r = tl.arange(0, BLOCK_R)
             tl.store(p_score + at[:, :, None] * R + o_r, b_scores, mask=m_at[:, :, None] & (o_r < R))
         else:
@@ -203,8 +208,9 @@ def add_row(p_w, left, o_0, o_1, b_0, b_1, b_sum, b_squares, D: tl.constexpr):  
 def matrix_rows(  # type: ignore[no-untyped-def]
     p_k, p_q, p_w, R: tl.constexpr, D: tl.constexpr,
     BLOCK_L: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_R: tl.constexpr, SAFE: tl.constexpr,
+    SHORT: tl.constexpr,
 ):  # fmt: skip
-    """Scores [BLOCK_L, BLOCK_N, BLOCK_R] for tensors in bfloat16, and the largest key or query.
+    """Scores [BLOCK_L, BLOCK_N, BLOCK_R] for tensors in bfloat16 or float16, and the largest key or query.
 
     The halves of tanh are rounded to float16 (2^-12), and each row of weights is scaled by a power of 2 to fit float16.
     """
@@ -223,8 +229,8 @@ def matrix_rows(  # type: ignore[no-untyped-def]
         o_0, o_1, b_k0, b_k1, b_q0, b_q1 = pairs_of(p_k, p_q, first, D, BLOCK_D)
         k_largest = tl.maximum(k_largest, tl.maximum(tl.abs(b_k0), tl.abs(b_k1)))
         q_largest = tl.maximum(q_largest, tl.maximum(tl.abs(b_q0), tl.abs(b_q1)))
-        b_k0, b_k1 = ready(b_k0, SAFE, True), ready(b_k1, SAFE, True)
-        b_q0, b_q1 = ready(b_q0, SAFE, True), ready(b_q1, SAFE, True)
+        b_k0, b_k1 = ready(b_k0, SAFE, SHORT), ready(b_k1, SAFE, SHORT)
+        b_q0, b_q1 = ready(b_q0, SAFE, SHORT), ready(b_q1, SAFE, SHORT)
         b_0, b_1 = halves(b_k0[None, :, :], b_q0[:, None, :], b_k1[None, :, :], b_q1[:, None, :], SAFE, False)
         b_0 = tl.reshape(b_0.to(tl.float16), [BLOCK_L * BLOCK_N, BLOCK_D])
         b_1 = tl.reshape(b_1.to(tl.float16), [BLOCK_L * BLOCK_N, BLOCK_D])

@@ -55,3 +55,38 @@ def test_the_table_of_the_docs_is_of_these_counts_and_launches(times: ModuleType
     every = list(times.predictions(times.emulated_device()))
     assert times.in_document() == times.table(every), "run `python docs/kernel_times.py`"
     assert times.PICTURE.read_text(encoding="utf-8") == times.roofline(every)
+
+
+@pytest.fixture(scope="module")
+def decoding(times: ModuleType) -> ModuleType:
+    """docs/decode_times.py."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import decode_times
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    return decode_times
+
+
+def test_phases_of_a_word(decoding: ModuleType) -> None:
+    sizes = decoding.Sizes(P=1, H=16, D=32, C=32, E=32, M=32, V=128, mean=64)
+    found = decoding.Counted({"16": 1.0, "8": 1.0, "2": 1.0}, 10.0, 2.0)
+    alone = decoding.Job("one", 1, 1, 1, False, "1 ms")
+    layers, scores, context, barriers = decoding.word(sizes, alone, dict(teams=1, cluster=1, slots=1), found, 4)
+    # 64 keys x 64 tanh by 32 lanes, on four schedulers, each of two operations of 8 cycles.
+    assert scores.special == 64 * 64 / 32 / 4 * 16 and scores.instructions == 64 * 64 / 32 / 4 * 10
+    assert context.cycles == context.latency and barriers.cycles == 8 * 300
+    # Eight motions of a block take eight times as long; layers share their weights.
+    more = decoding.word(sizes, alone._replace(motions=8), dict(teams=1, cluster=1, slots=8), found, 4)
+    assert more[1].special == 8 * scores.special and more[0].memory == layers.memory
+    # Motions that do not fit into the L2 cache come from memory.
+    many = decoding.word(sizes, alone._replace(motions=10**6), dict(teams=132, cluster=1, slots=8000), found, 4)
+    assert many[1].memory > 132 * 8000 / 8 * more[1].memory / 132
+
+
+def test_the_table_of_decoding_is_of_these_counts_and_plans(decoding: ModuleType, times: ModuleType) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler to build the emulated device with, which plans CUDA's launches")
+    assert decoding.in_document() == decoding.table(list(decoding.predictions(times.emulated_device()))), (
+        "run `python docs/decode_times.py`"
+    )

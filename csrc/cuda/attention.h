@@ -31,12 +31,13 @@ struct WordStats {
 
 // scores = weight . tanh(key + query), `rows` of them a key (eq. 2 and 5). With `rest` (one row) they are sums without
 // rounding, and rest is what is to be added to them. With `stats` tiles of frames outside every word's begin..end are
-// left out.
+// left out. With `half` the float32 numbers are those of float16 tensors: sums of several rows go to the matrix units.
 template <typename T>
 struct ScoreParameters {
     M2T_FIELDS(
         AttentionSizes sizes;
         std::int64_t rows;
+        bool half;
         const T *keys, *query, *weight;
         const std::int64_t* lengths;
         const WordStats* stats;

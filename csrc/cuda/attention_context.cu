@@ -41,7 +41,7 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, kArchitecture >= 1200 ? 2 : 3)
         }
         __syncthreads();
         if (h >= n.part_dim) continue;
-        M2T_UNROLL_BY_4
+        M2T_UNROLL_BY(4)
         for (int row = group; row < kSlice; row += kGroups) {
             const float x = first + row < end ? to_float(parts[(first + row) * n.part_dim]) : 0.0f;
             M2T_UNROLL

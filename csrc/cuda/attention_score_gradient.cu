@@ -130,10 +130,10 @@ M2T_KERNEL void M2T_BOUNDS(kMostThreads, kRows == 1 ? 4 : 3)
                         sum[l * threads] += sums.template add<Fast>(asked[l * threads], gradients + l * kRows * kKeys);
                     };
                     if (kRows == 1) {
-                        M2T_UNROLL_BY_4
+                        M2T_UNROLL_BY(4)
                         for (int l = 0; l < words; ++l) add(l);
                     } else {
-                        M2T_UNROLL_BY_1
+                        M2T_UNROLL_BY(1)
                         for (int l = 0; l < words; ++l) add(l);
                     }
                 } else {

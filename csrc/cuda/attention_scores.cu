@@ -13,7 +13,8 @@ namespace m2t::cuda {
 namespace {
 
 constexpr int kKeyStep = kDepth + 4;  // a row of keys, so that 8 lanes read 8 rows from all banks
-constexpr int kStep = 8;              // dimensions whose weights are added beforehand
+constexpr int kKeyTurns = 32 / kRowsOfTurn;
+constexpr int kStep = 8;  // dimensions whose weights are added beforehand
 constexpr bool kDataCentre = kArchitecture >= 800 && kArchitecture < 1200;  // elsewhere four blocks would spill
 constexpr int kRowsAtOnce = 6;  // rows of weights that share a tanh; more take another one
 
@@ -104,7 +105,7 @@ struct Pairs {
 template <typename Way, int kWords, int kRows, bool kSplit>
 M2T_DEVICE void add_dimensions(const Way& way, const float* key, const float* query, const float* weight,
                                Sums<kWords, kRows, kSplit>& sums) {
-    M2T_UNROLL_BY_1
+    M2T_UNROLL_BY(1)
     for (int step = 0; step < kDepth; step += kStep) {
         way.before(step / kStep, sums);
         M2T_UNROLL
@@ -191,15 +192,15 @@ M2T_KERNEL void M2T_BOUNDS(kScoreThreads, kRows == 1 && kDataCentre ? 4 : 3)
             }
             bool product = !plain;
             if (product) {
-                float largest =
-                    stage_rows<Product>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
-                largest = fmaxf(largest, stage_rows<Product>(query, tile.words_left, dim, slice, tiling.words(), kDepth,
-                                                             memory.query));
+                float largest = stage_rows<kKeyTurns, Product>(keys, tile.keys_left, dim, slice, tiling.keys(),
+                                                               kKeyStep, memory.keys);
+                largest = fmaxf(largest, stage_rows<kWordTurns, Product>(query, tile.words_left, dim, slice,
+                                                                         tiling.words(), kDepth, memory.query));
                 product = serves_block<T>(largest, memory.votes);
             }
             if (!product) {
-                stage_rows<Sum>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
-                stage_rows<Sum>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
+                stage_rows<kKeyTurns, Sum>(keys, tile.keys_left, dim, slice, tiling.keys(), kKeyStep, memory.keys);
+                stage_rows<kWordTurns, Sum>(query, tile.words_left, dim, slice, tiling.words(), kDepth, memory.query);
                 __syncthreads();
             }
             if (words < tile.words_left) {
@@ -244,10 +245,9 @@ template <typename T, int kWords>
 void launch_rows(const ScoreParameters<T>& in, const Place& place) {
     if (in.rows > 1) {
         if constexpr (kExact<T>) {
-            launch_scores<T, kWords == 1 ? 1 : 2, kRowsAtOnce, false>(in, place);
-        } else {
-            attention_scores_by_matrix(in, place);
+            if (!in.half) return launch_scores<T, kWords == 1 ? 1 : 2, kRowsAtOnce, false>(in, place);
         }
+        attention_scores_by_matrix(in, place);
     } else if (kExact<T> && in.rest != nullptr) {
         launch_scores<T, kWords, 1, kExact<T>>(in, place);
     } else {

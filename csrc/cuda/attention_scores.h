@@ -74,33 +74,38 @@ struct RowSums {
     }
 };
 
+constexpr int kRowsOfTurn = kScoreThreads / (kDepth / 4);  // rows of which a block's threads take four numbers each
+constexpr int kWordTurns = 24 / kRowsOfTurn;
+constexpr std::int64_t kWidest = 1 << 24;  // dimensions: the bytes of a row are counted in 31 bits
+
 // Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one, four numbers a thread; what is
-// outside counts as 0. Returns the largest magnitude.
-template <typename How, typename T>
+// outside counts as 0. Returns the largest magnitude. kTurns: rows of a thread in the tiles that most launches have.
+template <int kTurns, typename How, typename T>
 M2T_DEVICE float stage_rows(const T* from, int left, std::int64_t dim, std::int64_t slice, int count, int step,
                             float* to) {
-    constexpr int kColumns = kDepth / 4, kAtOnce = kScoreThreads / kColumns;
+    constexpr int kColumns = kDepth / 4;
     const int column = static_cast<int>(threadIdx.x) % kColumns * 4, first = static_cast<int>(threadIdx.x) / kColumns;
     const std::int64_t dims_left = dim - slice - column;
     to += first * step + column;
     float largest = 0.0f;
-    const auto keep = [&](Vec4 x, int row) {
+    const auto keep = [&](Vec4 x) {
         M2T_UNROLL
         for (int i = 0; i < 4; ++i) largest = fmaxf(largest, fabsf(x.x[i])), x.x[i] = How::ready(x.x[i]);
-        store_vec4(to + (row - first) * step, x);
+        store_vec4(to, x);
+        to += kRowsOfTurn * step;
     };
-    if (begins_wide(from, dim) && slice + kDepth <= dim) {
+    if (begins_wide(from, dim) && slice + kDepth <= dim && dim <= kWidest) {
         // Rows beyond the last are read as the last, without a branch: several are on their way at a time.
-        const T* at = from + slice + column + static_cast<std::int64_t>(first) * dim;
-        const T* last = from + slice + column + static_cast<std::int64_t>(left - 1) * dim;
-        M2T_UNROLL_BY_4
-        for (int row = first; row < count; row += kAtOnce, at += kAtOnce * dim) {
-            keep(load_vec4(row < left ? at : last), row);
-        }
+        const T* begin = from + slice + column;
+        const unsigned bytes = static_cast<unsigned>(dim) * static_cast<unsigned>(sizeof(T));
+        const int last = left - 1;
+        const auto turn = [&](int row) { keep(load_vec4(row_at(begin, row < last ? row : last, bytes))); };
+        M2T_UNROLL_BY(kTurns)
+        for (int row = first; row < count; row += kRowsOfTurn) turn(row);
     } else {
-        M2T_UNROLL_BY_1
-        for (int row = first; row < count; row += kAtOnce) {
-            keep(load_vec4(from + row * dim + slice + column, row < left ? dims_left : 0, false), row);
+        M2T_UNROLL_BY(1)
+        for (int row = first; row < count; row += kRowsOfTurn) {
+            keep(load_vec4(from + row * dim + slice + column, row < left ? dims_left : 0, false));
         }
     }
     return largest;
@@ -124,7 +129,8 @@ M2T_DEVICE bool serves_block(float largest, unsigned* votes) {
     return any_large == 0 && any_common != 0;
 }
 
-// attention_scores for several rows of bfloat16 weights, on the matrix units.
-void attention_scores_by_matrix(const ScoreParameters<bfloat16>& in, const Place& place);
+// attention_scores for several rows of weights that are bfloat16 or, in float32 tensors, float16: on the matrix units.
+template <typename T>
+void attention_scores_by_matrix(const ScoreParameters<T>& in, const Place& place);
 
 }  // namespace m2t::cuda

@@ -34,19 +34,23 @@ M2T_DEVICE void for_rows_of_motions(const Team<T>& t) {
     }
 }
 
-// Scores of Words rows of a motion with key j, a warp: z, and Rows of the spatial scores from weight row `first` on.
-template <typename T, int Words, int Rows>
-M2T_DEVICE void score_key(const Team<T>& t, int i, std::int64_t key, int j, int first, bool temporal) {
+// Scores of Words rows of a motion with `count` of up to Keys keys, j and every `step`-th after it, a warp, which has
+// all of them on their way at a time: z, and Rows of the spatial scores from weight row `first` on.
+template <typename T, int Keys, int Words, int Rows>
+M2T_DEVICE void score_keys(const Team<T>& t, int i, std::int64_t before, int j, int step, int count, int first,
+                           bool temporal) {
     const Decode<T>& d = t.d;
     const int dim = d.n.attention_dim, vectors = vectors_of(dim), padded = 4 * vectors;
     const bool aligned = d.aligned_keys;
-    float z[Words] = {}, a[Words][Rows] = {};
-    const float* query[Words];
-    M2T_UNROLL
-    for (int l = 0; l < Words; ++l) query[l] = d.s.query + static_cast<std::int64_t>(t.row(i + l)) * 2 * padded;
+    float z[Keys][Words] = {}, a[Keys][Words][Rows] = {};
     for (int q = t.lane(); q < vectors; q += 32) {
         const int k = 4 * q;
-        const Vec4 spatial_key = load_vec4(d.memory.spatial_keys + key * dim + k, dim - k, aligned);
+        const std::int64_t at = (before + j) * dim + k, next = static_cast<std::int64_t>(step) * dim;
+        Vec4 key[Keys];
+        M2T_UNROLL
+        for (int m = 0; m < Keys; ++m) {  // what is not there is read as the first one
+            key[m] = load_vec4(d.memory.spatial_keys + at + (m < count ? m * next : 0), dim - k, aligned);
+        }
         Vec4 weight[Rows];
         M2T_UNROLL
         for (int r = 0; r < Rows; ++r) {
@@ -55,41 +59,58 @@ M2T_DEVICE void score_key(const Team<T>& t, int i, std::int64_t key, int j, int 
         }
         M2T_UNROLL
         for (int l = 0; l < Words; ++l) {
-            const Vec4 x = load_vec4(query[l] + padded + k);
+            const float* query = d.s.query + static_cast<std::int64_t>(t.row(i + l)) * 2 * padded + k;
+            const Vec4 x = load_vec4(query + padded);
             M2T_UNROLL
-            for (int c = 0; c < 4; ++c) {
-                const float y = fast_tanh(spatial_key.x[c] + x.x[c]);
+            for (int m = 0; m < Keys; ++m) {
                 M2T_UNROLL
-                for (int r = 0; r < Rows; ++r) a[l][r] = fmaf(weight[r].x[c], y, a[l][r]);
+                for (int c = 0; c < 4; ++c) {
+                    const float y = fast_tanh(key[m].x[c] + x.x[c]);
+                    M2T_UNROLL
+                    for (int r = 0; r < Rows; ++r) a[m][l][r] = fmaf(weight[r].x[c], y, a[m][l][r]);
+                }
             }
         }
         if (temporal) {
-            const Vec4 temporal_key = load_vec4(d.memory.temporal_keys + key * dim + k, dim - k, aligned);
+            M2T_UNROLL
+            for (int m = 0; m < Keys; ++m) {
+                key[m] = load_vec4(d.memory.temporal_keys + at + (m < count ? m * next : 0), dim - k, aligned);
+            }
             const Vec4 temporal_weight = load_vec4(d.w.temporal_weight + k, dim - k, aligned);
             M2T_UNROLL
             for (int l = 0; l < Words; ++l) {
-                const Vec4 x = load_vec4(query[l] + k);
+                const float* query = d.s.query + static_cast<std::int64_t>(t.row(i + l)) * 2 * padded + k;
+                const Vec4 x = load_vec4(query);
                 M2T_UNROLL
-                for (int c = 0; c < 4; ++c) {
-                    z[l] = fmaf(temporal_weight.x[c], fast_tanh(temporal_key.x[c] + x.x[c]), z[l]);
+                for (int m = 0; m < Keys; ++m) {
+                    M2T_UNROLL
+                    for (int c = 0; c < 4; ++c) {
+                        const float y = fast_tanh(key[m].x[c] + x.x[c]);
+                        z[m][l] = fmaf(temporal_weight.x[c], y, z[m][l]);
+                    }
                 }
             }
         }
     }
     const int weight_rows = d.n.slots == d.n.parts ? 1 : d.n.parts;
     M2T_UNROLL
-    for (int l = 0; l < Words; ++l) {
-        const std::int64_t row = t.row(i + l);
-        if (temporal) {
-            z[l] = warp_sum(z[l]);
-            if (t.lane() == 0) d.s.z[row * d.n.frames * d.n.slots + j] = z[l];
-        }
+    for (int m = 0; m < Keys; ++m) {
+        if (m >= count) continue;
+        const int key = j + m * step;
         M2T_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-            const float sum = warp_sum(a[l][r]);
-            if (t.lane() == 0) {
-                d.s.alpha[row * d.n.frames * d.n.parts + static_cast<std::int64_t>(j) * weight_rows + first + r] =
-                    sum + to_float(d.w.spatial_bias[first + r]);
+        for (int l = 0; l < Words; ++l) {
+            const std::int64_t row = t.row(i + l);
+            if (temporal) {
+                const float sum = warp_sum(z[m][l]);
+                if (t.lane() == 0) d.s.z[row * d.n.frames * d.n.slots + key] = sum;
+            }
+            M2T_UNROLL
+            for (int r = 0; r < Rows; ++r) {
+                const float sum = warp_sum(a[m][l][r]);
+                if (t.lane() == 0) {
+                    d.s.alpha[row * d.n.frames * d.n.parts + static_cast<std::int64_t>(key) * weight_rows + first + r] =
+                        sum + to_float(d.w.spatial_bias[first + r]);
+                }
             }
         }
     }
@@ -104,12 +125,23 @@ struct ScoreRows {
     M2T_DEVICE void run(int, int i) const {
         const DecodeSizes& n = t.d.n;
         const int motion = t.motion(i), keys = t.frames(motion) * n.slots;
-        const std::int64_t first_key = static_cast<std::int64_t>(motion) * n.frames * n.slots;
-        const int rows = n.slots == n.parts ? 1 : n.parts;
-        for (int j = t.rank() * kDecodeWarps + t.warp(); j < keys; j += t.size() * kDecodeWarps) {
+        const std::int64_t before = static_cast<std::int64_t>(motion) * n.frames * n.slots;
+        if (n.slots == n.parts) {
+            score<4 / Words, Words, 1>(i, before, keys, 0);
+        } else {
             int r = 0;
-            for (; r + 3 <= rows; r += 3) score_key<T, Words, 3>(t, i, first_key + j, j, r, r == 0);
-            for (; r < rows; ++r) score_key<T, Words, 1>(t, i, first_key + j, j, r, r == 0);
+            for (; r + 3 <= n.parts; r += 3) score<Words == 1 ? 2 : 1, Words, 3>(i, before, keys, r);
+            for (; r < n.parts; ++r) score<Words == 1 ? 2 : 1, Words, 1>(i, before, keys, r);
+        }
+    }
+
+    // Spatial scores from weight row `first` on, and with the first rows the temporal ones.
+    template <int Keys, int Words, int Rows>
+    M2T_DEVICE void score(int i, std::int64_t before, int keys, int first) const {
+        const int step = t.size() * kDecodeWarps;
+        for (int j = t.rank() * kDecodeWarps + t.warp(); j < keys; j += Keys * step) {
+            const int left = (keys - j + step - 1) / step;
+            score_keys<T, Keys, Words, Rows>(t, i, before, j, step, left < Keys ? left : Keys, first, first == 0);
         }
     }
 };
@@ -162,19 +194,28 @@ M2T_DEVICE void window_of_row(const Team<T>& t, int row, int frames, float* stat
     }
 }
 
-// The window, alpha and the context of some rows of a motion (eq. 4, 6 and 8): a block makes some units of the
-// context's columns, and one block keeps the attention for the caption.
+// The window, alpha and the context of some rows of a motion (eq. 4, 6 and 8). The blocks of a team share the motions;
+// of those that have one together each makes some units of the context's columns, and one keeps the attention for the
+// caption.
 template <typename T>
 struct MixRows {
     Team<T> t;
+
+    // Groups of blocks, with motions of their own: a power of 2, as a team's blocks are.
+    M2T_DEVICE int groups() const {
+        int n = 1;
+        while (2 * n <= t.d.slots && 2 * n <= t.size()) n *= 2;
+        return n;
+    }
 
     template <int Words>
     M2T_DEVICE void run(int slot, int i) const {
         const Decode<T>& d = t.d;
         const int features = d.n.part_dim, units = (features + kUnit - 1) / kUnit;
-        if (t.rank() >= units) return;
+        const int rank = t.rank() / groups(), size = t.size() / groups();
+        if (slot % groups() != t.rank() % groups() || rank >= units) return;
         const int frames = t.frames(t.motion(i)), parts = d.n.parts;
-        const bool keeps = d.out.window != nullptr && t.rank() == slot % (t.size() < units ? t.size() : units);
+        const bool keeps = d.out.window != nullptr && rank == slot / groups() % (size < units ? size : units);
         __syncthreads();
         if (t.warp() < Words) window_of_row(t, t.row(i + t.warp()), frames, t.shared().stats + 4 * t.warp());
         __syncthreads();
@@ -185,7 +226,7 @@ struct MixRows {
             d.s.record_gate[at] = from_float<T>(d.s.gate[t.row(i + t.thread())]);
         }
         const int some = kPairs / parts;  // frames at a time
-        const int owned = (units - t.rank() + t.size() - 1) / t.size();
+        const int owned = (units - rank + size - 1) / size;
         for (int first_unit = 0; first_unit < owned; first_unit += kUnits) {
             const int count = owned - first_unit < kUnits ? owned - first_unit : kUnits;
             for (int frame = 0; frame < frames || frame == 0; frame += some) {
@@ -198,14 +239,14 @@ struct MixRows {
                 }
                 __syncthreads();
                 for (int u = 0; u < count; ++u) {
-                    const int unit = t.rank() + (first_unit + u) * t.size();
+                    const int unit = rank + (first_unit + u) * size;
                     mix_unit<Words>(i, unit, u, frame * parts, left * parts, frame > 0);
                 }
             }
             __syncthreads();
             for (int l = 0; l < Words; ++l) {
                 for (int k = t.thread(); k < count * kUnit; k += kDecodeThreads) {
-                    const int column = (t.rank() + (first_unit + k / kUnit) * t.size()) * kUnit + k % kUnit;
+                    const int column = (rank + (first_unit + k / kUnit) * size) * kUnit + k % kUnit;
                     float total = 0.0f;
                     for (int w = 0; w < kDecodeWarps; ++w) total += t.shared().sums[sum_at(w, l) + k];
                     if (column < features) {
@@ -254,6 +295,7 @@ struct MixRows {
         const T* parts = d.memory.parts + (frames_before * d.n.parts + first) * features + column;
         Vec4 sum[Words] = {};
         if (column < features) {
+            M2T_UNROLL_BY(4)
             for (int p = t.warp() * 8 + beside; p < count; p += kDecodeWarps * 8) {
                 const T* pair = parts + static_cast<std::int64_t>(p) * features;
                 const Vec4 x = load_vec4(pair, features - column, d.aligned_parts);

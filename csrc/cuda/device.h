@@ -6,7 +6,7 @@
 //   __syncthreads(), __syncwarp(); __shfl_sync, __shfl_xor_sync, __shfl_down_sync and __ballot_sync with a full mask;
 //   dynamic shared memory alone, through shared_memory<T>(): one allocation a block, 16-byte aligned;
 //   next_number(), which gives out numbers: who gets which may change nothing but who works;
-//   M2T_UNROLL before a loop whose bounds are constants, M2T_UNROLL_BY_4 before another;
+//   M2T_UNROLL before a loop whose bounds are constants, M2T_UNROLL_BY(4) before another;
 //   expf, logf, powf, sqrtf, fmaf, fmaxf, fminf, fabsf, rsqrtf; no atomics on floats: sums have a fixed order.
 #pragma once
 
@@ -27,8 +27,8 @@
 #define M2T_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define M2T_PARAMETER const __grid_constant__  // read where it was passed, never copied
 #define M2T_UNROLL _Pragma("unroll")
-#define M2T_UNROLL_BY_4 _Pragma("unroll 4")
-#define M2T_UNROLL_BY_1 _Pragma("unroll 1")
+#define M2T_PRAGMA(words) _Pragma(#words)
+#define M2T_UNROLL_BY(count) M2T_PRAGMA(unroll(count))
 #else
 #include "emulation.h"
 #define M2T_KERNEL
@@ -37,8 +37,7 @@
 #define M2T_BOUNDS(threads, blocks)
 #define M2T_PARAMETER const
 #define M2T_UNROLL
-#define M2T_UNROLL_BY_4
-#define M2T_UNROLL_BY_1
+#define M2T_UNROLL_BY(count)
 #define __restrict__ __restrict
 #endif
 
@@ -216,6 +215,19 @@ __device__ __forceinline__ float approximate_exp2(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
+}
+
+// The bits of a float32, and the float32 of these bits.
+__device__ __forceinline__ unsigned bits_of(float x) { return __float_as_uint(x); }
+__device__ __forceinline__ float float_of(unsigned bits) { return __uint_as_float(bits); }
+
+// A row of a matrix whose rows are so many bytes apart, in one instruction. The compiler takes two or five where it
+// moves the conversion to 64 bits out of a loop.
+template <typename T>
+__device__ __forceinline__ const T* row_at(const T* first, unsigned row, unsigned bytes) {
+    std::uint64_t at;
+    asm("mul.wide.u32 %0, %1, %2;" : "=l"(at) : "r"(row), "r"(bytes));
+    return reinterpret_cast<const T*>(reinterpret_cast<const char*>(first) + at);
 }
 
 // The hardware's tanh, relative error 2^-11: for tensors that are stored shorter than float32.

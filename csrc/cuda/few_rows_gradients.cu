@@ -47,7 +47,7 @@ M2T_KERNEL void M2T_BOUNDS(kThreads, 1) rows_products_kernel(RowsProducts<T> p) 
         __syncthreads();
         if (!inside) continue;
         const T* weight = job.weight + start * job.columns + column;
-        M2T_UNROLL_BY_4
+        M2T_UNROLL_BY(4)
         for (unsigned j = warp; j < length; j += kWarps) {
             const float w = to_float(weight[j * job.columns]);
             M2T_UNROLL

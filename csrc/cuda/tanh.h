@@ -21,6 +21,16 @@ M2T_DEVICE float exact_tanh(float x) { return tanhf(x); }
 // exp(2x) from the hardware's power of 2: the relative error grows with |x|, 2e-6 at 11.
 M2T_DEVICE float rough_exp_of_twice(float x) { return approximate_exp2(2.88539008f * x); }
 
+// expf(2x) without its care for numbers beyond kLargest: 2 to the nearest whole number, whose exponent stands in the
+// last bits of `shifted`, times the hardware's power of 2 of what is left. Within two units of the last place, as expf,
+// whose constants these are, doubled. NaN stays NaN; of larger numbers it makes anything.
+M2T_DEVICE float exp_of_twice(float x) {
+    constexpr float kShift = 12582912.0f + 127.0f;  // 1.5 * 2^23, behind which float32 has whole numbers alone, + 127
+    const float shifted = fmaf(x, 2.88539004f, kShift);
+    const float rest = fmaf(x, 3.85192604e-8f, fmaf(x, 2.88539004f, kShift - shifted));
+    return approximate_exp2(rest) * float_of(bits_of(shifted) << 23);
+}
+
 M2T_DEVICE float fast_tanh(float x) { return fmaf(-2.0f, approximate_reciprocal(rough_exp_of_twice(x) + 1.0f), 1.0f); }
 
 // Of |key| and of |query|: the product of two denominators, exp(2 * (11 + 11)) + 1 each, is below float32's largest.
@@ -53,7 +63,7 @@ struct Approximately {
 // kShort: for tensors that are stored shorter than float32, with the rough exponential.
 template <bool kShort>
 struct ByProduct {
-    M2T_DEVICE static float ready(float x) { return kShort ? rough_exp_of_twice(x) : expf(2.0f * x); }
+    M2T_DEVICE static float ready(float x) { return kShort ? rough_exp_of_twice(x) : exp_of_twice(x); }
     M2T_DEVICE static float denominator(float key, float query) { return fmaf(key, query, 1.0f); }
     M2T_DEVICE static Halves halves(float key, float query, float next_key, float next_query) {
         const float x = denominator(key, query), y = denominator(next_key, next_query);

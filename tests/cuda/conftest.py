@@ -46,6 +46,7 @@ def device(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo
     monkeypatch.setitem(registry.DEVICE_TYPES, "cuda", ("cuda", "cpu"))
     emulated.set_order("forward")
     emulated.set_device(132, 232448, 90)
+    emulated.set_exponential_error(2.0**-22)
     forget()
     yield emulated
     monkeypatch.undo()

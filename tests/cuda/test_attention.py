@@ -16,7 +16,7 @@ from m2t_fast import numerics, ops, reference, use_backend
 from m2t_fast.ops.cases import AttentionCase
 from m2t_fast.ops.cuda import attention as kernels
 from m2t_fast.ops.cuda import attention_with_loss, launch
-from m2t_fast.ops.cuda.attention_call import SIZES
+from m2t_fast.ops.cuda.attention_call import SIZES, Call
 from m2t_fast.ops.registry import has_kernel
 
 NAME = "spatio_temporal_attention"
@@ -264,8 +264,34 @@ def test_the_loss_folded_into_the_attention(device: ModuleType, S: int, spread: 
         assert float((a - e).abs().max()) <= allowed, (i, float((a - e).abs().max()), allowed)
 
 
+@pytest.mark.parametrize("keys", [0.001, 1.0, 4.0, 12.0])
+@pytest.mark.parametrize("S", [1, 6])
+@pytest.mark.parametrize("L", [3, 9])
+def test_float16(device: ModuleType, S: int, L: int, keys: float) -> None:
+    """Several rows of weights (S = 1) go to the matrix units, with both ways to a tanh."""
+    assert_policy(Scaled(S=S, T=19, L=L, D=67, keys=keys, weights=0.3), torch.float16, draws=4)
+
+
+@pytest.mark.parametrize("weight", [2.0**-14, 1.0, 30000.0])
+def test_error_of_sums_on_the_matrix_units(device: ModuleType, weight: float) -> None:
+    """Of float16 numbers: that of a tanh rounded to float16, however large or small a row of weights is."""
+    g = torch.Generator().manual_seed(0)
+    keys, query = ((torch.randn(1, n, 1, 64, generator=g) * 2).half().float() for n in (40, 30))
+    query = query[:, :, 0].contiguous()
+    weights = (torch.rand(6, 64, generator=g) * weight).half().float()
+    call = Call(keys, torch.tensor([40]), (1, 40, 30, 6, 1, 1, 64), half=True)
+    before = device.launches()
+    found, _ = call.scores(keys, query, weights)
+    assert device.launches() == before + 1
+    true = torch.tanh(keys[:, None, :, 0].double() + query[:, :, None].double()) @ weights.double().T
+    error = (found.view(1, 30, 40, 6).double() - true).abs() / weights.double().abs().sum(1)
+    plain = torch.tanh((keys[:, None, :, 0] + query[:, :, None]).half()).double() @ weights.double().T
+    assert 1e-7 < float(error.max()) < 2**-12
+    assert float(error.max()) < 1.5 * float(((plain - true).abs() / weights.double().abs().sum(1)).max())
+
+
 def test_other_dtypes(device: ModuleType) -> None:
-    """float16 is computed in float32, float64 by the reference."""
+    """float16 is stored as float32, float64 computed by the reference."""
     inputs = [x.half() if x.is_floating_point() else x for x in AttentionCase().inputs()]
     found = results(inputs)
     assert all(x.dtype == torch.float16 for x in found)
@@ -283,9 +309,18 @@ def test_a_launch_that_fails_names_the_op_and_the_sizes(device: ModuleType) -> N
         ops.spatio_temporal_attention(*AttentionCase().inputs(torch.float32))
 
 
-@pytest.mark.parametrize(("largest", "weight", "bound"), [(10.9, 1.0, 4e-7), (15.9, 1.0, 2e-7), (15.9, 100.0, 1.3e-7)])
-def test_error_of_both_tanh(device: ModuleType, largest: float, weight: float, bound: float) -> None:
-    """Absolute, of tanh(key + query): the product of exponentials, and the sum where the weight is too large for it."""
+@pytest.mark.parametrize(
+    ("largest", "weight", "bound", "exponential"),
+    [(10.9, 1.0, 4e-7, 0.0), (10.9, 1.0, 5.7e-7, 2.0**-22), (15.9, 1.0, 2e-7, 0.0), (15.9, 100.0, 1.3e-7, 0.0)],
+)
+def test_error_of_both_tanh(
+    device: ModuleType, largest: float, weight: float, bound: float, exponential: float
+) -> None:
+    """Absolute, of tanh(key + query): the product of exponentials, and the sum where the weight is too large for it.
+
+    The hardware's power of 2 errs by ``exponential`` of its value at most.
+    """
+    device.set_exponential_error(exponential)
     g = torch.Generator().manual_seed(0)
     size = torch.logspace(-6, 0, 400) * largest
     keys = (size * (torch.randint(0, 2, (400,), generator=g) * 2 - 1)).view(1, 400, 1, 1)
@@ -295,6 +330,7 @@ def test_error_of_both_tanh(device: ModuleType, largest: float, weight: float, b
     task = dict(
         sizes=dict(zip(SIZES, (1, 400, 200, 1, 1, 1, 1), strict=True)),
         rows=1,
+        half=False,
         keys=keys,
         query=query,
         weight=weights,

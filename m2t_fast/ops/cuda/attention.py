@@ -53,7 +53,7 @@ def launch_backward(
     """
     dtype, x = x.parts.dtype, converted(x, ready)
     parts, temporal_weight = x.parts, x.temporal_weight[None]
-    call = Call.of(x)
+    call = Call.of(x, dtype)
     batch, words, rows = call.sizes[0], call.sizes[2], len(x.spatial_bias)
     if batch * words == 0:
         return {name: torch.zeros_like(v, dtype=dtype) for name, v in x._asdict().items() if name in FLOATS}
@@ -115,8 +115,8 @@ def launch_forward(
     x: AttentionInputs, outputs: Any, target: Tensor | None = None, loss: Tensor | None = None, keep: bool = False
 ) -> Scores | None:
     """Fills the outputs (None: not wanted) and the spatial loss against the targets; returns the scores."""
-    x = converted(x, ready)
-    call = Call.of(x)
+    dtype, x = x.parts.dtype, converted(x, ready)
+    call = Call.of(x, dtype)
     if call.sizes[0] * call.sizes[2] == 0:
         return None
     temporal, rest = call.scores(x.temporal_keys, x.temporal_query, x.temporal_weight[None], exact=True)

@@ -29,13 +29,18 @@ class Call(NamedTuple):
     lengths: Tensor
     sizes: tuple[int, ...]
     """As LETTERS names them."""
+    half: bool = False
+    """Whether the numbers of float32 tensors are those of float16 ones: then several rows of weights are summed as
+    exactly as a tanh in float16 is."""
 
     @classmethod
-    def of(cls, x: AttentionInputs) -> Call:
+    def of(cls, x: AttentionInputs, dtype: torch.dtype) -> Call:
+        """For inputs in a stored dtype, which were in ``dtype``."""
         batch, frames, part_count, part_dim = x.parts.shape
         slots, dim = x.temporal_keys.shape[2:]
         words = x.temporal_query.shape[1]
-        return cls(x.parts, x.lengths, (batch, frames, words, part_count, slots, part_dim, dim))
+        sizes = (batch, frames, words, part_count, slots, part_dim, dim)
+        return cls(x.parts, x.lengths, sizes, dtype == torch.float16)
 
     def run(self, kernel: str, **task: Any) -> None:
         """Launches a kernel, with the fields of its task but for the sizes."""
@@ -56,6 +61,7 @@ class Call(NamedTuple):
         self.run(
             "attention_scores",
             rows=weight.shape[0],
+            half=self.half,
             keys=keys,
             query=query,
             weight=weight,

@@ -60,7 +60,7 @@ class Compiled(NamedTuple):
     """Bytes of shared memory per program."""
 
 
-def launches(table: str, dtype: torch.dtype) -> list[Launch]:
+def launches(table: str, dtype: torch.dtype, capability: int = 90) -> list[Launch]:
     """Every launch of every kernel at HumanML3D's sizes, in both scoring modes, with a device's configurations."""
     found: list[Launch] = []
     label = ""
@@ -73,7 +73,7 @@ def launches(table: str, dtype: torch.dtype) -> list[Launch]:
         shown += " guided" if arguments.get("target") is not None else ""
         found.append(Launch(f"{label} {self.fn.__name__} {shown}".rstrip(), self, arguments, options))
 
-    with recorded(record), launch.assuming(table):
+    with recorded(record), launch.assuming(table, capability):
         for slots, mode in ((6, "part"), (1, "frame")):
             for words in (40, 1):
                 label = f"{mode} L={words}"
@@ -160,17 +160,20 @@ def compiled(
     """Every different launch of every table (None: all that are listed), dtype and target."""
     for table in tables if tables is not None else [name for name in devices.tables() if name != "interpreter"]:
         for dtype in dtypes:
-            seen = set()
-            for launched in launches(table, dtype):
-                sizes = {k: v for k, v in launched.arguments.items() if not isinstance(v, Tensor)}
-                key = (launched.kernel.fn.__name__, *sorted((k, str(v)) for k, v in sizes.items() if k not in "TLN"))
-                if key in seen:
-                    continue
-                seen.add(key)
-                short = str(dtype).removeprefix("torch.")
-                for capability in capabilities:
-                    if capability < 80 and dtype == torch.bfloat16:
-                        continue  # refused there: m2t_fast/ops/capability.py
+            for capability in capabilities:
+                if capability < 80 and dtype == torch.bfloat16:
+                    continue  # refused there: m2t_fast/ops/capability.py
+                seen = set()
+                for launched in launches(table, dtype, capability):
+                    sizes = {k: v for k, v in launched.arguments.items() if not isinstance(v, Tensor)}
+                    key = (
+                        launched.kernel.fn.__name__,
+                        *sorted((k, str(v)) for k, v in sizes.items() if k not in "TLN"),
+                    )
+                    if key in seen:
+                        continue
+                    seen.add(key)
+                    short = str(dtype).removeprefix("torch.")
                     yield compile_for(launched._replace(label=f"{table} {short} {launched.label}"), capability)
 
 

@@ -15,7 +15,16 @@ from m2t_fast.kernels.key_gradient import key_gradient
 from m2t_fast.kernels.query_gradient import query_gradient
 from m2t_fast.kernels.scores import score_rows, score_tiles
 from m2t_fast.ops.kept_scores import Scores
-from m2t_fast.ops.triton.launch import configuration, float_target, kind, on_device, power_of_2, ready, stored
+from m2t_fast.ops.triton.launch import (
+    capability,
+    configuration,
+    float_target,
+    kind,
+    on_device,
+    power_of_2,
+    ready,
+    stored,
+)
 from m2t_fast.records import converted, float_fields, new, partial
 from m2t_fast.reference.attention import AttentionInputs, AttentionOutput
 
@@ -184,8 +193,9 @@ def scores(keys: Tensor, query: Tensor, weight: Tensor, lengths: Tensor, exact: 
     if rows == 1:
         score_tiles[grid](**arguments, p_rest=rest, EXACT=rest is not None, **blocks)
     else:
-        groups = 1 if short(keys) else -(-rows // 3)
-        score_rows[(*grid, groups)](**arguments, BLOCK_R=max(16, power_of_2(rows)), **blocks)
+        matrix = on_matrix_units(keys)
+        groups = 1 if matrix else -(-rows // 3)
+        score_rows[(*grid, groups)](**arguments, BLOCK_R=max(16, power_of_2(rows)), MATRIX=matrix, **blocks)
     return out, rest
 
 
@@ -278,6 +288,14 @@ def word_blocks(kernel: str, parts: Tensor, temporal_keys: Tensor, words: int) -
 def short(tensor: Tensor) -> bool:
     """Whether the kernels may round as bfloat16 allows; in the interpreter tensors are float32."""
     return kind(stored(tensor)) == "short"
+
+
+def on_matrix_units(tensor: Tensor) -> bool:
+    """Whether sums of several rows of weights go to the matrix units, which take a tanh rounded to float16.
+
+    Before sm_80 Triton feeds them through shared memory, which takes longer than sums without them.
+    """
+    return short(tensor) or (stored(tensor) == torch.float16 and capability(tensor) >= 80)
 
 
 def reach(dtype: torch.dtype) -> float:

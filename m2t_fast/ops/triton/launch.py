@@ -38,17 +38,28 @@ def why_unavailable() -> str | None:
 
 assumed: str | None = None
 """The device whose kernels a launcher asks for, whatever the tensors' is; set while compiling ahead of time."""
+assumed_capability = 90
+"""And its compute capability (90: H100)."""
 
 
 @contextlib.contextmanager
-def assuming(device: str) -> Iterator[None]:
+def assuming(device: str, capability: int = 90) -> Iterator[None]:
     """Inside the block launchers ask for the kernels of this device."""
-    global assumed
-    before, assumed = assumed, device
+    global assumed, assumed_capability
+    before = assumed, assumed_capability
+    assumed, assumed_capability = device, capability
     try:
         yield
     finally:
-        assumed = before
+        assumed, assumed_capability = before
+
+
+def capability(tensor: Tensor) -> int:
+    """Of the device that a launcher asks for kernels of; 0 where none is, as in the interpreter."""
+    if assumed is not None:
+        return assumed_capability
+    major, minor = torch.cuda.get_device_capability(tensor.device) if tensor.is_cuda else (0, 0)
+    return 10 * major + minor
 
 
 def kind(dtype: torch.dtype) -> str:

@@ -54,9 +54,10 @@ enum class Order { forward, backward, shuffled };
 extern Thread* current;              // the running fiber's
 extern Index block_size, grid_size;  // of the running launch
 extern unsigned cluster_size;
-extern DeviceLimits limits;               // of the device that is emulated
-extern Order order;                       // in which the threads of a block take turns
-extern std::uint64_t launches, switches;  // counted since the program started
+extern DeviceLimits limits;                 // of the device that is emulated
+inline double exponential_error = 0x1p-22;  // of approximate_exp2, relative
+extern Order order;                         // in which the threads of a block take turns
+extern std::uint64_t launches, switches;    // counted since the program started
 
 // What a launch asked for. While `planning` launches are checked and noted, and do not run.
 struct Planned {
@@ -135,8 +136,26 @@ inline float wrong_by(double error, double y) {
 }
 inline float normal_or_0(float y) { return std::fabs(y) < 0x1p-126f ? 0.0f : y; }
 inline float approximate_reciprocal(float x) { return normal_or_0(wrong_by(0x1p-23, 1.0 / x)); }
-inline float approximate_exp2(float x) { return normal_or_0(wrong_by(0x1p-22, std::exp2(static_cast<double>(x)))); }
+inline float approximate_exp2(float x) {
+    return normal_or_0(wrong_by(emulation::exponential_error, std::exp2(static_cast<double>(x))));
+}
 inline float approximate_tanh(float x) { return wrong_by(0x1p-11, std::tanh(static_cast<double>(x))); }
+
+inline unsigned bits_of(float x) {
+    unsigned bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+}
+inline float float_of(unsigned bits) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+
+template <typename T>
+const T* row_at(const T* first, unsigned row, unsigned bytes) {
+    return reinterpret_cast<const T*>(reinterpret_cast<const char*>(first) + std::uint64_t{row} * bytes);
+}
 
 // float16 in memory, rounded to nearest, ties to even.
 inline std::uint16_t half_of(float x) {

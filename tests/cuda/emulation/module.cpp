@@ -19,6 +19,7 @@ PYBIND11_MODULE(_emulated, module) {
     module.def("set_device", [](int multiprocessors, int shared_bytes, int capability) {
         emulation::limits = {multiprocessors, shared_bytes, capability};
     });
+    module.def("set_exponential_error", [](double error) { emulation::exponential_error = error; });
     module.def("set_planning", [](bool on) { emulation::planning = on, emulation::planned.clear(); });
     module.def("planned", [] {  // (blocks, threads, bytes of shared memory) of each launch
         py::list found;

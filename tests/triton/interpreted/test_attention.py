@@ -197,3 +197,27 @@ def test_the_loss_folded_into_the_attention(S: int, spread: float) -> None:
     with use_backend("triton"):
         found = results(ops.guided_attention, arguments)
     assert_within_policy(found, plain, truth, outputs=4)
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize(("weight", "largest"), [(2.0**-14, 0.05), (1.0, 2.0), (30000.0, 12.0)])
+def test_sums_of_rows_on_the_matrix_units(weight: float, largest: float, short: bool, monkeypatch) -> None:
+    """By pairs and one at a time, for bfloat16 and float16: a tanh, rounded to float16, times each row of weights.
+
+    The interpreter, where tensors are float32, cuts digits off where a GPU rounds to nearest.
+    """
+    monkeypatch.setattr(attention, "on_matrix_units", lambda tensor: True)
+    monkeypatch.setattr(attention, "short", lambda tensor: short)
+    g = torch.Generator().manual_seed(0)
+    keys, query = ((torch.rand(2, n, 1, 40, generator=g) * 2 - 1) * largest for n in (9, 5))
+    keys, query, weights = (
+        keys.half().float(),
+        query[:, :, 0].half().float(),
+        (torch.rand(6, 40) * weight).half().float(),
+    )
+    lengths = torch.tensor([9, 4])
+    found, rest = attention.scores(keys, query, weights, lengths, exact=False)
+    true = torch.tanh(keys[:, None, :, 0].double() + query[:, :, None].double()) @ weights.double().T
+    error = (found.view(2, 5, 9, 6) - true).abs() / weights.double().sum(1)
+    assert rest is None and float(error[0].max()) < 2**-11 and float(error[1, :, :4].max()) < 2**-11
+    assert float(error[0].max()) > 1e-7
