@@ -110,9 +110,14 @@ def stop_half_way(command: list[str], parts: Path, count: int) -> None:
             process.wait()
 
 
+def _counts(text: str) -> list[int]:
+    """Numbers of motions, separated by commas."""
+    return [options.positive_int(part) for part in text.split(",")]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=options.positive_ints, default=[1000, 10_000])
+    parser.add_argument("--counts", type=_counts, default=[1000, 10_000])
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--sizes", choices=("kit", "humanml3d"), default="humanml3d")
     parser.add_argument("--device", default="auto")

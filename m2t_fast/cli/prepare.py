@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SOME_LEFT_OUT = 3
 """Exit code: the folder was made, but not of every file."""
 
+_KINDS = {"single": "of one take", "turn": "with a turn", "multi": "joined"}
+"""Kinds of clips in words."""
+
 _SPLITS = "80,5,15"
 _NAMED = 6  # files that a message names
 
@@ -88,7 +91,7 @@ def _from_bandai_namco(args: argparse.Namespace) -> int:
     for line in made.left_out:
         print(f"{PROGRAM}: left out: {line}", file=sys.stderr)
     counts = ", ".join(f"{count} {split}" for split, count in made.counts.items())
-    kinds = ", ".join(f"{count} {kind}" for kind, count in made.kinds.items())
+    kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in made.kinds.items())
     clips = f"{counted(sum(made.counts.values()), 'clip')} ({counts}; {kinds})"
     print(f"{args.output}: {clips} of {counted(made.takes, 'take')}, {made.hours:.2f} hours")
     print(f"the motions are licensed under {LICENCE}: {args.output / 'LICENSE'}")
