@@ -78,10 +78,6 @@ class Index(Kind):
         for name, value in (("shape", shape), ("name", ""), ("low", low), ("high", high)):
             object.__setattr__(self, name, value)
 
-    def largest(self, sizes: Sizes, derive: Any = None) -> int:
-        """``high`` as a number."""
-        return value_of(parsed(str(self.high)), sizes, derive)
-
 
 @dataclass(frozen=True)
 class Size:
@@ -187,7 +183,7 @@ def new(record: Any, x: Any, make: Callable[[tuple[int, ...]], Tensor]) -> Any:
 
 
 REMEMBERED = 4096
-"""Shapes of inputs whose outputs' shapes are remembered."""
+"""So many shapes of inputs are remembered, per op: those that were checked, and what their outputs' are."""
 _SHAPES: dict[Any, tuple[tuple[int, ...], ...]] = {}
 
 
@@ -252,6 +248,8 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 
 @functools.cache
 def parsed(text: str) -> Dimension:
+    """A dimension from its text: a number, a letter, or a sum, difference, product or quotient."""
+
     def walk(node: Any) -> Dimension:
         if isinstance(node, ast.BinOp):
             return _OPERATORS[type(node.op)], walk(node.left), walk(node.right)

@@ -30,9 +30,6 @@ from m2t_fast.records import Field, Index, Kind, Sizes, fields
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_REMEMBERED = 4096
-"""Shapes, dtypes and devices that are remembered of an op as fitting one another."""
-
 
 class Op(Generic[P, R]):
     """An op: call it with the fields of its inputs. Everything else about it is read by the package's own tools."""
@@ -56,9 +53,9 @@ class Op(Generic[P, R]):
         self._derive = getattr(self.inputs, "derive", None)
         self.output, self.outputs = outputs_of(function.of_record)
         self.trained: tuple[str, ...] = tuple(declared["trained"] or [name for name, _ in self.outputs])
-        self._remembered: dict[Any, Sizes] = {}
+        self._fitting: set[Any] = set()  # keys of arguments whose shapes, dtypes and devices were checked
         self.fields: tuple[Field, ...] = fields(self.inputs)
-        self.gradients: tuple[str, ...] = tuple(f.name for f in self.fields if f.differentiable)
+        self.gradients = records.float_fields(self.inputs) if self.differentiable else ()
         """The inputs that have a gradient."""
         self._highest = {f.name: records.parsed(str(f.kind.high)) for f in self.fields if isinstance(f.kind, Index)}
         self._places = records.places(self.inputs)
@@ -66,8 +63,6 @@ class Op(Generic[P, R]):
             (f.name, records.places(f.record)) for f in self.fields if f.record is not None and not f.optional
         )
         self._indices = tuple(f for f in self.fields if isinstance(f.kind, Index))
-        if not self.differentiable:
-            self.gradients = ()
         self._packing = Packing(self.inputs)
         self._keeps: dict[str, Kind] = {
             name: kind if isinstance(kind, Kind) else Kind(kind) for name, kind in declared["keeps"].items()
@@ -118,14 +113,17 @@ class Op(Generic[P, R]):
         if torch.compiler.is_compiling():
             return x  # the fake implementation checks: here every size would become a guard
         key = self._packing.key(x)
-        if key not in self._remembered:
-            sizes = check(self.name, x)
+        if key not in self._fitting:
+            check(self.name, x)
             if self._check is not None:
                 self._check(x)
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = sizes
+            self._remember(key)
         return x
+
+    def _remember(self, key: Any) -> None:
+        if len(self._fitting) >= records.REMEMBERED:
+            self._fitting.clear()
+        self._fitting.add(key)
 
     def _cast(self, x: Any, dtype: torch.dtype) -> Any:
         return records.converted(
@@ -229,7 +227,7 @@ class Op(Generic[P, R]):
         x = self._packing.unpack(packed)
         if _own_call.op is self:
             _own_call.op = None
-        elif self._packing.key(x) not in self._remembered:  # called by its registered name, or compiled
+        elif self._packing.key(x) not in self._fitting:  # called by its registered name, or compiled
             check(self.name, x)
             if self._check is not None:
                 self._check(x)
@@ -306,8 +304,9 @@ class Op(Generic[P, R]):
     def _backward_here(self, *flat: Any) -> Any:
         grads, x, saved, needed, backend = self._unpack_backward(flat)
         key = fingerprint(flat)
-        if key not in self._remembered:  # as a rule autograd calls, but the registered name is everybody's
-            self._remembered[key] = self._check_backward(grads, x, saved)
+        if key not in self._fitting:  # as a rule autograd calls, but the registered name is everybody's
+            self._check_backward(grads, x, saved)
+            self._remember(key)
         run = registry.implementation(self, backend, x, "_backward")
         more = {f"need_{name}": need for name, need in needed.items()}
         found = run(grads, x, saved, **more) if self._saved._fields else run(grads, x, **more)
@@ -317,8 +316,8 @@ class Op(Generic[P, R]):
         made = tuple(found[name] for name in self.gradients)
         return made[0] if len(made) == 1 else made
 
-    def _check_backward(self, grads: Any, x: Any, saved: Any) -> Sizes:
-        """Whether inputs, gradients and what was saved fit one another; the letters' sizes."""
+    def _check_backward(self, grads: Any, x: Any, saved: Any) -> None:
+        """Whether inputs, gradients and what was saved fit one another."""
         name = f"{self.name}_backward"
         sizes = check(name, x, self._unread)
         kinds = dict(self.outputs) | self._keeps
@@ -326,7 +325,6 @@ class Op(Generic[P, R]):
         pairs = [(f"grad_{n}", kinds[n], v) for n, v in given]
         pairs += [(f"saved_{n}", kinds[n], v) for n, v in saved._asdict().items()]
         check_results(name, x, sizes, self._derive, pairs)
-        return sizes
 
     def _backward_fake(self, *flat: Any) -> Any:
         _, x, _, needed, _ = self._unpack_backward(flat)

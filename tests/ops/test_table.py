@@ -11,9 +11,9 @@ import torch
 from support import assert_hidden_may_be_top
 from torch.autograd import forward_ad
 
-from m2t_fast import numerics, ops, use_backend
+from m2t_fast import numerics, ops, records, use_backend
 from m2t_fast.ops import registry
-from m2t_fast.ops.cases import CASES, AttentionCase, GuidedCase
+from m2t_fast.ops.cases import CASES, AttentionCase, GuidedCase, KeysCase
 from m2t_fast.ops.registry import available_backends
 from m2t_fast.records import Index, converted, fields
 
@@ -166,3 +166,14 @@ def test_why_a_backend_does_not_run_an_op() -> None:
 
 def test_validate_compares_what_the_table_holds() -> None:
     assert set(numerics.OPS) == set(CASES)
+
+
+def test_shapes_that_were_checked_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    op = OPS["attention_keys"]
+    monkeypatch.setattr(records, "REMEMBERED", 4)
+    monkeypatch.setattr(op, "_fitting", set())
+    for T in range(1, 8):
+        x = KeysCase(T=T).record()
+        x = x._replace(**{name: getattr(x, name).requires_grad_() for name in op.gradients})
+        sum(op(*x)).sum().backward()
+        assert 1 <= len(op._fitting) <= 4
