@@ -58,7 +58,7 @@ def environment(setting: dict[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def company(count: int) -> Iterator[None]:
-    """So many busy processes."""
+    """This number of busy processes."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Predicts what a word of CUDA's decoding takes of an H100: from machine code, the launcher's plan, and latencies.
+"""Predicts the time of a word of CUDA's decoding on an H100: from machine code, the launcher's plan, and latencies.
 
 python docs/decode_times.py
 

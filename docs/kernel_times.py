@@ -1,9 +1,9 @@
-"""Predicts what the launches that make the attention's tanh take of an H100, from machine code, grids and sizes.
+"""Predicts the time on an H100 of the launches that compute the attention's tanh, from machine code, grids and sizes.
 
 python docs/kernel_times.py
 
 Writes the second table of docs/kernels-counted.md and its roofline, from docs/kernel_counts.json (kernel_counts.py)
-and from the launches themselves: Triton's runtime and the emulated device of tests/cuda take notes of them,
+and from the launches themselves: Triton's runtime and the emulated device of tests/cuda record them
 without running any. Nothing is measured. Needs g++ and the package triton.
 """
 

@@ -1,15 +1,14 @@
 """How the threads of torch and of the kernels wait for each other: one default for the command line, make and library.
 
-Both share one OpenMP runtime, libgomp in torch's Linux builds. A thread that waits for another looks again and again,
-then sleeps. On cores that nobody else wants, looking for long is fastest, since a thread that sleeps has to be woken at
-every operation; on cores that others want it keeps them from those who would work, which slows everything down up to
-ten times. So threads look for long while the cores are free and shortly while they are wanted: csrc/common/waiting.cpp
-decides it anew while the process runs.
+Both share one OpenMP runtime, libgomp in torch's Linux builds. A waiting thread spins for a while, then sleeps. On
+free cores spinning long is fastest, because a sleeping thread has to be woken at every operation; on cores that others
+need it takes time from those who would work, which slows everything down up to ten times. So threads spin long while
+the cores are free and briefly while they are not: csrc/common/waiting.cpp decides while the process runs.
 
 libgomp reads its environment once, when it is loaded, which ``import torch`` does. So the default is set when m2t_fast
 is imported, which for the command line is always first, and taken back when libgomp is there: it is not meant for
 programs that this process starts. Nothing changes where torch was there before or where the user has chosen
-(:data:`VARIABLES`). Where nobody could decide (no libgomp, no native extension, no count of waiting in /proc), one
+(:data:`VARIABLES`). Where nothing can decide (no libgomp, no native extension, no count of waiting in /proc), one
 number in the middle is set.
 
 Imports nothing heavy: every import of the package goes through here.
@@ -57,7 +56,7 @@ def take_back() -> None:
 
 
 def watched() -> bool:
-    """Whether looks are to follow the cores, because the user has not chosen otherwise."""
+    """Whether spinning follows the load of the cores, because the user has not chosen otherwise."""
     return _late or _ours is WATCHED
 
 

@@ -3,9 +3,9 @@
 Motions are noise and captions random words: what a training step costs does not depend on what they say. Lengths:
 
 - KIT-ML: log-normal, fitted to the durations and captions of its own training split: after downsampling and without
-  motions of more than 100 frames, 38 frames in the mean (5 to 100) and 8.5 words (3 to 35).
-- HumanML3D: its authors give 7.1 s in the mean, 2 to 10 s, which at 10 frames per second and cut as they cut is a
-  normal distribution around 75 frames from 20 to 100; and captions of 12 words in the mean, median 10, here log-normal
+  motions of more than 100 frames, 38 frames on average (5 to 100) and 8.5 words (3 to 35).
+- HumanML3D: its authors give 7.1 s on average, 2 to 10 s, which at 10 frames per second and cut as they cut is a
+  normal distribution around 75 frames from 20 to 100; and captions of 12 words on average, median 10, here log-normal
   with the paper's limit of 20 words.
 
 Of the words 31% are motion words, 33% are not and the others have no target, and 8% name body parts: the shares in

@@ -26,7 +26,7 @@ class Engine:
 
     The first full batch of a shape is taken as it is; it makes what a capture may not: compiled kernels, handles, the
     optimiser's moments. Then the shape's step is captured, and every later batch of it replays the graph over its
-    sample numbers. A smaller batch is taken as it is. Where there are no CUDA graphs all are.
+    sample numbers. A smaller batch is taken as it is. Without CUDA graphs, all are.
 
     Several processes capture the same shapes after the same steps, NCCL's sums among what is captured, and all or none
     of them replay a shape. :meth:`close` comes before the end of their job.
@@ -121,7 +121,7 @@ class Engine:
             self.processes.wait(self.recorder.done())
 
     def close(self) -> None:
-        """Let go of all graphs: NCCL waits for those that use a communicator before it destroys that."""
+        """Release all graphs: NCCL waits for those that use a communicator before it destroys that."""
         self.graphs.clear()
 
     def _capture(self, recorder: graphs.Recorder, bucket: Bucket) -> None:

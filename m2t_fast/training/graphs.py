@@ -21,11 +21,11 @@ class Recorder(Protocol):
         """Record what ``step`` would do, without doing it; the result does it, from and to the same memory.
 
         Raises:
-            RuntimeError: the step reads from the device, or does what else cannot be recorded.
+            RuntimeError: the step reads from the device, or does anything else that cannot be recorded.
         """
 
     def done(self) -> Callable[[], bool]:
-        """What tells, without waiting, whether all that has been started until now is done."""
+        """A query that says, without waiting, whether all work started so far is done."""
 
 
 class CudaRecorder:
