@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -104,7 +104,10 @@ def _find(path: str | Path, content: dict[Any, Any], deep: bool = True) -> Itera
             return
     people = _frames_of_people(content)
     if people:
-        yield from (_of(path, person, label) for label, person in people.items())
+        for label, parameters in people.items():
+            if not (alone := _apart(path, parameters)):
+                raise UserError(f"{path}: rotations whose shapes do not fit together")
+            yield _of(path, alone[0], label, in_camera=True)
         return
     apart = _apart(path, content)
     if apart:
@@ -121,8 +124,16 @@ def _find(path: str | Path, content: dict[Any, Any], deep: bool = True) -> Itera
             yield Parameters(one.turns, one.root, one.betas, one.fps, one.up, label, one.still)
 
 
-def _apart(path: str | Path, content: dict[Any, Any]) -> list[dict[Any, Any]]:
-    """The parameters of each person: of a dictionary whose values are lists, or have an axis of people in front."""
+class _Person(NamedTuple):
+    """One person's rotations (T, 22, 3, 3), the name at which they stood, and what else belongs to them."""
+
+    turns: np.ndarray
+    name: str
+    content: dict[Any, Any]
+
+
+def _apart(path: str | Path, content: dict[Any, Any]) -> list[_Person]:
+    """Each person: of a dictionary whose values are lists, or have an axis of people in front."""
     for names in (*((name,) for name in _WHOLE), *_PARTS):
         value = content.get(names[-1])
         if isinstance(value, list) and value and all(isinstance(one, np.ndarray) for one in value):
@@ -134,16 +145,16 @@ def _apart(path: str | Path, content: dict[Any, Any]) -> list[dict[Any, Any]]:
         if found is None:
             continue
         if found.ndim == 4:
-            return [content | {"__turns": found, "__name": names[0]}]
+            return [_Person(found, names[0], content)]
         if len(found) > found.shape[1]:
             raise UserError(
                 f"{path}: {names[-1]} of {len(found):,} by {found.shape[1]} poses: are these {len(found):,} people or "
                 f"{len(found):,} frames? save poses of shape (frames, 72)"
             )
         if len(found) == 1:
-            return [content | {"__turns": found[0], "__name": names[0]}]
+            return [_Person(found[0], names[0], content)]
         several = [_one_of(path, content, number, len(found)) for number in range(len(found))]
-        return [one | {"__turns": turns, "__name": names[0]} for one, turns in zip(several, found, strict=True)]
+        return [_Person(turns, names[0], own) for turns, own in zip(found, several, strict=True)]
     return []
 
 
@@ -222,13 +233,9 @@ def _rotate(matrices: np.ndarray) -> bool:
         return bool(near) and bool((np.linalg.det(matrices.astype(np.float64)) > 0).all())
 
 
-def _of(path: str | Path, content: dict[Any, Any], label: str) -> Parameters:
-    """The parameters of one person, whose rotations are at ``__turns`` or yet to be found."""
-    if "__turns" not in content:
-        (content,) = _apart(path, content) or [{}]
-        if not content:
-            raise UserError(f"{path}: rotations whose shapes do not fit together")
-    turns = content["__turns"]
+def _of(path: str | Path, person: _Person, label: str, in_camera: bool = False) -> Parameters:
+    """The parameters of one person, which may stand in the axes of a camera."""
+    turns, name, content = person
     frames = len(turns)
     root = _first(content, _ROOTS)
     still = root is None
@@ -243,12 +250,12 @@ def _of(path: str | Path, content: dict[Any, Any], label: str) -> Parameters:
         betas = betas.reshape(-1, betas.shape[-1]).mean(axis=0) if betas.size else None
     if not (np.isfinite(turns).all() and np.isfinite(root).all()):
         raise UserError(f"{path}: NaN or infinite values in its parameters")
-    up = "-y" if content["__name"] in _CAMERA else content.get("__up")
+    up = "-y" if in_camera or name in _CAMERA else None
     return Parameters(turns, root, betas, rate_of(content), up, label, still)
 
 
 def _frames_of_people(content: dict[Any, Any]) -> dict[str, dict[str, Any]]:
-    """4D-Humans' results, a dictionary per frame with a list of people, as parameters per person."""
+    """4D-Humans' results, in a camera's axes: of a dictionary per frame, with a list of people, that of each person."""
     tracks: dict[Any, list[dict[str, Any]]] = {}
     for key in sorted(content, key=str):
         frame = content[key]
@@ -268,7 +275,7 @@ def _frames_of_people(content: dict[Any, Any]) -> dict[str, dict[str, Any]]:
             joined["betas"] = np.stack([np.asarray(frame["betas"], float).reshape(-1) for frame in frames])
         except (KeyError, ValueError, TypeError):
             continue
-        people[f"#{person}" if len(tracks) > 1 else ""] = {**joined, "__up": "-y"}  # in the camera's axes
+        people[f"#{person}" if len(tracks) > 1 else ""] = joined
     return people
 
 
