@@ -13,7 +13,7 @@ constexpr std::size_t kReduction = kThreads / 32 * sizeof(float);  // shared mem
 // Whether every part has a row of weights and a bias of its own.
 M2T_DEVICE bool several_rows(const AttentionSizes& n) { return n.slots < n.parts; }
 
-// Of one number a thread, in every thread; the order is the same in every run.
+// Of one number per thread, in every thread; the order is the same in every run.
 M2T_DEVICE float block_sum(float x) {
     auto* values = shared_memory<float>();
     x = warp_sum(x);

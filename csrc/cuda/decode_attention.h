@@ -1,4 +1,4 @@
-// Attention of the rows of one word against keys made once a motion, and the gate (eq. 2 to 8).
+// Attention of the rows of one word against keys made once per motion, and the gate (eq. 2 to 8).
 #pragma once
 
 #include <cmath>
