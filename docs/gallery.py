@@ -15,9 +15,9 @@ PAGE = """# Gallery
 
 Made by `make docs`: two small runs on synthetic motions, one with the paper's guidance (lambda 2 and 3) and one without
 (and with more epochs), and `m2t-fast interpret` on the motions that neither has seen.
-[interpretability.md](interpretability.md) says what the figures are and has the numbers. The two motions drawn one by
+[interpretability.md](interpretability.md) explains the figures and has the numbers. The two motions drawn one by
 one were picked with an earlier run, so their captions need not be right; a reference stands below each. The rest
-is the whole test split. All figures are of captions that the models found themselves.
+shows the whole test split. All figures show captions that the models generated themselves.
 
 ## Twelve motions to play with
 

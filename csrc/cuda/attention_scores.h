@@ -78,8 +78,8 @@ constexpr int kRowsOfTurn = kScoreThreads / (kDepth / 4);  // rows of which a bl
 constexpr int kWordTurns = 24 / kRowsOfTurn;
 constexpr std::int64_t kWidest = 1 << 24;  // dimensions: the bytes of a row are counted in 31 bits
 
-// Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one, four numbers per thread; what is
-// outside counts as 0. Returns the largest magnitude. kTurns: rows of a thread in the tiles that most launches have.
+// Copies a slice of `count` rows of (.., dim), of which there are `left`, at least one, four numbers per thread; what
+// is outside counts as 0. Returns the largest magnitude. kTurns: rows of a thread in the tiles that most launches have.
 template <int kTurns, typename How, typename T>
 M2T_DEVICE float stage_rows(const T* from, int left, std::int64_t dim, std::int64_t slice, int count, int step,
                             float* to) {

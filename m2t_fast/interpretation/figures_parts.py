@@ -83,8 +83,8 @@ def draw_histograms(data: dict[str, Any], most: int = 12) -> Figure:
 
 def trajectory_data(records: Sequence[WordRecord]) -> dict[str, Any]:
     """The figure's data, JSON-ready: for the stems of trajectory words, "supervised" as table 5 lists them and "other"
-    (``GLOBAL_MOTION``), ``count``, the share of words whose largest temporal maximum is each part's (``best``), and the
-    mean temporal maximum of each part (``mean``)."""
+    (``GLOBAL_MOTION``), ``word`` (as mostly written), ``count``, the share of words whose largest temporal maximum
+    is each part's (``best``), and the mean temporal maximum of each part (``mean``)."""
     groups = {"supervised": dict.fromkeys(map(stem, TRAJECTORY)), "other": dict.fromkeys(map(stem, GLOBAL_MOTION))}
     found = of_kind(records, MOTION)
     data: dict[str, Any] = {"parts": list(PART_NAMES)}
@@ -94,24 +94,29 @@ def trajectory_data(records: Sequence[WordRecord]) -> dict[str, Any]:
             if own in group and (name == "supervised" or own not in groups["supervised"]):
                 peaks = np.stack([record.peak for record in listed])
                 best = np.bincount(peaks.argmax(1), minlength=len(PART_NAMES)) / len(listed)
-                data[name][own] = {"count": len(listed), "best": best.tolist(), "mean": peaks.mean(0).tolist()}
+                data[name][own] = {
+                    "word": usual_word(listed),
+                    "count": len(listed),
+                    "best": best.tolist(),
+                    "mean": peaks.mean(0).tolist(),
+                }
     return data
 
 
 @plain_text()
 def draw_trajectory(data: dict[str, Any], most: int = 8) -> Figure:
     """Stacked bars: for each stem the share of words that look most at each part."""
-    rows = [(name, own, entry) for name in ("supervised", "other") for own, entry in list(data[name].items())[:most]]
+    rows = [(name, entry) for name in ("supervised", "other") for entry in list(data[name].values())[:most]]
     figure = new_figure(8.0, 1.25 + 0.34 * max(len(rows), 2))
     axis = figure.add_subplot()
     gap = 0.7
-    places = [row + gap * (name == "other") for row, (name, _, _) in enumerate(rows)]
+    places = [row + gap * (name == "other") for row, (name, _) in enumerate(rows)]
     left = np.zeros(len(rows))
     for number, part in enumerate(data["parts"]):
-        widths = np.array([entry["best"][number] for _, _, entry in rows])
+        widths = np.array([entry["best"][number] for _, entry in rows])
         axis.barh(places, widths, 0.78, left, color=PART_COLOURS[part], label=part_label(part), lw=0)
         left += widths
-    for place, (_, _, entry) in zip(places, rows, strict=True):
+    for place, (_, entry) in zip(places, rows, strict=True):
         axis.text(1.01, place, f"#{entry['count']:,}", va="center", fontsize=8, color=GREY)
     for name, text in (("supervised", "trajectory words\n(supervised)"), ("other", "other words\nabout the path")):
         own = [place for place, row in zip(places, rows, strict=True) if row[0] == name]
@@ -119,7 +124,7 @@ def draw_trajectory(data: dict[str, Any], most: int = 8) -> Figure:
             axis.text(-0.15, sum(own) / len(own), text, ha="center", va="center", fontsize=9, rotation=90)
     if not rows:
         axis.text(0.5, 0.5, "no trajectory words", ha="center", color=GREY)
-    axis.set_yticks(places, [own for _, own, _ in rows], fontsize=9)
+    axis.set_yticks(places, [entry["word"] for _, entry in rows], fontsize=9)
     axis.set_ylim(max([*places, 1.0]) + 0.5, -0.5)
     axis.set_xlim(0, 1)
     axis.set_xlabel("share of words whose attention is highest on the part", fontsize=9)

@@ -125,6 +125,10 @@ def test_trajectory(word) -> None:  # noqa: ANN001
     widths = np.array([bar.get_width() for bar in axis.patches]).reshape(6, 2)
     np.testing.assert_allclose(widths.T, [entry["best"], [1, 0, 0, 0, 0, 0]])
     assert [label.get_text() for label in axis.get_yticklabels()] == ["forward", "turn"]
+    clockwise = figures_parts.draw_trajectory(figures_parts.trajectory_data([word("clockwise", stem="clockwis")]))
+    assert [label.get_text() for label in clockwise.axes[0].get_yticklabels()] == [
+        "clockwise"
+    ]  # not its stem, clockwis
 
 
 def test_figures_of_nothing() -> None:
