@@ -32,9 +32,18 @@ class Ended(NamedTuple):
         return f"exit {self.code} after {self.seconds:.0f} s"
 
 
-def _takes_interrupts() -> None:
-    """In the child: a driver started in the background has SIGINT ignored, and Python keeps ignoring it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+_LAUNCH = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+try:
+    os.execvp(sys.argv[1], sys.argv[1:])
+except OSError as error:
+    print(f"{sys.argv[1]}: {error}", file=sys.stderr, flush=True)
+    os._exit(127)
+"""
+"""Becomes the command, with SIGINT taken again: a driver started in the background ignores it, and Python keeps to
+that. As preexec_fn it would run Python in a forked copy of this process, which hangs when a thread that is not there
+any more is waited for (gloo's, when a copy gives up its process group)."""
 
 
 def run(
@@ -58,20 +67,14 @@ def run(
     started = time.monotonic()
     with contextlib.ExitStack() as files:
         output = None if log is None else files.enter_context(log.open("ab"))
-        try:
-            process = subprocess.Popen(
-                [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=None if output is None else subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
-                start_new_session=not nested,
-                preexec_fn=_takes_interrupts,
-            )
-        except OSError as error:
-            if output is not None:
-                output.write(f"{error}\n".encode())
-            return Ended(127, 0.0, False)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _LAUNCH, *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=not nested,
+        )
         late = False
         try:
             process.wait(max(limit, 0.1))

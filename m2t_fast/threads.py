@@ -39,7 +39,8 @@ _late = False
 def set_default() -> None:
     """Set how threads wait, unless the user has, or torch is there already."""
     global _ours, _late
-    if any(name in os.environ for name in VARIABLES):
+    if given := _given():
+        _ours = WATCHED if given == WATCHED else None  # from a process that imported m2t_fast and not yet torch
         return
     if "torch" in sys.modules:
         _late = True
@@ -66,11 +67,15 @@ def wait_policy() -> str:
         return "libgomp's default, 100 looks where others want the cores: torch was imported before m2t_fast"
     if _ours is WATCHED:
         return f"{FREE:,} looks on free cores, {WANTED:,} where others want them (the default of m2t_fast)"
-    settings = _ours or {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    settings = _ours or _given()
     if not settings:
         return "the OpenMP runtime's default"
     setting = " ".join(f"{name}={value}" for name, value in settings.items())
     return f"{setting} ({'the default of m2t_fast' if _ours else 'of the environment'})"
+
+
+def _given() -> dict[str, str]:
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def _can_watch() -> bool:

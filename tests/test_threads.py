@@ -33,6 +33,12 @@ def test_the_default_is_not_handed_on_to_programs_that_the_process_starts() -> N
     assert first == "True []" and "(the default of m2t_fast)" in policy
 
 
+def test_a_default_that_was_handed_on_before_torch_was_there_is_still_the_default() -> None:
+    code = f"import os, m2t_fast.native as n; print(n.watches_cores, 'GOMP_SPINCOUNT' in os.environ); {TELL}"
+    first, policy = run(code, **threads.WATCHED).splitlines()
+    assert first.endswith(" False") and "(the default of m2t_fast)" in policy
+
+
 MISSING = {
     "torch without libgomp": "importlib.util.find_spec = lambda name: None",
     "no count of waiting": "Path.read_text = lambda *a, **k: '0 0 0'",
