@@ -27,9 +27,11 @@ demo: $(VENV)/.installed-plot
 	@rm -rf demo
 	@$(VENV)/bin/m2t-fast demo --output demo
 
-# Every test, one worker process per core and one thread per worker (PYTEST_ARGS="-n 0" for one process).
+# Every test, one worker process per core and one thread per worker (PYTEST_ARGS="-n 0" for one process). They start some
+# hundred processes, each of which would compile the package anew where PYTHONDONTWRITEBYTECODE is set.
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m compileall -q m2t_fast kernels tests/helpers
 	@$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # The inner loop, in less than two minutes on two cores: lint, types, and tests that touch every layer once.
