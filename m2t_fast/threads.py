@@ -22,8 +22,8 @@ import sys
 from pathlib import Path
 
 FREE, WANTED = 20_000, 1000
-"""Looks at what a thread waits for before it sleeps, on cores that are free (some hundred microseconds) and on cores that
-others want (some microseconds). docs/kernels-cpu.md has steps per second."""
+"""Looks at what a thread waits for before it sleeps, on cores that are free (some hundred microseconds) and on cores
+that others want (some microseconds). docs/kernels-cpu.md has steps per second."""
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """The environment variables that decide, in the order in which libgomp heeds them."""
 WATCHED = {"GOMP_SPINCOUNT": str(FREE), "OMP_WAIT_POLICY": "ACTIVE"}
