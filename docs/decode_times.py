@@ -25,7 +25,7 @@ from kernel_times import DOCUMENT, H100, emulated_device  # noqa: E402
 
 COUNTS = ROOT / "docs" / "decode_counts.json"
 MARKS = "<!-- decoding -->", "<!-- end of decoding -->"
-COLUMNS, WARPS, THREADS = 128, 8, 256
+COLUMNS, WARPS = 128, 8
 """Of a layer that a block makes at a time; of a block: csrc/cuda/decode_state.h."""
 L2_BYTES = 64
 """That a multiprocessor gets from the L2 cache in a cycle."""

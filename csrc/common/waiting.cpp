@@ -11,7 +11,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <memory>
 #include <mutex>
@@ -64,6 +63,9 @@ double seconds_without_core(const std::string& tasks) {
     return counted ? sum : -1;
 }
 
+// Seconds that all threads of this process have worked.
+double seconds_worked() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
 // A team that does nothing but be there, owned by a thread: it goes when the thread ends.
 class Crowd {
 public:
@@ -100,7 +102,7 @@ private:
 [[noreturn]] void watch(GompParallel parallel, int cores, const std::string tasks) {
     std::unique_ptr<Crowd> crowd;
     double waited = seconds_without_core(tasks);
-    double worked = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+    double worked = seconds_worked();
     auto then = Clock::now(), freed = then;
     auto pause = kWorking;
     double share = 0;
@@ -111,7 +113,7 @@ private:
         const auto now = Clock::now();
         const double passed = std::chrono::duration<double>(now - then).count();
         const double waited_now = seconds_without_core(tasks);
-        const double worked_now = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+        const double worked_now = seconds_worked();
         share += kNewest * (std::max(0.0, waited_now - waited) / passed - share);  // less when a thread ended
         pause = worked_now - worked > 0.1 * passed ? kWorking : kIdle;
         then = now, waited = waited_now, worked = worked_now;

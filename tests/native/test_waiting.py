@@ -29,7 +29,7 @@ waited = 0
 def count(more):
     global waited
     waited += more
-    (folder / "new").write_text(f"1000000 {waited} 7\\\\n")
+    (folder / "new").write_text(f"1000000 {waited} 7\\n")
     os.replace(folder / "new", folder / "1" / "schedstat")
 
 def threads_there():
@@ -71,7 +71,7 @@ def child(code: str, *arguments: str, **environment: str) -> str:
 
 def test_an_idle_team_is_there_while_cores_are_wanted_and_goes_afterwards(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
-    assert child(WATCH.replace("\\\\n", "\\n"), str(tmp_path), GOMP_SPINCOUNT="7") == "given up twice and taken back"
+    assert child(WATCH, str(tmp_path), GOMP_SPINCOUNT="7") == "given up twice and taken back"
 
 
 def test_nothing_is_watched_where_the_system_does_not_count(tmp_path: Path) -> None:
