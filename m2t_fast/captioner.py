@@ -99,7 +99,7 @@ class Captioner(Pretrained, nn.Module):
                 Where layers were replaced they are called, and nothing is folded.
         """
         replaced = self.replaced_layers()
-        if (_has_folded_kernels(batch.motion) if folded is None else folded) and not replaced:
+        if (_folds(batch.motion.device.type, batch.motion.dtype) if folded is None else folded) and not replaced:
             return self._folded_losses(batch, draws)
         if replaced or not vocabulary.takes(self.output.weight):
             out = self.run(batch.motion, batch.lengths, batch.tokens, draws, batch.relative)
@@ -332,14 +332,25 @@ class Captioner(Pretrained, nn.Module):
         with sharded.whole(self):
             if search == "best_first" and beam_size > 1:
                 return generate_best_first(self._decoder(force_gate), memory, beam_size, max_length)
-            max_length = MAX_LENGTH if max_length is None else max_length
-            if self.replaced_layers():
-                decode.check_search(beam_size, max_length, length_penalty, force_gate)
-                found = search_with(self._decoder(force_gate), memory, beam_size, max_length, length_penalty)
-                found = decode.cut(found)
-            else:
-                weights, scale = self.decoder_weights(), self.attention.scale
-                found = decode.search(*memory, weights, beam_size, max_length, length_penalty, force_gate, scale)
+            return self._beam_search(memory, beam_size, max_length, length_penalty, force_gate)
+
+    @sharded.gathered
+    @torch.no_grad()
+    def generate_from(self, memory: Memory, beam_size: int = 2, max_length: int | None = None) -> Generation:
+        """Caption what :meth:`encode` gave, as :meth:`generate` would; frames from ``lengths`` on may hold anything
+        finite, such as those of a longer motion that begins with this one."""
+        with sharded.whole(self):
+            return self._beam_search(memory, beam_size, max_length, 1.0, None)
+
+    def _beam_search(
+        self, memory: Memory, beam_size: int, max_length: int | None, length_penalty: float, force_gate: float | None
+    ) -> Generation:
+        options = beam_size, MAX_LENGTH if max_length is None else max_length, length_penalty
+        if self.replaced_layers():
+            decode.check_search(*options, force_gate)
+            found = decode.cut(search_with(self._decoder(force_gate), memory, *options))
+        else:
+            found = decode.search(*memory, self.decoder_weights(), *options, force_gate, self.attention.scale)
         tokens, scores, *attention = found
         return Generation(tokens, scores, CaptionAttention(*attention))
 
@@ -377,10 +388,6 @@ class Captioner(Pretrained, nn.Module):
 def _temporal(batch: Batch, mean: Tensor, std: Tensor) -> Tensor | None:
     """The temporal loss of windows (B, L), where the batch says when words happen."""
     return None if batch.temporal_target is None else loss.temporal_loss(mean, std, batch.temporal_target)
-
-
-def _has_folded_kernels(motion: Tensor) -> bool:
-    return _folds(motion.device.type, motion.dtype)
 
 
 @assume_constant_result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -57,15 +58,22 @@ def generate_batches(
     """
     weight = model.embedding.weight
     for batch in batches:
-        training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             found = model.generate(
                 batch.motion.to(weight.device, weight.dtype), batch.lengths.to(weight.device), **search
             )
-        finally:
-            model.train(training)
         yield batch, found._replace(tokens=found.tokens.cpu(), scores=found.scores.cpu())
+
+
+@contextmanager
+def evaluating(model: Captioner) -> Iterator[None]:
+    """The model is in evaluation mode in the block, and afterwards in the mode it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def hypotheses_of(generation: Generation, row: int, vocabulary: Vocabulary) -> list[Hypothesis]:

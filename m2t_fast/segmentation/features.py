@@ -57,8 +57,8 @@ class _Table:
         self.place = np.full((len(points), self.longest + 1), -1, np.int64)
         self.place[self.start, self.end - self.start] = np.arange(len(captions.windows))
         self.mean = captions.log_probability / captions.steps
-        self.content = captions.content
-        self.size = _distinct(captions.content)
+        self.content = _membership(captions.content)
+        self.size = self.content.sum(axis=1, dtype=np.int64)
         self.points = points
 
     def at(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -70,8 +70,7 @@ class _Table:
 
     def alike(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Intersection over union of content words, 0 where neither window has any; ``others`` must exist."""
-        a, b = self.content[rows], self.content[others]
-        both = _distinct(np.where((a[:, :, None] == b[:, None, :]).any(axis=2), a, -1))
+        both = np.einsum("ws,ws->w", self.content[rows], self.content[others]).astype(np.int64)
         return both / np.maximum(self.size[rows] + self.size[others] - both, 1)
 
     def shifted(self, rows: np.ndarray) -> list[np.ndarray]:
@@ -114,9 +113,10 @@ class _Table:
         return [sums / np.maximum(counts, 1), *sides, best - self.mean[rows]]
 
 
-def _distinct(content: np.ndarray) -> np.ndarray:
-    """(N,) how many different numbers from 0 on each row of (N, WORDS) holds."""
-    ordered = np.sort(content, axis=1)
-    new = np.ones(ordered.shape, bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    return (new & (ordered >= 0)).sum(axis=1)
+def _membership(content: np.ndarray) -> np.ndarray:
+    """(W, S) uint8: 1 where a row of (W, WORDS) numbers holds the s-th of the S different numbers from 0 on."""
+    numbers = np.unique(content[content >= 0])
+    rows, places = np.nonzero(content >= 0)
+    member = np.zeros((len(content), len(numbers)), np.uint8)
+    member[rows, np.searchsorted(numbers, content[rows, places])] = 1
+    return member

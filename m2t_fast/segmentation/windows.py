@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -59,19 +60,35 @@ def placed(joints: np.ndarray, windows: np.ndarray, skeleton: Skeleton) -> Itera
         windows: (W, 2), those with the same start one after the other, as :meth:`Grid.windows` gives them.
         skeleton: tells which way a body faces.
     """
+    for frames, alike in placed_together(joints, windows, skeleton):
+        for start, end in windows[alike].tolist():
+            yield frames[: end - start]
+
+
+def placed_together(
+    joints: np.ndarray, windows: np.ndarray, skeleton: Skeleton
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The windows of :func:`placed`, those together that begin together, on the same floor and with the same turn: what
+    the longest of them is placed as begins with all others, bit for bit.
+
+    Yields:
+        The frames (n, J, 3) of the longest, and the numbers (N,) int64 of all of them, ascending.
+    """
     angles = facings(joints, skeleton)
     lowest = joints[..., 1].min(axis=1)
     telling = np.flatnonzero(np.isfinite(angles))
-    begin = None
-    for start, end in windows.tolist():
-        if start != begin:
-            begin = start
-            longest = int(windows[windows[:, 0] == start, 1].max())
-            near = np.searchsorted(telling, start)
-            first = int(telling[near]) if near < len(telling) else len(joints)
-            moved = joints[start:longest] - joints[start, 0]
-            faced = turned(moved, angles[first]) if first < longest else moved
-            floor = np.minimum.accumulate(lowest[start:longest]) - joints[start, 0, 1]
-        window = (faced if first < end else moved)[: end - start].copy()
-        window[..., 1] -= floor[end - start - 1]
-        yield window
+    for start, group in groupby(range(len(windows)), key=lambda number: int(windows[number, 0])):
+        numbers = list(group)
+        ends = windows[numbers, 1]
+        longest = int(ends.max())
+        near = np.searchsorted(telling, start)
+        first = int(telling[near]) if near < len(telling) else len(joints)
+        moved = joints[start:longest] - joints[start, 0]
+        faced = turned(moved, angles[first]) if first < longest else moved
+        floor = np.minimum.accumulate(lowest[start:longest]) - joints[start, 0, 1]
+        placements = zip((ends > first).tolist(), floor[ends - start - 1].tolist(), numbers, strict=True)
+        for (turns, low), some in groupby(placements, key=lambda placement: placement[:2]):
+            alike = np.array([number for _, _, number in some])
+            frames = (faced if turns else moved)[: int(windows[alike, 1].max()) - start].copy()
+            frames[..., 1] -= low
+            yield frames, alike

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from m2t_fast.data import synthetic
 from m2t_fast.data.takes import make_takes
 from m2t_fast.motion.placement import place
-from m2t_fast.segmentation.windows import Grid, placed
+from m2t_fast.segmentation.windows import Grid, placed, placed_together
 from m2t_fast.skeleton import HUMANML3D, KIT
 
 
@@ -55,3 +55,33 @@ def test_a_window_that_does_not_tell_the_facing_is_not_turned():
     windows = np.array([[0, 10], [0, 40]])
     for (start, end), window in zip(windows, placed(joints, windows, HUMANML3D), strict=True):
         np.testing.assert_allclose(window, place(joints[start:end], HUMANML3D), atol=2e-5)
+
+
+@given(
+    floors=st.lists(st.sampled_from([0.0, 0.1, 0.2]), min_size=45, max_size=45),
+    lying=st.integers(0, 45),
+    windows=st.lists(st.tuples(st.integers(0, 44), st.integers(1, 45)), min_size=1, max_size=12),
+)
+@settings(max_examples=60, deadline=None)
+def test_windows_that_are_placed_together_begin_as_each_would_alone(floors, lying, windows):
+    joints = synthetic.generate(3).splits["train"][0].joints[:45].copy()
+    joints[..., 1] += np.array(floors, np.float32)[:, None]
+    joints[:lying] = joints[:lying, :, [1, 0, 2]]
+    windows = np.array(sorted((start, min(start + size, 45)) for start, size in windows))
+    seen = []
+    for frames, alike in placed_together(joints, windows, HUMANML3D):
+        for number in alike:
+            (alone,) = placed(joints, windows[[number]], HUMANML3D)
+            assert (frames[: len(alone)] == alone).all()
+            seen.append(number)
+        assert len(frames) == max(windows[alike, 1] - windows[alike, 0])
+    assert seen == list(range(len(windows)))
+
+
+def test_windows_on_one_floor_are_placed_together():
+    joints = synthetic.generate(3).splits["train"][0].joints[:60].copy()
+    joints[..., 1] += 1.0
+    joints[[0, 20], 10, 1] = 0.5, 0.25  # the lowest from there on
+    windows = np.array([[0, 10], [0, 20], [0, 21], [0, 60], [5, 10], [5, 60]])
+    together = [alike.tolist() for _, alike in placed_together(joints, windows, HUMANML3D)]
+    assert together == [[0, 1], [2, 3], [4], [5]]
