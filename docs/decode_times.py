@@ -31,8 +31,12 @@ L2_BYTES = 64
 """That a multiprocessor gets from the L2 cache in a cycle."""
 L2_SIZE = 50e6
 """Bytes."""
-L2_CYCLES, MEMORY_CYCLES, BARRIER_CYCLES = 270, 700, 300
-"""Assumed latencies: the L2 cache, device memory, a barrier of a cluster."""
+L2_CYCLES, MEMORY_CYCLES, BARRIER_CYCLES, MATRIX_CYCLES = 270, 700, 300, 33
+"""Assumed latencies: the L2 cache, device memory, a barrier of a cluster, a product of the matrix units."""
+MATRIX_TURN = 8
+"""Cycles that a product of the matrix units takes of one of them: half of the rate on NVIDIA's data sheet."""
+AHEAD = {2: 4, 4: 1}
+"""Loads of a layer's input that a thread has on their way together, by the bytes of a weight."""
 BARRIERS = 8
 """Of a word."""
 
@@ -81,7 +85,8 @@ class Counted(NamedTuple):
     """Of a decoding kernel's machine code."""
 
     product: dict[str, float]
-    """Instructions for a multiplication and addition in a layer's loop, by the rows that share a weight: 16, 8, 2."""
+    """Instructions for a multiplication and addition in a layer's loop, by the rows that share a weight: 16, 8, 2. On
+    the matrix units for 16 columns and 16 terms, by 16 and 8 rows."""
     tanh: float
     """Instructions for a tanh of the scores, in the loop over four keys or rows at a time that takes fewest,"""
     special: float
@@ -100,16 +105,23 @@ def counted(kind: str) -> Counted:
     wanted = [symbol for symbol, name in names.items() if name == f"decode_kernel<{kind}>"]
     (made,) = disassemble(built.path, 90, wanted)
     product: dict[str, float] = {}
-    tanh, special = math.inf, 0.0
+    tanh, found_special = math.inf, 0.0
     for loop in made.loops():
         weights, sums, reciprocals = loop.count("global"), loop.named("FFMA"), loop.named("MUFU.RCP")
-        if sums >= 128 and not loop.count("special") and weights:
+        units, special = loop.count("matrix"), loop.count("special")
+        if units >= 16 and weights:
+            rows = str(4 * units // weights)
+            product[rows] = min(round(len(loop.own) / weights, 3), product.get(rows, math.inf))
+        elif sums >= 128 and not loop.count("special") and weights:
             rows, each = str(sums // weights // 4), round(len(loop.own) / sums, 3)
             product[rows] = min(each, product.get(rows, each))
-        elif reciprocals >= 32 and loop.named("MUFU.EX2") == reciprocals:
-            tanh = min(tanh, round(len(loop.own) / reciprocals, 2))
-            special = loop.count("special") / reciprocals
-    return Counted(product, tanh, special)
+        elif (made_here := max(loop.named("MUFU.EX2"), loop.named("MUFU.TANH"))) >= 32 and (
+            2 * reciprocals == loop.named("MUFU.EX2")
+        ):
+            each = round(len(loop.own) / made_here, 2)
+            if each < tanh:
+                tanh, found_special = each, special / made_here
+    return Counted(product, tanh, found_special)
 
 
 class Phase(NamedTuple):
@@ -120,6 +132,7 @@ class Phase(NamedTuple):
     special: float
     memory: float
     latency: float
+    matrix: float = 0.0
 
     @property
     def cycles(self) -> float:
@@ -127,25 +140,40 @@ class Phase(NamedTuple):
         return max(self[1:])
 
 
+def all_layers(sizes: Sizes, rows: int, cluster: int, beside: int, found: Counted, size: int) -> Phase:
+    """The layers of a word for the rows of a team, with ``beside`` blocks on a multiprocessor."""
+    warps = beside * WARPS / H100.schedulers  # of a scheduler
+    shared = 16 if rows > 8 else 8 if rows > 2 or size == 2 else 2
+    ahead = {16: 1, 8: 2, 2: 4}[shared]  # groups of four terms that are fetched together
+    at_once = min(rows, WARPS)
+    instructions = memory = latency = matrix = 0.0
+    for terms, columns in sizes.layers():
+        chunks = math.ceil(math.ceil(columns / COLUMNS) / cluster)
+        if size == 2:
+            units, tiles = chunks * math.ceil(terms / 16), shared // 8  # of a warp, for 16 columns
+            instructions += units * found.product[str(shared)] * warps
+            matrix += units * 2 * tiles * MATRIX_TURN * warps
+            latency += units / 8 * (8 * MATRIX_CYCLES + L2_CYCLES)
+            # 16 x 16 weights from the L2 cache, and these and the input through the multiprocessor's own.
+            memory += beside * WARPS * units * max(512 / L2_BYTES, 512 * (1 + tiles) / 128)
+        else:
+            turns = chunks * terms / WARPS / 4 / ahead  # of a warp
+            turn = 16 * ahead * 4 * shared / 4 * found.product[str(shared)]
+            instructions += turns * turn * warps
+            latency += turns * (turn + L2_CYCLES)
+            memory += beside * chunks * terms * COLUMNS * size / L2_BYTES
+        staged = math.ceil(rows / at_once) * math.ceil(terms / 4 / 32 / (WARPS // at_once) / AHEAD[size])
+        latency += (staged + 1) * L2_CYCLES
+    return Phase("layers", instructions, 0.0, memory, latency, matrix)
+
+
 def word(sizes: Sizes, job: Job, plan: dict[str, int], found: Counted, size: int) -> list[Phase]:
     """The phases of a word, for tensors of ``size`` bytes a number, where every team has its fill of motions."""
     cluster, slots = plan["cluster"], min(plan["slots"], job.motions)
     teams = min(plan["teams"], math.ceil(job.motions / slots))
     beside = math.ceil(teams * cluster / H100.multiprocessors)  # blocks of a multiprocessor
-    warps = beside * WARPS / H100.schedulers  # of a scheduler
     rows = slots * job.beams
-    shared = 16 if rows > 8 else 8 if rows > 2 else 2
-    ahead = {16: 1, 8: 2, 2: 4}[shared]  # groups of four terms that are fetched together
-
-    instructions = memory = latency = 0.0
-    for terms, columns in sizes.layers():
-        chunks = math.ceil(math.ceil(columns / COLUMNS) / cluster)
-        turns = chunks * terms / WARPS / 4 / ahead  # of a warp
-        turn = 16 * ahead * 4 * shared / 4 * found.product[str(shared)]
-        instructions += turns * turn * warps
-        latency += turns * (turn + L2_CYCLES) + 2 * L2_CYCLES
-        memory += beside * chunks * terms * COLUMNS * size / L2_BYTES
-    layers = Phase("layers", instructions, 0.0, memory, latency)
+    layers = all_layers(sizes, rows, cluster, beside, found, size)
 
     motions = teams * slots
     keys = sizes.mean * sizes.P
@@ -225,8 +253,9 @@ def table(every: list[Predicted]) -> str:
         unit, factor = ("us", 1e6) if job.aim.endswith("us") else ("ms", 1e3)
         shares = " | ".join(f"{100 * phase.cycles / cycles:.0f}%" for phase in phases)
         largest = max(phases, key=lambda phase: phase.cycles)
-        bound = max(("instructions", "special", "memory", "latency"), key=lambda name: getattr(largest, name))
-        bound = "special functions" if bound == "special" else bound
+        bounds = ("instructions", "special", "memory", "latency", "matrix")
+        bound = max(bounds, key=lambda name: getattr(largest, name))
+        bound = {"special": "special functions", "matrix": "matrix units"}.get(bound, bound)
         taken = f"{factor * seconds:.0f}" if factor * seconds >= 10 else f"{factor * seconds:.2f}"
         lines.append(
             f"| {job.name}, {dtype} | {plan['teams']} x {plan['cluster']} x {plan['slots']} | {shares} | "

@@ -79,6 +79,11 @@ def test_phases_of_a_word(decoding: ModuleType) -> None:
     # Eight motions of a block take eight times as long; layers share their weights.
     more = decoding.word(sizes, alone._replace(motions=8), dict(teams=1, cluster=1, slots=8), found, 4)
     assert more[1].special == 8 * scores.special and more[0].memory == layers.memory
+    # bfloat16 takes 16 columns and 16 terms at a time, two products for eight rows.
+    short = decoding.word(sizes, alone, dict(teams=1, cluster=1, slots=1), found._replace(product={"8": 5.0}), 2)[0]
+    units = sum(-(-terms // 16) * -(-columns // 128) for terms, columns in sizes.layers())
+    assert short.matrix == units * 2 * decoding.MATRIX_TURN * 8 / 4 and short.instructions == units * 5 * 8 / 4
+    assert layers.matrix == 0
     # Motions that do not fit into the L2 cache come from memory.
     many = decoding.word(sizes, alone._replace(motions=10**6), dict(teams=132, cluster=1, slots=8000), found, 4)
     assert many[1].memory > 132 * 8000 / 8 * more[1].memory / 132

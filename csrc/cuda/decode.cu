@@ -5,7 +5,7 @@
 
 #include "cuda/decode_attention.h"
 #include "cuda/decode_choose.h"
-#include "cuda/decode_layers.h"
+#include "cuda/decode_products.h"
 #include "cuda/decode_scratch.h"
 #include "cuda/decode_state.h"
 
@@ -176,6 +176,9 @@ void run(Decode<T>& d, const DecodePlan& plan, void* scratch, const Place& place
     d.aligned_keys = d.n.attention_dim % 4 == 0 && aligned(d.memory.temporal_keys) && aligned(d.memory.spatial_keys) &&
                      aligned(d.w.temporal_weight) && aligned(d.w.spatial_weight);
     d.aligned_parts = d.n.part_dim % 4 == 0 && aligned(d.memory.parts);
+    d.aligned_inputs = d.n.word % 4 == 0 && d.n.hidden % 4 == 0 && d.n.part_dim % 4 == 0 &&
+                       d.n.attention_dim % 4 == 0 && d.n.mixture % 4 == 0 && aligned(d.w.embedding) &&
+                       aligned(d.sample.input_dropout) && aligned(d.sample.mixed_dropout);
     pack.counter = d.s.next_motion;
     pack.count = plan.teams * plan.slots;
     std::int64_t tiles = 1;

@@ -34,6 +34,25 @@ M2T_DEVICE void for_rows_of_motions(const Team<T>& t) {
     }
 }
 
+// Minus half of the tanh of four keys and queries; ByPairs has made the queries ready.
+M2T_DEVICE Vec4 halves_of_sums(const Vec4& key, const Vec4& query) {
+    Vec4 y;
+    M2T_UNROLL
+    for (int c = 0; c < 4; c += 2) {
+        const Halves pair = ByPairs::halves(key.x[c], query.x[c], key.x[c + 1], query.x[c + 1]);
+        y.x[c] = pair.first, y.x[c + 1] = pair.second;
+    }
+    return y;
+}
+
+// Four dimensions of a row's query.
+M2T_DEVICE Vec4 ready_query(const float* query) {
+    Vec4 x = load_vec4(query);
+    M2T_UNROLL
+    for (int c = 0; c < 4; ++c) x.x[c] = ByPairs::ready(x.x[c]);
+    return x;
+}
+
 // Scores of Words rows of a motion with `count` of up to Keys keys, j and every `step`-th after it, a warp, which has
 // all of them on their way at a time: z, and Rows of the spatial scores from weight row `first` on.
 template <typename T, int Keys, int Words, int Rows>
@@ -60,14 +79,14 @@ M2T_DEVICE void score_keys(const Team<T>& t, int i, std::int64_t before, int j, 
         M2T_UNROLL
         for (int l = 0; l < Words; ++l) {
             const float* query = d.s.query + static_cast<std::int64_t>(t.row(i + l)) * 2 * padded + k;
-            const Vec4 x = load_vec4(query + padded);
+            const Vec4 x = ready_query(query + padded);
             M2T_UNROLL
             for (int m = 0; m < Keys; ++m) {
+                const Vec4 y = halves_of_sums(key[m], x);
                 M2T_UNROLL
                 for (int c = 0; c < 4; ++c) {
-                    const float y = fast_tanh(key[m].x[c] + x.x[c]);
                     M2T_UNROLL
-                    for (int r = 0; r < Rows; ++r) a[m][l][r] = fmaf(weight[r].x[c], y, a[m][l][r]);
+                    for (int r = 0; r < Rows; ++r) a[m][l][r] = fmaf(weight[r].x[c], y.x[c], a[m][l][r]);
                 }
             }
         }
@@ -80,14 +99,12 @@ M2T_DEVICE void score_keys(const Team<T>& t, int i, std::int64_t before, int j, 
             M2T_UNROLL
             for (int l = 0; l < Words; ++l) {
                 const float* query = d.s.query + static_cast<std::int64_t>(t.row(i + l)) * 2 * padded + k;
-                const Vec4 x = load_vec4(query);
+                const Vec4 x = ready_query(query);
                 M2T_UNROLL
                 for (int m = 0; m < Keys; ++m) {
+                    const Vec4 y = halves_of_sums(key[m], x);
                     M2T_UNROLL
-                    for (int c = 0; c < 4; ++c) {
-                        const float y = fast_tanh(key[m].x[c] + x.x[c]);
-                        z[m][l] = fmaf(temporal_weight.x[c], y, z[m][l]);
-                    }
+                    for (int c = 0; c < 4; ++c) z[m][l] = fmaf(temporal_weight.x[c], y.x[c], z[m][l]);
                 }
             }
         }
@@ -101,12 +118,12 @@ M2T_DEVICE void score_keys(const Team<T>& t, int i, std::int64_t before, int j, 
         for (int l = 0; l < Words; ++l) {
             const std::int64_t row = t.row(i + l);
             if (temporal) {
-                const float sum = warp_sum(z[m][l]);
+                const float sum = -2.0f * warp_sum(z[m][l]);
                 if (t.lane() == 0) d.s.z[row * d.n.frames * d.n.slots + key] = sum;
             }
             M2T_UNROLL
             for (int r = 0; r < Rows; ++r) {
-                const float sum = warp_sum(a[m][l][r]);
+                const float sum = -2.0f * warp_sum(a[m][l][r]);
                 if (t.lane() == 0) {
                     d.s.alpha[row * d.n.frames * d.n.parts + static_cast<std::int64_t>(key) * weight_rows + first + r] =
                         sum + to_float(d.w.spatial_bias[first + r]);

@@ -1,4 +1,4 @@
-// The seven layers of a word: their inputs, products and what becomes of the sums.
+// The seven layers of a word: what their inputs are, and what becomes of their sums.
 #pragma once
 
 #include <cmath>
@@ -61,19 +61,30 @@ M2T_DEVICE float input_value(const Team<T>& t, const LayerInput<T>& in, int i, i
     return row < 0 ? 0.0f : in.second[static_cast<std::int64_t>(row) * in.second_size + k];
 }
 
-// shared.input = terms from `term` on of `count` rows from entry i on, zeros beyond them.
-template <typename T, int Rows>
-M2T_DEVICE void stage_input(const Team<T>& t, const LayerInput<T>& in, int i, int count, int term, int width) {
-    constexpr int some = Rows < 4 ? Rows : 4;  // rows whose loads are on their way together
-    for (int k = t.thread(); k < width; k += kDecodeThreads) {
-        for (int r = 0; r < Rows; r += some) {
-            float x[some];
-            M2T_UNROLL
-            for (int j = 0; j < some; ++j) x[j] = r + j < count ? input_value(t, in, i + r + j, term + k) : 0.0f;
-            M2T_UNROLL
-            for (int j = 0; j < some; ++j) t.shared().input[(r + j) * kTerms + k] = x[j];
-        }
+// Terms k to k + 3, from a multiple of 4 on.
+template <typename T>
+M2T_DEVICE Vec4 input_values(const Team<T>& t, const LayerInput<T>& in, int i, int k) {
+    if (!t.d.aligned_inputs) {
+        Vec4 x;
+        M2T_UNROLL
+        for (int c = 0; c < 4; ++c) x.x[c] = input_value(t, in, i, k + c);
+        return x;
     }
+    if (k < in.word) {
+        Vec4 x = load_vec4(t.d.w.embedding + static_cast<std::int64_t>(t.word(i)) * in.word + k);
+        if (in.dropout == nullptr) return x;
+        const std::int64_t at = static_cast<std::int64_t>(t.motion(i)) * t.d.o.max_length + t.step(i);
+        const Vec4 factor = load_vec4(in.dropout + at * in.word + k);
+        M2T_UNROLL
+        for (int c = 0; c < 4; ++c) x.x[c] *= factor.x[c];
+        return x;
+    }
+    const bool first = k < in.word + in.first_size;
+    k -= first ? in.word : in.word + in.first_size;
+    const int size = first ? in.first_size : in.second_size;
+    const int row = (first ? in.first_before : in.second_before) ? t.from(i) : t.row(i);
+    if (row < 0 || k >= size) return {};
+    return load_vec4((first ? in.first : in.second) + static_cast<std::int64_t>(row) * size + k);
 }
 
 // Four columns of an LSTM: the gates of one unit.
@@ -153,114 +164,6 @@ M2T_DEVICE void end_layer(const Team<T>& t, int layer, int i, int column, const 
                 const float gate = s.gate[row];
                 s.adaptive[row * dim + j] = gate * y + (1.0f - gate) * s.language[row * dim + j];
             }
-        }
-    }
-}
-
-// sums[r] += input[r][k] * weight[k] for terms [first, last), multiples of 4, of four columns.
-template <typename T, int Rows>
-M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int first, int last, Vec4 (&sums)[Rows]) {
-    constexpr int ahead = Rows <= 2 ? 4 : Rows <= 8 ? 2 : 1;  // groups of four terms that are fetched together
-    weight += static_cast<std::int64_t>(first) * columns;
-    int k = first;
-    for (; k + 4 * ahead <= last; k += 4 * ahead) {
-        Vec4 w[4 * ahead];
-        M2T_UNROLL
-        for (int u = 0; u < 4 * ahead; ++u) w[u] = load_vec4(weight + static_cast<std::int64_t>(u) * columns);
-        weight += static_cast<std::int64_t>(4 * ahead) * columns;
-        M2T_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-            M2T_UNROLL
-            for (int v = 0; v < ahead; ++v) {
-                const Vec4 x = load_vec4(input + r * kTerms + k + 4 * v);
-                M2T_UNROLL
-                for (int u = 0; u < 4; ++u) {
-                    M2T_UNROLL
-                    for (int c = 0; c < 4; ++c) sums[r].x[c] = fmaf(x.x[u], w[4 * v + u].x[c], sums[r].x[c]);
-                }
-            }
-        }
-    }
-    for (; k < last; k += 4) {
-        Vec4 w[4];
-        M2T_UNROLL
-        for (int u = 0; u < 4; ++u) w[u] = load_vec4(weight + static_cast<std::int64_t>(u) * columns);
-        weight += static_cast<std::int64_t>(4) * columns;
-        M2T_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-            const Vec4 x = load_vec4(input + r * kTerms + k);
-            M2T_UNROLL
-            for (int u = 0; u < 4; ++u) {
-                M2T_UNROLL
-                for (int c = 0; c < 4; ++c) sums[r].x[c] = fmaf(x.x[u], w[u].x[c], sums[r].x[c]);
-            }
-        }
-    }
-}
-
-// The layer for up to Rows rows from entry i on. Every warp sums over an eighth of the terms, then the eighths are
-// added in order: how many blocks a team has does not change a bit.
-template <typename T, int Rows>
-M2T_DEVICE void run_rows(const Team<T>& t, int layer, int i) {
-    // Blocks that have no columns of `top` begin with those of the queries.
-    const int taken = layer == kQuery ? t.d.layer[kTop].columns / kColumns % t.size() : 0;
-    const int first_chunk = (t.rank() + t.size() - taken) % t.size();
-    const PackedLayer<T> p = t.d.layer[layer];
-    const int count = t.count() - i < Rows ? t.count() - i : Rows;
-    float* sums = t.shared().sums;
-    for (int chunk = first_chunk; chunk < p.columns / kColumns; chunk += t.size()) {
-        const int column = chunk * kColumns + 4 * t.lane();
-        Vec4 acc[Rows] = {};
-        for (int term = 0; term < p.terms; term += kTerms) {
-            const int width = p.terms - term < kTerms ? p.terms - term : kTerms;
-            if (chunk == first_chunk || p.terms > kTerms) {
-                __syncthreads();
-                stage_input<T, Rows>(team_of(t.d), input_of(t, fresh(layer)), fresh(i), count, term, width);
-                __syncthreads();
-            }
-            const int share = 4 * ((width / 4 + kDecodeWarps - 1) / kDecodeWarps);
-            const int first = t.warp() * share, last = first + share < width ? first + share : width;
-            const T* weight = p.weight + static_cast<std::int64_t>(term) * p.columns + column;
-            accumulate<T, Rows>(weight, p.columns, t.shared().input, first, last, acc);
-        }
-        M2T_UNROLL
-        for (int part = 0; part < Rows; part += kReducedRows) {
-            __syncthreads();
-            M2T_UNROLL
-            for (int r = 0; r < kReducedRows; ++r) {
-                if (part + r < Rows) {
-                    store_vec4(sums + (t.warp() * kReducedRows + r) * kColumns + 4 * t.lane(), acc[part + r]);
-                }
-            }
-            __syncthreads();
-            const int r = part + t.warp();
-            if (t.warp() < kReducedRows && r < count) {
-                Vec4 total = load_vec4(sums + t.warp() * kColumns + 4 * t.lane());
-                M2T_UNROLL
-                for (int other = 1; other < kDecodeWarps; ++other) {
-                    const Vec4 x = load_vec4(sums + (other * kReducedRows + t.warp()) * kColumns + 4 * t.lane());
-                    M2T_UNROLL
-                    for (int c = 0; c < 4; ++c) total.x[c] += x.x[c];
-                }
-                end_layer(team_of(t.d), fresh(layer), fresh(i) + r, column, total);
-            }
-        }
-    }
-}
-
-template <typename T>
-M2T_DEVICE void run_layer(const Team<T>& t, int layer) {
-    for (int i = 0; i < t.count();) {
-        const int left = t.count() - i;
-        if (left > kRows / 2) {
-            run_rows<T, kRows>(team_of(t.d), fresh(layer), fresh(i));
-            i += kRows;
-        } else if (left > 2) {
-            run_rows<T, kRows / 2>(team_of(t.d), fresh(layer), fresh(i));
-            i += kRows / 2;
-        } else {
-            run_rows<T, 2>(team_of(t.d), fresh(layer), fresh(i));
-            i += 2;
         }
     }
 }

@@ -1,4 +1,4 @@
-// The weights of a decoder's layers as its kernel reads them: transposed, with whole vectors of four and tiles.
+// The weights of a decoder's layers as its kernel reads them: in PackOrder, with whole vectors of four and tiles.
 #pragma once
 
 #include "cuda/decode_state.h"
@@ -16,7 +16,7 @@ template <typename T>
 struct PackPiece {
     const T* from;
     T* to;
-    int rows, terms, all_rows, all_terms, gates, first_column, first_term, columns;
+    int rows, terms, all_rows, all_terms, gates, first_column, first_term, layer_terms, columns;
 };
 
 template <typename T>
@@ -51,11 +51,17 @@ M2T_KERNEL void M2T_BOUNDS(kPackThreads, 1) decode_pack_kernel(M2T_PARAMETER Pac
                 inside ? to_float(piece.from[static_cast<std::int64_t>(row) * piece.terms + term + x]) : 0.0f;
         }
         __syncthreads();
-        for (int j = y; j < kPackTile; j += step) {
-            if (term + j < piece.all_terms && column + x < piece.all_rows) {
-                const std::int64_t to = static_cast<std::int64_t>(piece.first_term + term + j) * piece.columns;
-                piece.to[to + piece.first_column + column + x] = from_float<T>(tile[x * (kPackTile + 1) + j]);
+        for (int i = static_cast<int>(threadIdx.x); i < kPackTile * kPackTile; i += kPackThreads) {
+            int c = i % kPackTile, k = i / kPackTile;
+            if (PackOrder<T>::kMatrix) {  // threads side by side write side by side
+                const int lane = i % 256 / 8, pair = i % 8 / 2;
+                c = i / 512 * 16 + pair % 2 * 8 + lane / 4;
+                k = i / 256 % 2 * 16 + lane % 4 * 4 + pair / 2 * 2 + i % 2;
             }
+            if (term + k >= piece.all_terms || column + c >= piece.all_rows) continue;
+            const std::int64_t to = PackOrder<T>::place(piece.first_term + term + k, piece.first_column + column + c,
+                                                        piece.layer_terms, piece.columns);
+            piece.to[to] = from_float<T>(tile[c * (kPackTile + 1) + k]);
         }
     }
 }

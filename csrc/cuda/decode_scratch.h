@@ -52,7 +52,7 @@ void take_layers(Decode<T>& d, PackPieces<T>& pack, Arena& arena) {
                                 n.word + dim + n.hidden, n.mixture};
     T* packed[kLayers];
     for (int i = 0; i < kLayers; ++i) {
-        d.layer[i].terms = (terms[i] + 3) / 4 * 4;
+        d.layer[i].terms = (terms[i] + PackOrder<T>::kTerms - 1) / PackOrder<T>::kTerms * PackOrder<T>::kTerms;
         d.layer[i].columns = (columns[i] + kColumns - 1) / kColumns * kColumns;
         arena.take(packed[i], static_cast<std::int64_t>(d.layer[i].terms) * d.layer[i].columns);
         d.layer[i].weight = packed[i];
@@ -61,7 +61,17 @@ void take_layers(Decode<T>& d, PackPieces<T>& pack, Arena& arena) {
     // The excess in terms belongs to a layer's last piece, that of the queries' vectors to each.
     const auto add = [&](LayerName layer, const T* from, int rows, int width, int of, int column, int term) {
         PackPiece<T>& piece = pack.piece[count++];
-        piece = {from, packed[layer], rows, width, rows, width, of, column, term, d.layer[layer].columns};
+        piece = {from,
+                 packed[layer],
+                 rows,
+                 width,
+                 rows,
+                 width,
+                 of,
+                 column,
+                 term,
+                 d.layer[layer].terms,
+                 d.layer[layer].columns};
         if (layer == kQuery) piece.all_rows = padded;
         if (term + width == terms[layer]) piece.all_terms = d.layer[layer].terms - term;
     };

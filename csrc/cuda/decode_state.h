@@ -9,7 +9,8 @@ namespace m2t::cuda {
 
 constexpr int kDecodeThreads = 256;
 constexpr int kDecodeWarps = kDecodeThreads / 32;
-constexpr int kColumns = 128;    // of a layer that a block makes at a time: four a lane
+constexpr int kColumns = 128;    // of a layer that a block makes at a time: four per lane
+constexpr int kUnitTerms = 16;   // and columns of a weight that the matrix units take at a time
 constexpr int kRows = 16;        // rows that share one pass over a weight, at most
 constexpr int kReducedRows = 8;  // rows whose sums over the warps are made at a time
 constexpr int kTerms = 640;      // of a layer's input that shared memory holds at a time
@@ -17,12 +18,29 @@ constexpr int kMostSlots = 16;   // motions of a team
 
 enum LayerName { kBottom, kTop, kQuery, kLanguage, kContext, kMixture, kOutput, kLayers };
 
-// A layer's weight as `pack_kernel` leaves it: (terms, columns). The columns of an LSTM are unit by
-// unit, gates i, f, g, o beside one another; those of the queries are temporal, then spatial, in whole vectors of four.
+// A layer's weight as `decode_pack_kernel` leaves it: (terms, columns), in the order of PackOrder. The columns of an
+// LSTM are unit by unit, gates i, f, g, o beside one another; those of the queries are temporal, then spatial, in whole
+// vectors of four.
 template <typename T>
 struct PackedLayer {
     const T* weight;
-    int terms, columns;  // multiples of 4 and of kColumns
+    int terms, columns;  // multiples of PackOrder::kTerms and of kColumns
+};
+
+// Where a column's term stands in a packed weight. In float32: row by row. In bfloat16, which the matrix units
+// multiply: by 16 columns and 16 terms, as the registers of the 32 lanes hold them. Lane (g, t) has terms 4t to 4t + 3
+// of columns g and g + 8: which terms the units take together does not matter, as long as the input takes the same.
+template <typename T>
+struct PackOrder {
+    static constexpr bool kMatrix = sizeof(T) == 2;
+    static constexpr int kTerms = kMatrix ? kUnitTerms : 4;  // multiples of which a layer has
+
+    M2T_DEVICE static std::int64_t place(int term, int column, int terms, int columns) {
+        if (!kMatrix) return static_cast<std::int64_t>(term) * columns + column;
+        const int lane = column % 8 * 4 + term % 16 / 4, pair = term % 4 / 2 * 2 + column % 16 / 8;
+        const std::int64_t unit = static_cast<std::int64_t>(column / 16) * (terms / 16) + term / 16;
+        return (unit * 32 + lane) * 8 + 2 * pair + term % 2;
+    }
 };
 
 // Arrays that begin with NR have a row for every hypothesis of every slot of every team, those with NS one for a slot.
@@ -59,7 +77,7 @@ struct Decode {
     DecodeScratch<T> s;
     PackedLayer<T> layer[kLayers];
     int teams, slots, rows;  // rows: of all teams
-    bool aligned_keys, aligned_parts;
+    bool aligned_keys, aligned_parts, aligned_inputs;
 };
 
 M2T_DEVICE int vectors_of(int n) { return (n + 3) / 4; }

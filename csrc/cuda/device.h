@@ -230,6 +230,17 @@ __device__ __forceinline__ const T* row_at(const T* first, unsigned row, unsigne
     return reinterpret_cast<const T*>(reinterpret_cast<const char*>(first) + at);
 }
 
+// The smaller number; NaN if x is.
+__device__ __forceinline__ float at_most(float x, float most) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    float y;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(most));
+    return y;
+#else
+    return x > most ? most : x;
+#endif
+}
+
 // The hardware's tanh, relative error 2^-11: for tensors that are stored shorter than float32.
 __device__ __forceinline__ float approximate_tanh(float x) {
     float y;
@@ -256,6 +267,17 @@ __device__ __forceinline__ void add_matrix_product(const unsigned (&a)[4], const
             : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
             : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
     }
+#endif
+}
+
+// The same with a and b in bfloat16, which no card before sm_80 multiplies.
+__device__ __forceinline__ void add_bfloat16_product(const unsigned (&a)[4], const unsigned (&b)[2], float (&sums)[4]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    __trap();
 #endif
 }
 

@@ -1,8 +1,8 @@
 // Every tanh of this folder, and what each may err.
 //
 //   exact_tanh     CUDA's own, to the last bits of float32: float32 means float32;
-//   fast_tanh      from the hardware's exponential and reciprocal, within 3e-7 of tanh: for a search's scores;
-//   BySum, ByProduct, Approximately: of key + query, for scores and their gradients, which make them by the million.
+//   BySum, ByProduct, Approximately: of key + query, for scores and their gradients, which make them by the million;
+//   ByPairs        the same for a search's scores.
 //
 // The special-function unit makes 16 results a cycle and multiprocessor, a quarter of what the schedulers issue, so it
 // is asked as seldom as can be. ByProduct makes the exponentials of keys and queries once each; their product e gives
@@ -31,8 +31,6 @@ M2T_DEVICE float exp_of_twice(float x) {
     return approximate_exp2(rest) * float_of(bits_of(shifted) << 23);
 }
 
-M2T_DEVICE float fast_tanh(float x) { return fmaf(-2.0f, approximate_reciprocal(rough_exp_of_twice(x) + 1.0f), 1.0f); }
-
 // Of |key| and of |query|: the product of two denominators, exp(2 * (11 + 11)) + 1 each, is below float32's largest.
 constexpr float kLargest = 11.0f;
 constexpr float kMostSquares = 16.0f;  // of the sum of squares of a row of weights, for ByProduct in a softmax
@@ -42,6 +40,12 @@ constexpr float kMostSquares = 16.0f;  // of the sum of squares of a row of weig
 struct Halves {
     float first, second;
 };
+
+// 1 / x - 1/2 and 1 / y - 1/2.
+M2T_DEVICE Halves halves_of(float x, float y) {
+    const float r = approximate_reciprocal(x * y);
+    return {fmaf(r, y, -0.5f), fmaf(r, x, -0.5f)};
+}
 
 struct BySum {
     M2T_DEVICE static float ready(float x) { return x; }
@@ -66,9 +70,19 @@ struct ByProduct {
     M2T_DEVICE static float ready(float x) { return kShort ? rough_exp_of_twice(x) : exp_of_twice(x); }
     M2T_DEVICE static float denominator(float key, float query) { return fmaf(key, query, 1.0f); }
     M2T_DEVICE static Halves halves(float key, float query, float next_key, float next_query) {
-        const float x = denominator(key, query), y = denominator(next_key, next_query);
-        const float r = approximate_reciprocal(x * y);
-        return {fmaf(r, y, -0.5f), fmaf(r, x, -0.5f)};
+        return halves_of(denominator(key, query), denominator(next_key, next_query));
+    }
+};
+
+// For a search, which has few words: with an exponential for each pair, of numbers of any size. From 20 on a float32
+// cannot tell tanh from 1, and the product of two denominators stays below float32's largest. An error of 7e-7 at most.
+struct ByPairs {
+    M2T_DEVICE static float ready(float x) { return 2.88539008f * x; }
+    M2T_DEVICE static float denominator(float key, float query) {
+        return approximate_exp2(at_most(fmaf(2.88539008f, key, query), 57.7f)) + 1.0f;
+    }
+    M2T_DEVICE static Halves halves(float key, float query, float next_key, float next_query) {
+        return halves_of(denominator(key, query), denominator(next_key, next_query));
     }
 };
 

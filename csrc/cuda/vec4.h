@@ -9,6 +9,21 @@ struct alignas(16) Vec4 {
     float x[4];
 };
 
+// Sixteen bytes that are no float32.
+struct alignas(16) Bits4 {
+    unsigned x[4];
+};
+
+M2T_DEVICE Bits4 load_bits4(const Bits4* p) {
+#if defined(__CUDACC__)
+    const uint4 v = *reinterpret_cast<const uint4*>(p);
+    return {{v.x, v.y, v.z, v.w}};
+#else
+    emulation::check_aligned(p, sizeof(Bits4));
+    return *p;
+#endif
+}
+
 // The four at an address that is a multiple of their size.
 #if defined(__CUDACC__)
 

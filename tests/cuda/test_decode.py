@@ -79,9 +79,10 @@ def test_options(options: dict[str, Any], beam_size: int) -> None:
 
 
 @pytest.mark.parametrize("beam_size", [1, 2, 4])
-def test_motions_that_end_at_different_words_make_room_for_others(beam_size: int) -> None:
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+def test_motions_that_end_at_different_words_make_room_for_others(dtype: torch.dtype, beam_size: int) -> None:
     """Two teams have 16, 8 or 4 motions at a time, of 40."""
-    check(DecodeCase(B=40, T=3, P=2, S=2, V=6, end=1.0), beam_size=beam_size, max_length=7)
+    check(DecodeCase(B=40, T=3, P=2, S=2, V=6, end=1.0), dtype, beam_size=beam_size, max_length=7)
 
 
 @pytest.mark.parametrize(
@@ -139,17 +140,34 @@ def equal(a: SearchOutput, b: SearchOutput) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+@pytest.mark.parametrize("value", [float("inf"), 3e38], ids=str)
+def test_an_embedding_without_bounds_saturates_what_it_reaches(value: float, dtype: torch.dtype) -> None:
+    case = DecodeCase(B=2, T=3, P=2, S=2, V=9)
+    memory, weights = case.memory(dtype), case.weights(dtype)
+    weights.embedding[:, 0] = value
+    for x in (weights.bottom_input, weights.mixture):
+        x[:, 0] = 1.0
+    weights.gate_word.view(-1)[0] = 1.0
+    found = ops_on("cuda", "search", memory, weights, beam_size=1, max_length=3)
+    assert found.scores.isfinite().all()
+    assert_exact(found, ops_on("reference", "search", doubled(memory), doubled(weights), beam_size=1, max_length=3))
+
+
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_neither_blocks_nor_threads_nor_batch_mates_change_a_bit(device: ModuleType, beam_size: int) -> None:
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+def test_neither_blocks_nor_threads_nor_batch_mates_change_a_bit(
+    device: ModuleType, dtype: torch.dtype, beam_size: int
+) -> None:
     case, options = DecodeCase(B=7, T=4, V=140, H=40, end=2.0), dict(beam_size=beam_size, max_length=3)
-    expected = search(case, **options)
+    expected = search(case, dtype, **options)
     for multiprocessors, capability in TEAMS.values():
         device.set_device(multiprocessors, 232448, capability)
         for order in ("forward", "backward", "shuffled"):
             device.set_order(order)
-            assert equal(search(case, **options), expected), (multiprocessors, capability, order)
+            assert equal(search(case, dtype, **options), expected), (multiprocessors, capability, order)
     device.set_order("forward")
-    memory, weights = case.memory(FLOAT32), case.weights(FLOAT32)
+    memory, weights = case.memory(dtype), case.weights(dtype)
     for n in (0, 3):
         alone = ops_on("cuda", "search", [x[n : n + 1] for x in memory], weights, **options)
         width = alone.tokens.shape[2]

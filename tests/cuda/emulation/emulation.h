@@ -139,6 +139,7 @@ inline float approximate_reciprocal(float x) { return normal_or_0(wrong_by(0x1p-
 inline float approximate_exp2(float x) {
     return normal_or_0(wrong_by(emulation::exponential_error, std::exp2(static_cast<double>(x))));
 }
+inline float at_most(float x, float most) { return x > most ? most : x; }
 inline float approximate_tanh(float x) { return wrong_by(0x1p-11, std::tanh(static_cast<double>(x))); }
 
 inline unsigned bits_of(float x) {
@@ -178,7 +179,8 @@ inline float half_value(std::uint32_t bits) {
 }
 inline unsigned pack_halves(float x, float y) { return half_of(x) | static_cast<unsigned>(half_of(y)) << 16; }
 // A lane (g, t) holds a's rows g and g + 8, b's column g and the sums' columns 2t and 2t + 1.
-inline void add_matrix_product(const unsigned (&a)[4], const unsigned (&b)[2], float (&sums)[4]) {
+template <typename Value>
+void add_product(const unsigned (&a)[4], const unsigned (&b)[2], float (&sums)[4], Value&& value) {
     const unsigned lane = threadIdx.x % 32;
     unsigned all_a[32][4], all_b[32][2];
     std::memcpy(all_a, emulation::warp_exchange(a, sizeof(a), 0xffffffffu), sizeof(all_a));
@@ -186,11 +188,17 @@ inline void add_matrix_product(const unsigned (&a)[4], const unsigned (&b)[2], f
     for (unsigned i = 0; i < 4; ++i) {
         for (unsigned k = 0; k < 16; ++k) {
             const unsigned shift = k % 2 * 16, t = k % 8 / 2, upper = k / 8;
-            const float x = half_value(all_a[lane / 4 * 4 + t][2 * upper + i / 2] >> shift & 0xffff);
-            const float y = half_value(all_b[(lane % 4 * 2 + i % 2) * 4 + t][upper] >> shift & 0xffff);
+            const float x = value(all_a[lane / 4 * 4 + t][2 * upper + i / 2] >> shift & 0xffff);
+            const float y = value(all_b[(lane % 4 * 2 + i % 2) * 4 + t][upper] >> shift & 0xffff);
             sums[i] += x * y;
         }
     }
+}
+inline void add_matrix_product(const unsigned (&a)[4], const unsigned (&b)[2], float (&sums)[4]) {
+    add_product(a, b, sums, half_value);
+}
+inline void add_bfloat16_product(const unsigned (&a)[4], const unsigned (&b)[2], float (&sums)[4]) {
+    add_product(a, b, sums, [](unsigned bits) { return float_of(bits << 16); });
 }
 
 template <typename T>
