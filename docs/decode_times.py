@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
+import cuda_resources  # noqa: E402
+import machine_code  # noqa: E402
 import torch  # noqa: E402
 from kernel_times import DOCUMENT, H100, emulated_device  # noqa: E402
 
@@ -95,33 +97,26 @@ class Counted(NamedTuple):
 
 def counted(kind: str) -> Counted:
     """What the extension's kernel for ``float`` or ``bfloat16`` has on sm_90."""
-    import cuda_resources
-    from machine_code import disassemble, resources
-
     built = cuda_resources.extension()
     if built is None:
         raise SystemExit("m2t_fast was built without its CUDA kernels")
-    names = cuda_resources.readable(resources(built.path, 90))
+    names = cuda_resources.readable(machine_code.resources(built.path, 90))
     wanted = [symbol for symbol, name in names.items() if name == f"decode_kernel<{kind}>"]
-    (made,) = disassemble(built.path, 90, wanted)
+    (made,) = machine_code.disassemble(built.path, 90, wanted)
     product: dict[str, float] = {}
-    tanh, found_special = math.inf, 0.0
+    tanh = math.inf, 0.0
     for loop in made.loops():
-        weights, sums, reciprocals = loop.count("global"), loop.named("FFMA"), loop.named("MUFU.RCP")
-        units, special = loop.count("matrix"), loop.count("special")
-        if units >= 16 and weights:
-            rows = str(4 * units // weights)
-            product[rows] = min(round(len(loop.own) / weights, 3), product.get(rows, math.inf))
-        elif sums >= 128 and not loop.count("special") and weights:
+        weights, sums, units = loop.count("global"), loop.named("FFMA"), loop.count("matrix")
+        exponentials, special = loop.named("MUFU.EX2"), loop.count("special")
+        if weights and units >= 16:
+            rows, each = str(4 * units // weights), round(len(loop.own) / weights, 3)
+            product[rows] = min(each, product.get(rows, each))
+        elif weights and sums >= 128 and not special:
             rows, each = str(sums // weights // 4), round(len(loop.own) / sums, 3)
             product[rows] = min(each, product.get(rows, each))
-        elif (made_here := max(loop.named("MUFU.EX2"), loop.named("MUFU.TANH"))) >= 32 and (
-            2 * reciprocals == loop.named("MUFU.EX2")
-        ):
-            each = round(len(loop.own) / made_here, 2)
-            if each < tanh:
-                tanh, found_special = each, special / made_here
-    return Counted(product, tanh, found_special)
+        elif exponentials >= 32 and exponentials == 2 * loop.named("MUFU.RCP"):
+            tanh = min(tanh, (round(len(loop.own) / exponentials, 2), special / exponentials))
+    return Counted(product, *tanh)
 
 
 class Phase(NamedTuple):
@@ -271,7 +266,8 @@ def in_document() -> str:
 
 def main() -> int:
     """Counts, predicts, prints, writes."""
-    found = {kind: counted(kind)._asdict() for kind in ("float", "bfloat16")}
+    found: dict[str, Any] = {kind: counted(kind)._asdict() for kind in ("float", "bfloat16")}
+    found["nvcc"] = cuda_resources.extension().release
     COUNTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     made = table(list(predictions(emulated_device())))
     print(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -95,3 +96,17 @@ def test_the_table_of_decoding_is_of_these_counts_and_plans(decoding: ModuleType
     assert decoding.in_document() == decoding.table(list(decoding.predictions(times.emulated_device()))), (
         "run `python docs/decode_times.py`"
     )
+
+
+def test_the_machine_code_of_decoding_has_not_grown_by_a_fifth(decoding: ModuleType) -> None:
+    built = decoding.cuda_resources.extension()
+    if built is None or decoding.machine_code.tool() is None or shutil.which("c++filt") is None:
+        pytest.skip("m2t_fast._native was built without CUDA, or there is no cuobjdump or c++filt")
+    known = json.loads(decoding.COUNTS.read_text(encoding="utf-8"))
+    if built.release != known["nvcc"]:
+        pytest.skip(f"nvcc {built.release} has other counts than nvcc {known['nvcc']}, of which the baseline is")
+    for kind in ("float", "bfloat16"):
+        found, before = decoding.counted(kind), decoding.Counted(**known[kind])
+        assert found.product.keys() == before.product.keys()
+        assert all(found.product[rows] < 1.2 * before.product[rows] for rows in found.product), found.product
+        assert found.tanh < 1.2 * before.tanh and found.special <= before.special
