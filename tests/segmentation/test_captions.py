@@ -8,6 +8,8 @@ import torch
 
 from m2t_fast.captioning.words import spoken
 from m2t_fast.data.preprocessing import downsample
+from m2t_fast.ops import use_backend
+from m2t_fast.ops.decoding.decoder import Memory
 from m2t_fast.segmentation import captions
 from m2t_fast.segmentation.captions import WORDS, caption_windows
 from m2t_fast.segmentation.windows import Grid, placed
@@ -66,3 +68,20 @@ def test_each_stretch_is_read_once_where_the_floor_stays(run, joints, monkeypatc
     monkeypatch.setattr(run.model, "encode", lambda motion, ends: read.extend(ends.tolist()) or encode(motion, ends))
     caption_windows(run, joints, windows)
     assert len(read) == len(np.unique(windows[:, 0]))
+
+
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+@pytest.mark.parametrize("hooked", [False, True], ids=["own layers", "a hook"])
+def test_the_beginning_of_what_was_encoded_is_captioned_as_the_shorter_motion(run, backend, hooked):
+    if hooked:
+        run.model.output.register_forward_hook(lambda layer, inputs, logits: logits.roll(1, dims=-1))
+    motion = torch.randn(3, 20, run.skeleton.joints, 3)
+    lengths = torch.tensor([20, 20, 18])
+    with use_backend(backend):
+        parts, temporal_keys, spatial_keys, _ = run.model.encode(motion, lengths)
+        shorter = torch.tensor([5, 12, 18])
+        memory = Memory(parts, temporal_keys, spatial_keys, shorter)
+        found = run.model.generate_from(memory, beam_size=2, max_length=6)
+        expected = run.model.generate(motion, shorter, beam_size=2, max_length=6)
+    assert (found.tokens == expected.tokens).all()
+    np.testing.assert_allclose(found.scores.numpy(), expected.scores.numpy(), atol=1e-5)
