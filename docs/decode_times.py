@@ -37,6 +37,8 @@ L2_CYCLES, MEMORY_CYCLES, BARRIER_CYCLES, MATRIX_CYCLES = 270, 700, 300, 33
 """Assumed latencies: the L2 cache, device memory, a barrier of a cluster, a product of the matrix units."""
 MATRIX_TURN = 8
 """Cycles that a product of the matrix units takes of one of them: half of the rate on NVIDIA's data sheet."""
+KEYS, PAIRS = {1: 8, 2: 2, 4: 1}, 8
+"""Loads of a thread that are on their way together: of keys by the rows of a motion, of pairs for the context."""
 AHEAD = {2: 4, 4: 1}
 """Loads of a layer's input that a thread has on their way together, by the bytes of a weight."""
 BARRIERS = 8
@@ -111,7 +113,7 @@ def counted(kind: str) -> Counted:
         if weights and units >= 16:
             rows, each = str(4 * units // weights), round(len(loop.own) / weights, 3)
             product[rows] = min(each, product.get(rows, each))
-        elif weights and sums >= 128 and not special:
+        elif weights and sums in (8 * weights, 32 * weights, 64 * weights) and sums >= 128 and not special:
             rows, each = str(sums // weights // 4), round(len(loop.own) / sums, 3)
             product[rows] = min(each, product.get(rows, each))
         elif exponentials >= 32 and exponentials == 2 * loop.named("MUFU.RCP"):
@@ -138,12 +140,15 @@ class Phase(NamedTuple):
 def all_layers(sizes: Sizes, rows: int, cluster: int, beside: int, found: Counted, size: int) -> Phase:
     """The layers of a word for the rows of a team, with ``beside`` blocks on a multiprocessor."""
     warps = beside * WARPS / H100.schedulers  # of a scheduler
-    shared = 16 if rows > 8 else 8 if rows > 2 or size == 2 else 2
-    ahead = {16: 1, 8: 2, 2: 4}[shared]  # groups of four terms that are fetched together
-    at_once = min(rows, WARPS)
     instructions = memory = latency = matrix = 0.0
     for terms, columns in sizes.layers():
-        chunks = math.ceil(math.ceil(columns / COLUMNS) / cluster)
+        chunks, eights = math.ceil(columns / COLUMNS), math.ceil(rows / 8)
+        # Blocks that make the same columns share the rows by eights.
+        mine = min(rows, 8 * math.ceil(eights / (cluster // chunks))) if chunks < cluster else rows
+        chunks = math.ceil(chunks / cluster)
+        at_once = min(mine, WARPS)
+        shared = 16 if mine > 8 else 8 if mine > 2 or size == 2 else 2
+        ahead = {16: 1, 8: 2, 2: 4}[shared]  # groups of four terms that are fetched together
         if size == 2:
             units, tiles = chunks * math.ceil(terms / 16), shared // 8  # of a warp, for 16 columns
             instructions += units * found.product[str(shared)] * warps
@@ -157,7 +162,7 @@ def all_layers(sizes: Sizes, rows: int, cluster: int, beside: int, found: Counte
             instructions += turns * turn * warps
             latency += turns * (turn + L2_CYCLES)
             memory += beside * chunks * terms * COLUMNS * size / L2_BYTES
-        staged = math.ceil(rows / at_once) * math.ceil(terms / 4 / 32 / (WARPS // at_once) / AHEAD[size])
+        staged = math.ceil(mine / at_once) * math.ceil(terms / 4 / 32 / (WARPS // at_once) / AHEAD[size])
         latency += (staged + 1) * L2_CYCLES
     return Phase("layers", instructions, 0.0, memory, latency, matrix)
 
@@ -176,7 +181,7 @@ def word(sizes: Sizes, job: Job, plan: dict[str, int], found: Counted, size: int
     far = MEMORY_CYCLES if held > L2_SIZE else L2_CYCLES
     rate = H100.bandwidth / H100.clock if held > L2_SIZE else L2_BYTES * min(H100.multiprocessors, teams * cluster)
     tanh = rows * keys * 2 * sizes.D / cluster / 32  # of a block's lane
-    turns = slots * keys * 2 * sizes.D / cluster / WARPS / 32 / 4 / (4 / min(4, job.beams))
+    turns = slots * keys * 2 * sizes.D / cluster / WARPS / 32 / 4 / KEYS[min(4, job.beams)]
     scores = Phase(
         "scores",
         beside * tanh / H100.schedulers * found.tanh,
@@ -186,13 +191,13 @@ def word(sizes: Sizes, job: Job, plan: dict[str, int], found: Counted, size: int
     )
     groups = 2 ** int(math.log2(min(slots, cluster)))  # of blocks, with motions of their own
     pairs = slots / groups * keys * sizes.H / (cluster / groups)
-    units = math.ceil(sizes.H / 16 / (cluster / groups))  # of 16 columns, four loads of a thread at a time
+    units = math.ceil(sizes.H / 16 / (cluster / groups))  # of 16 columns
     context = Phase(
         "context",
         beside * job.beams * pairs / 32 / H100.schedulers * 2,
         0.0,
         motions * keys * sizes.H * size / rate,
-        slots / groups * (math.ceil(keys / 64 / 4) * units * far + 3 * math.ceil(keys / 32 / 4) * L2_CYCLES),
+        slots / groups * (math.ceil(keys / 64 / PAIRS) * units * far + 3 * math.ceil(keys / 32 / 4) * L2_CYCLES),
     )
     return [layers, scores, context, Phase("barriers", 0.0, 0.0, 0.0, BARRIERS * BARRIER_CYCLES)]
 

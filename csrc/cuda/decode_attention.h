@@ -10,6 +10,8 @@ namespace m2t::cuda {
 constexpr int kUnit = 16;     // columns of the context that a warp makes at a time, of eight pairs
 constexpr int kUnits = 16;    // units whose sums shared memory holds
 constexpr int kPairs = 2048;  // weights of (frame, part) pairs that shared memory holds, of each of four rows
+// Keys of a motion with one row that a warp has on their way. With eight, older cards' code would spill.
+constexpr int kKeysInFlight = kArchitecture == 0 || kArchitecture >= 900 ? 8 : 4;
 
 static_assert(4 * kPairs <= kRows * kTerms, "the weights lie where a layer's input does");
 static_assert(4 * kUnit * kUnits <= kReducedRows * kColumns, "the sums lie where a layer's do");
@@ -144,7 +146,7 @@ struct ScoreRows {
         const int motion = t.motion(i), keys = t.frames(motion) * n.slots;
         const std::int64_t before = static_cast<std::int64_t>(motion) * n.frames * n.slots;
         if (n.slots == n.parts) {
-            score<4 / Words, Words, 1>(i, before, keys, 0);
+            score<Words == 1 ? kKeysInFlight : 4 / Words, Words, 1>(i, before, keys, 0);
         } else {
             int r = 0;
             for (; r + 3 <= n.parts; r += 3) score<Words == 1 ? 2 : 1, Words, 3>(i, before, keys, r);
@@ -312,7 +314,7 @@ struct MixRows {
         const T* parts = d.memory.parts + (frames_before * d.n.parts + first) * features + column;
         Vec4 sum[Words] = {};
         if (column < features) {
-            M2T_UNROLL_BY(4)
+            M2T_UNROLL_BY(8)
             for (int p = t.warp() * 8 + beside; p < count; p += kDecodeWarps * 8) {
                 const T* pair = parts + static_cast<std::int64_t>(p) * features;
                 const Vec4 x = load_vec4(pair, features - column, d.aligned_parts);

@@ -10,8 +10,6 @@ namespace m2t::cuda {
 // (rows, kTerms).
 M2T_DEVICE void keep_input(float* input, int row, int k, const Vec4& x) { store_vec4(input + row * kTerms + k, x); }
 
-constexpr int kTileRows = 8;  // that the matrix units take at a time
-
 // For the matrix units: by 16 terms, and in them by eight rows, the registers of the 32 lanes. Lane (g, t) has terms 4t
 // to 4t + 3 of row g, each as the sum of two bfloat16, which is right to 17 bits: two pairs of the upper parts, two of
 // the lower.
@@ -59,12 +57,30 @@ M2T_DEVICE void stage_input(const Team<T>& t, const LayerInput<T>& in, int i, in
     }
 }
 
-// The chunks of kColumns columns of a layer that a block makes: the first of them and every size()-th after it. Blocks
-// that have none of `top` begin with those of the queries.
+// What a block makes of a layer: chunk `chunk` of kColumns columns and every size()-th after it, for entries [first,
+// last) of the list. Where a team has more blocks than a layer has chunks, several make the same one, for eight rows
+// each. Blocks that have none of `top` begin with those of the queries.
+struct LayerShare {
+    int chunk, first, last;
+};
+
 template <typename T>
-M2T_DEVICE int first_chunk(const Team<T>& t, int layer) {
+M2T_DEVICE LayerShare share_of(const Team<T>& t, int layer) {
+    const int chunks = t.d.layer[layer].columns / kColumns;
     const int taken = layer == kQuery ? t.d.layer[kTop].columns / kColumns % t.size() : 0;
-    return (t.rank() + t.size() - taken) % t.size();
+    const int rank = (t.rank() + t.size() - taken) % t.size();
+    const int shares = chunks < t.size() ? t.size() / chunks : 1;
+    if (shares == 1) return {rank, 0, t.count()};
+    const int each = (t.count() + shares - 1) / shares, rows = (each + kTileRows - 1) / kTileRows * kTileRows;
+    const int first = rank / chunks * rows, last = first + rows < t.count() ? first + rows : t.count();
+    return {rank % chunks, first, last};
+}
+
+// How many entries of the share there are from entry i on, at most Rows.
+template <int Rows, typename T>
+M2T_DEVICE int rows_left(const Team<T>& t, int layer, int i) {
+    const int left = share_of(t, layer).last - i;
+    return left < Rows ? left : Rows;
 }
 
 // sums[r] += input[r][k] * weight[k] for terms [first, last), multiples of 4, of four columns.
@@ -109,24 +125,27 @@ M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int
 }
 
 // The layer in float32, for up to Rows rows from entry i on. Every warp sums over an eighth of the terms, then the
-// eighths are added in order: how many blocks a team has does not change a bit.
+// eighths are added in order: how many blocks a team has does not change a bit. The sums leave no register for what can
+// be made again.
 template <typename T, int Rows>
 M2T_DEVICE void run_rows(const Team<T>& t, int layer, int i) {
     const PackedLayer<T> p = t.d.layer[layer];
-    const int count = t.count() - i < Rows ? t.count() - i : Rows, start = first_chunk(t, layer);
+    bool staged = false;
     float* sums = t.shared().sums;
-    for (int chunk = start; chunk < p.columns / kColumns; chunk += t.size()) {
+    for (int chunk = share_of(t, layer).chunk; chunk < p.columns / kColumns; chunk += t.size()) {
         const int column = chunk * kColumns + 4 * t.lane();
         Vec4 acc[Rows] = {};
         for (int term = 0; term < p.terms; term += kTerms) {
             const int width = p.terms - term < kTerms ? p.terms - term : kTerms;
-            if (chunk == start || p.terms > kTerms) {
+            if (!staged || p.terms > kTerms) {
+                staged = true;
                 __syncthreads();
-                stage_input<float>(team_of(t.d), input_of(t, fresh(layer)), fresh(i), count, term, width);
+                stage_input<float>(team_of(t.d), input_of(t, fresh(layer)), fresh(i),
+                                   rows_left<Rows>(team_of(t.d), fresh(layer), fresh(i)), term, width);
                 __syncthreads();
             }
-            const int share = 4 * ((width / 4 + kDecodeWarps - 1) / kDecodeWarps);
-            const int first = t.warp() * share, last = first + share < width ? first + share : width;
+            const int eighth = 4 * ((width / 4 + kDecodeWarps - 1) / kDecodeWarps);
+            const int first = t.warp() * eighth, last = first + eighth < width ? first + eighth : width;
             const T* weight = p.weight + static_cast<std::int64_t>(term) * p.columns + column;
             accumulate<T, Rows>(weight, p.columns, t.shared().input, first, last, acc);
         }
@@ -141,7 +160,7 @@ M2T_DEVICE void run_rows(const Team<T>& t, int layer, int i) {
             }
             __syncthreads();
             const int r = part + t.warp();
-            if (t.warp() < kReducedRows && r < count) {
+            if (t.warp() < kReducedRows && r < rows_left<Rows>(team_of(t.d), fresh(layer), fresh(i))) {
                 Vec4 total = load_vec4(sums + t.warp() * kColumns + 4 * t.lane());
                 M2T_UNROLL
                 for (int other = 1; other < kDecodeWarps; ++other) {
@@ -198,16 +217,17 @@ M2T_DEVICE void run_tiles(const Team<T>& t, int layer, int i) {
     constexpr int across = kColumns + 4;  // of a row of sums, so that the rows of a store come from all banks
     static_assert(kRows * across <= kDecodeWarps * kReducedRows * kColumns, "the sums have room");
     const PackedLayer<T> p = t.d.layer[layer];
-    const int left = t.count() - i, count = left < Tiles * kTileRows ? left : Tiles * kTileRows;
-    const int start = first_chunk(t, layer);
+    const int count = rows_left<Tiles * kTileRows>(t, layer, i);
     float* all = t.shared().sums;
-    for (int chunk = start; chunk < p.columns / kColumns; chunk += t.size()) {
+    bool staged = false;
+    for (int chunk = share_of(t, layer).chunk; chunk < p.columns / kColumns; chunk += t.size()) {
         const auto* weight = reinterpret_cast<const Bits4*>(p.weight);
         weight += static_cast<std::int64_t>(chunk * kDecodeWarps + t.warp()) * (p.terms / kUnitTerms) * 32;
         TileSums<Tiles> sums;
         for (int term = 0; term < p.terms; term += kTerms) {
             const int width = p.terms - term < kTerms ? p.terms - term : kTerms;
-            if (chunk == start || p.terms > kTerms) {
+            if (!staged || p.terms > kTerms) {
+                staged = true;
                 __syncthreads();
                 stage_input<InputUnit>(team_of(t.d), input_of(t, fresh(layer)), fresh(i), count, term, width);
                 __syncthreads();
@@ -237,8 +257,9 @@ M2T_DEVICE void run_tiles(const Team<T>& t, int layer, int i) {
 
 template <typename T>
 M2T_DEVICE void run_layer(const Team<T>& t, int layer) {
-    for (int i = 0; i < t.count();) {
-        const int left = t.count() - i;
+    const LayerShare share = share_of(t, layer);
+    for (int i = share.first; i < share.last;) {
+        const int left = share.last - i;
         if constexpr (PackOrder<T>::kMatrix) {
             if (left > kTileRows) {
                 run_tiles<T, 2>(team_of(t.d), fresh(layer), fresh(i));

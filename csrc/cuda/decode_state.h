@@ -12,6 +12,7 @@ constexpr int kDecodeWarps = kDecodeThreads / 32;
 constexpr int kColumns = 128;    // of a layer that a block makes at a time: four per lane
 constexpr int kUnitTerms = 16;   // and columns of a weight that the matrix units take at a time
 constexpr int kRows = 16;        // rows that share one pass over a weight, at most
+constexpr int kTileRows = 8;     // that the matrix units take at a time
 constexpr int kReducedRows = 8;  // rows whose sums over the warps are made at a time
 constexpr int kTerms = 640;      // of a layer's input that shared memory holds at a time
 constexpr int kMostSlots = 16;   // motions of a team
