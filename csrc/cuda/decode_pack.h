@@ -51,12 +51,12 @@ M2T_KERNEL void M2T_BOUNDS(kPackThreads, 1) decode_pack_kernel(M2T_PARAMETER Pac
                 inside ? to_float(piece.from[static_cast<std::int64_t>(row) * piece.terms + term + x]) : 0.0f;
         }
         __syncthreads();
-        for (int i = static_cast<int>(threadIdx.x); i < kPackTile * kPackTile; i += kPackThreads) {
-            int c = i % kPackTile, k = i / kPackTile;
+        for (int j = static_cast<int>(threadIdx.x); j < kPackTile * kPackTile; j += kPackThreads) {
+            int c = j % kPackTile, k = j / kPackTile;
             if (PackOrder<T>::kMatrix) {  // threads side by side write side by side
-                const int lane = i % 256 / 8, pair = i % 8 / 2;
-                c = i / 512 * 16 + pair % 2 * 8 + lane / 4;
-                k = i / 256 % 2 * 16 + lane % 4 * 4 + pair / 2 * 2 + i % 2;
+                const int lane = j % 256 / 8, pair = j % 8 / 2;
+                c = j / 512 * 16 + pair % 2 * 8 + lane / 4;
+                k = j / 256 % 2 * 16 + lane % 4 * 4 + pair / 2 * 2 + j % 2;
             }
             if (term + k >= piece.all_terms || column + c >= piece.all_rows) continue;
             const std::int64_t to = PackOrder<T>::place(piece.first_term + term + k, piece.first_column + column + c,

@@ -11,8 +11,8 @@ namespace m2t::cuda {
 M2T_DEVICE void keep_input(float* input, int row, int k, const Vec4& x) { store_vec4(input + row * kTerms + k, x); }
 
 // For the matrix units: by 16 terms, and in them by eight rows, the registers of the 32 lanes. Lane (g, t) has terms 4t
-// to 4t + 3 of row g, each as the sum of two bfloat16, which is right to 17 bits: two pairs of the upper parts, two of
-// the lower.
+// to 4t + 3 of row g, each as the sum of two bfloat16, which is right to 16 bits: two pairs of the upper parts, two of
+// the lower. The upper part is cut off, not rounded, so that the largest float32 do not become infinite.
 struct InputUnit {
     Bits4 lane[kRows / kTileRows][32];
 };

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from m2t_fast import ops, use_backend
 from m2t_fast.ops import registry
-from m2t_fast.ops.cases import AttentionCase, GateCase, LstmCase
+from m2t_fast.ops.cases import AttentionCase, DecodeCase, GateCase, LstmCase
 from m2t_fast.ops.cuda import gate, launch, lstm
+from m2t_fast.ops.decode import DecoderWeights
 
 CASES = [
     (ops.lstm_cells, LstmCase(B=11, E=13, C=37)),
@@ -29,6 +30,7 @@ CASES = [
     (ops.spatio_temporal_attention, AttentionCase(S=1, L=7, P=7, H=65, D=70)),
     (ops.spatio_temporal_attention, AttentionCase(S=6, L=2, D=33)),
 ]
+DECODE_CASES = [DecodeCase(B=2, T=3, V=9), DecodeCase(B=2, T=3, H=8, D=8, C=4, E=4, M=12, V=9)]  # by one and by four
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 held = []
@@ -51,7 +53,7 @@ def fenced(x: Tensor, at_the_front: bool) -> Tensor:
 
 
 def main() -> None:
-    """Forward and backward of every case, few and many rows, in both dtypes."""
+    """Forward and backward of every case, few and many rows, and decoding, in both dtypes."""
     spec = importlib.util.spec_from_file_location("_emulated", sys.argv[1])
     assert spec is not None and spec.loader is not None
     launch.emulated = importlib.util.module_from_spec(spec)
@@ -64,6 +66,13 @@ def main() -> None:
         leaves = [x.requires_grad_() for x in inputs if x.is_floating_point()]
         with use_backend("cuda"):
             torch.autograd.grad(sum(x.float().sum() for x in op(*inputs)), leaves)
+    for dtype, at_the_front, case in itertools.product((torch.float32, torch.bfloat16), (True, False), DECODE_CASES):
+        memory, weights = ([fenced(x, at_the_front) for x in given(dtype)] for given in (case.memory, case.weights))
+        sampling = case.sampling(3, dtype)
+        sampling["dropout"] = tuple(fenced(x, at_the_front) for x in sampling["dropout"])
+        with use_backend("cuda"):
+            ops.search(*memory, DecoderWeights(*weights), max_length=2)
+            ops.sample_words(*memory, DecoderWeights(*weights), **sampling)
     print("inside", flush=True)
     os._exit(0)  # the fences outlive Python's own tidying up
 

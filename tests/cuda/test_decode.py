@@ -95,8 +95,9 @@ def test_motions_that_end_at_different_words_make_room_for_others(dtype: torch.d
     ],
     ids=["more-rows-than-a-pass", "more-beams-than-words", "a-hundred-beams", "tiles-of-words"],
 )
-def test_wide_beams_and_many_words(case: DecodeCase, beam_size: int) -> None:
-    check(case, beam_size=beam_size, max_length=4)
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+def test_wide_beams_and_many_words(case: DecodeCase, beam_size: int, dtype: torch.dtype) -> None:
+    check(case, dtype, beam_size=beam_size, max_length=4)
 
 
 @pytest.mark.parametrize(
@@ -190,15 +191,19 @@ def test_a_whole_cluster_for_one_caption(device: ModuleType) -> None:
     frame=st.booleans(),
     beam_size=st.integers(1, 6),
     max_length=st.integers(1, 4),
+    dtype=st.sampled_from([FLOAT32, BFLOAT16]),
 )
-def test_search_in_any_shape(sizes: dict[str, int], V: int, frame: bool, beam_size: int, max_length: int) -> None:
+def test_search_in_any_shape(
+    sizes: dict[str, int], V: int, frame: bool, beam_size: int, max_length: int, dtype: torch.dtype
+) -> None:
     case = DecodeCase(**sizes, V=V, S=1 if frame else sizes["P"])
-    check(case, beam_size=beam_size, max_length=max_length)
+    check(case, dtype, beam_size=beam_size, max_length=max_length)
 
 
-def test_padding_is_neither_read_nor_written() -> None:
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+def test_padding_is_neither_read_nor_written(dtype: torch.dtype) -> None:
     case = DecodeCase(B=4)
-    memory, weights = case.memory(FLOAT32), case.weights(FLOAT32)
+    memory, weights = case.memory(dtype), case.weights(dtype)
     outside = torch.arange(case.T) >= memory[3][:, None]
     clean = ops_on("cuda", "search", memory, weights, max_length=3)
     for x in memory[:3]:
@@ -235,9 +240,11 @@ def test_tiles_of_impossible_words_leave_the_others() -> None:
 
 
 @pytest.mark.parametrize("broken", ["parts", "temporal_keys"])
-def test_a_motion_of_nan_leaves_the_others_alone(broken: str) -> None:
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+def test_a_motion_of_nan_leaves_the_others_alone(dtype: torch.dtype, broken: str) -> None:
+    """The others' rows stand beside its own in the tiles of the matrix units."""
     case = DecodeCase()
-    memory, weights = case.memory(FLOAT32), case.weights(FLOAT32)
+    memory, weights = case.memory(dtype), case.weights(dtype)
     expected = ops_on("cuda", "search", memory, weights, max_length=3)
     memory[0 if broken == "parts" else 1][2] = torch.nan
     found = ops_on("cuda", "search", memory, weights, max_length=3)
@@ -255,11 +262,12 @@ def sampled(backend: str, case: DecodeCase, dtype: torch.dtype, arguments: dict[
 
 
 @pytest.mark.parametrize("dropped", [True, False])
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
 @pytest.mark.parametrize("name", [name for name in DECODE_CASES if name != "many-motions"])
-def test_sampled_words_are_those_of_the_reference(name: str, dropped: bool) -> None:
+def test_sampled_words_are_those_of_the_reference(name: str, dtype: torch.dtype, dropped: bool) -> None:
     case = DECODE_CASES[name]
-    arguments = case.sampling(5, FLOAT32) | ({} if dropped else dict(dropout=None))
-    assert torch.equal(*(sampled(backend, case, FLOAT32, arguments) for backend in ("cuda", "reference")))
+    arguments = case.sampling(5, dtype) | ({} if dropped else dict(dropout=None))
+    assert torch.equal(*(sampled(backend, case, dtype, arguments) for backend in ("cuda", "reference")))
 
 
 @pytest.mark.parametrize("coins", [[True] * 4, [False] * 4, [True, False], [False], [True, True, False, True], []])
@@ -293,13 +301,64 @@ def test_inputs_in_any_layout_are_left_as_they_were() -> None:
     assert equal(found, expected)
 
 
-def test_odd_addresses() -> None:
-    """Tensors whose first element is no multiple of a vector: views into larger ones."""
-    case = DecodeCase(B=2, T=3, H=8, D=8)
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+def test_odd_addresses(dtype: torch.dtype) -> None:
+    """Tensors whose first element is no multiple of a vector: views into larger ones, where all sizes are multiples."""
+
+    def shifted(x: Tensor) -> Tensor:
+        return torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape)
+
+    case = DecodeCase(B=2, T=3, H=8, D=8, C=4, E=4, M=12)
+    memory, weights, arguments = case.memory(dtype), case.weights(dtype), case.sampling(4, dtype)
+    moved = [shifted(x) for x in memory], DecoderWeights(*map(shifted, weights))
+    expected = ops_on("cuda", "search", memory, weights, max_length=3)
+    assert equal(ops_on("cuda", "search", *moved, max_length=3), expected)
+    words = ops_on("cuda", "sample_words", memory, weights, **arguments)
+    for dropout in (arguments["dropout"], tuple(map(shifted, arguments["dropout"]))):
+        for inputs in ((memory, weights), moved):
+            given = arguments | dict(dropout=dropout)
+            assert torch.equal(ops_on("cuda", "sample_words", *inputs, **given), words)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16], ids=str)
+def test_what_scratch_held_before_does_not_matter(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed columns beyond a layer's last are left as they were and multiplied; as numbers of 0xff bytes are NaN."""
+    empty, held = torch.empty, 0
+
+    def used_before(*size: int, **options: Any) -> Tensor:
+        made: Tensor = empty(*size, **options)
+        return made.fill_(held) if made.dtype == torch.uint8 else made
+
+    monkeypatch.setattr(decode.torch, "empty", used_before)
+    case = DecodeCase(B=3, T=2, V=140)
+    arguments = case.sampling(3, dtype)
+    expected, words = search(case, dtype, max_length=2), sampled("cuda", case, dtype, arguments)
+    for held in (0xFF, 0x7F):
+        assert equal(search(case, dtype, max_length=2), expected), held
+        assert torch.equal(sampled("cuda", case, dtype, arguments), words), held
+
+
+@pytest.mark.parametrize("query", [0.0, -3.0, 11.0, -50.0])
+def test_error_of_the_tanh_of_a_search(query: float) -> None:
+    """Absolute: 5.3e-7, half a last place more by the emulated reciprocal, and 6e-8 of a query that a key cancels.
+
+    Found in the attention to two parts: a score of large weight, which the bias brings near 0, beside one that is 0.
+    """
+    weight, error = 2000.0, 0.0
+    case = DecodeCase(B=1, T=40, P=2, S=1, D=2)
     memory, weights = case.memory(FLOAT32), case.weights(FLOAT32)
-    shifted = [torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape) for x in (*memory, *weights)]
-    found = ops_on("cuda", "search", shifted[:4], DecoderWeights(*shifted[4:]), max_length=3)
-    assert equal(found, ops_on("cuda", "search", memory, weights, max_length=3))
+    memory[3][:] = case.T
+    weights.spatial_query.zero_()
+    weights.spatial_query_bias.copy_(torch.tensor([query, 0.3]))
+    weights.spatial_weight.copy_(torch.tensor([[0.0, 0.0], [weight, 0.0]]))
+    weights.spatial_bias.zero_()
+    for middle in torch.linspace(-4, 4, 33):
+        keys = memory[2][0, :, 0, 0] = middle - query + torch.linspace(-2e-3, 2e-3, case.T)
+        weights.spatial_bias[1] = -weight * torch.tanh(middle)
+        alpha = ops_on("cuda", "search", memory, weights, beam_size=1, max_length=1).spatial[0, 0].double()
+        found = ((alpha[:, 1] / alpha[:, 0]).log() - weights.spatial_bias[1].double()) / weight
+        error = max(error, float((found - torch.tanh(keys.double() + query)).abs().max()))
+    assert 1e-9 < error <= 6e-7 + 6e-8 * abs(query) + 2.0**-23  # of scores and biases of this weight
 
 
 def test_what_does_not_fit_into_shared_memory_runs_on_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
