@@ -75,9 +75,9 @@ struct ByProduct {
 };
 
 // For a search, which has few words: with an exponential for each pair, of numbers far beyond kLargest. From 20 on a
-// float32 cannot tell tanh from 1, and the product of two denominators stays below float32's largest. An error
-// of 5.3e-7 at most (with two units of the last place of the exponential and one of the reciprocal, as above; 4.9e-7
-// was found), and where a key cancels its query 6e-8 of the query, which `ready` rounds once more: together 1.1e-6 at 11.
+// float32 cannot tell tanh from 1, and the product of two denominators stays below float32's largest. Its error is
+// 5.3e-7 at most (the hardware's counted as above; 4.9e-7 was found), and where a key cancels its query 6e-8 of the
+// query more, which `ready` rounds once again: together 1.1e-6 at 11.
 struct ByPairs {
     M2T_DEVICE static float ready(float x) { return 2.88539008f * x; }
     M2T_DEVICE static float denominator(float key, float query) {
