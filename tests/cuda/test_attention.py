@@ -122,7 +122,7 @@ def test_every_order_of_threads_gives_the_same_bits(device: ModuleType, S: int, 
     inputs[1][1, 0, 0, 0] = 100.0  # one tile of one motion takes the other way to tanh
     expected = results(inputs)
     assert all(x.isfinite().all() for x in expected)
-    for order in ("backward", "shuffled"):
+    for order in ("backward", "shuffled", "warps"):
         device.set_order(order)
         assert equal(results(inputs), expected)
 

@@ -164,7 +164,7 @@ def test_neither_blocks_nor_threads_nor_batch_mates_change_a_bit(
     expected = search(case, dtype, **options)
     for multiprocessors, capability in TEAMS.values():
         device.set_device(multiprocessors, 232448, capability)
-        for order in ("forward", "backward", "shuffled"):
+        for order in ("forward", "backward", "shuffled", "warps"):
             device.set_order(order)
             assert equal(search(case, dtype, **options), expected), (multiprocessors, capability, order)
     device.set_order("forward")

@@ -10,7 +10,7 @@ import torch
 from m2t_fast.ops.cuda import launch
 
 
-@pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
+@pytest.mark.parametrize("order", ["forward", "backward", "shuffled", "warps"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_bias_tanh(device: ModuleType, order: str, dtype: torch.dtype) -> None:
     device.set_order(order)
@@ -30,7 +30,7 @@ def trial(name: str, blocks: int = 2, threads: int = 64, cluster: int = 1) -> li
     return out.tolist()
 
 
-@pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
+@pytest.mark.parametrize("order", ["forward", "backward", "shuffled", "warps"])
 def test_barriers_shuffles_and_clusters(device: ModuleType, order: str) -> None:
     device.set_order(order)
     halves = [sum(range(32, 64))] * 32 + [sum(range(32))] * 32
@@ -44,6 +44,14 @@ def test_a_missing_barrier_shows(device: ModuleType) -> None:
         device.set_order(order)
         made.append(trial("race"))
     assert str(made[0]) != str(made[1])
+
+
+def test_a_warp_that_runs_ahead_shows(device: ModuleType) -> None:
+    for order in ("forward", "backward", "shuffled"):
+        device.set_order(order)
+        assert trial("ahead") == [32] * 128
+    device.set_order("warps")
+    assert trial("ahead") != [32] * 128
 
 
 @pytest.mark.parametrize(

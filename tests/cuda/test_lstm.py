@@ -94,7 +94,7 @@ def test_equal_bits_in_any_order_of_threads_and_from_poisoned_memory(
         try:
             torch.use_deterministic_algorithms(True, warn_only=True)  # torch fills fresh memory with NaN
             assert torch.empty(3).isnan().all()
-            for order in ("forward", "backward", "shuffled"):
+            for order in ("forward", "backward", "shuffled", "warps"):
                 device.set_order(order)
                 assert all(torch.equal(a, b) for a, b in zip(results(inputs), expected, strict=True))
         finally:

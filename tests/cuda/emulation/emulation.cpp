@@ -129,24 +129,34 @@ void resume(Fiber& fiber) {
     }
 }
 
+// A turn for `count` fibers from this one on. False if none of them could move.
+bool give_turns(std::size_t first, std::size_t count) {
+    bool moved = false;
+    for (std::size_t i = first; i < first + count; ++i) {
+        if (fibers[i].waiting != Waiting::no) continue;
+        resume(fibers[i]);
+        if (!error.empty()) throw std::runtime_error("emulation: " + error);
+        moved = true;
+    }
+    return moved;
+}
+
 void run_cluster(unsigned threads) {
-    std::vector<std::size_t> turns(fibers.size());
-    for (std::size_t i = 0; i < turns.size(); ++i) turns[i] = order == Order::backward ? turns.size() - 1 - i : i;
+    const std::size_t together = order == Order::warps ? 32 : 1;
+    std::vector<std::size_t> turns(fibers.size() / together);  // the first fiber of each
+    for (std::size_t i = 0; i < turns.size(); ++i) turns[i] = i * together;
+    if (order == Order::backward) std::reverse(turns.begin(), turns.end());
     std::mt19937 random(static_cast<unsigned>(launches));
-    std::size_t ended = 0;
-    while (ended < fibers.size()) {
-        if (order == Order::shuffled) std::shuffle(turns.begin(), turns.end(), random);
+    while (cluster_live > 0) {
+        if (order == Order::shuffled || order == Order::warps) std::shuffle(turns.begin(), turns.end(), random);
         bool moved = false;
-        ended = 0;
-        for (const std::size_t i : turns) {
-            if (fibers[i].waiting == Waiting::no) {
-                resume(fibers[i]);
-                if (!error.empty()) throw std::runtime_error("emulation: " + error);
+        for (const std::size_t first : turns) {
+            while (give_turns(first, together)) {
                 moved = true;
+                if (order != Order::warps) break;
             }
-            ended += fibers[i].waiting == Waiting::ended;
         }
-        if (!moved && ended < fibers.size()) {
+        if (!moved && cluster_live > 0) {
             throw std::runtime_error("emulation: threads wait for one another for ever (block of " +
                                      std::to_string(threads) + " threads)");
         }

@@ -49,7 +49,9 @@ struct Thread {
     bool waited;  // for the launch before
 };
 
-enum class Order { forward, backward, shuffled };
+// Every thread has a turn, until it waits, before one has another; with `warps` a whole warp has it, until it waits for
+// others, and so may be far ahead of them.
+enum class Order { forward, backward, shuffled, warps };
 
 extern Thread* current;              // the running fiber's
 extern Index block_size, grid_size;  // of the running launch

@@ -15,6 +15,17 @@ void reverse(float* out) {
     out[blockIdx.x * blockDim.x + threadIdx.x] = warp_sum(values[blockDim.x - 1 - threadIdx.x]);
 }
 
+// Each thread reads its opposite's number twice, and nothing keeps a fast warp from writing the second while a slow one
+// has yet to read the first. Between them are more shuffles than other orders let one warp be ahead of another.
+void ahead(float* out) {
+    auto* values = shared_memory<float>();
+    for (int round = 0; round < 2; ++round) {
+        values[threadIdx.x] = static_cast<float>(round);
+        __syncthreads();
+        out[blockIdx.x * blockDim.x + threadIdx.x] += warp_sum(values[blockDim.x - 1 - threadIdx.x]);
+    }
+}
+
 void half_a_warp(float*) {
     if (threadIdx.x < 16) __syncwarp();
 }
@@ -48,6 +59,7 @@ void around(float* out) {
 void run_trial(const std::string& name, const Trial& trial) {
     const auto kernel = name == "reverse"       ? reverse<true>
                         : name == "race"        ? reverse<false>
+                        : name == "ahead"       ? ahead
                         : name == "half-a-warp" ? half_a_warp
                         : name == "deadlock"    ? deadlock
                         : name == "overrun"     ? overrun

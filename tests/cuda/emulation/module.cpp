@@ -14,6 +14,7 @@ PYBIND11_MODULE(_emulated, module) {
     module.def("set_order", [](const std::string& name) {
         emulation::order = name == "backward"   ? emulation::Order::backward
                            : name == "shuffled" ? emulation::Order::shuffled
+                           : name == "warps"    ? emulation::Order::warps
                                                 : emulation::Order::forward;
     });
     module.def("set_device", [](int multiprocessors, int shared_bytes, int capability) {
