@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.captioning.modes import evaluating
 from m2t_fast.captioning.padding import padded_batches
 from m2t_fast.data.batches import MotionBatch
 from m2t_fast.data.dataset import MotionDataset
@@ -160,12 +161,8 @@ def _features(model: Captioner, dataset: MotionDataset, batch_size: int) -> Tens
     """(N, F): at most 2,048 motions, spread evenly over the split."""
     count = min(dataset.motions, _MOST)
     motions: Sequence[Tensor] = [dataset.motion(number * dataset.motions // count) for number in range(count)]
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         rows = [(batch.index, pooled_features(model, batch)) for batch in padded_batches(motions, batch_size)]
-    finally:
-        model.train(training)
     index, features = (torch.cat(tensors) for tensors in zip(*rows, strict=True))
     return features[torch.argsort(index)]
 

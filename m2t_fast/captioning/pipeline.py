@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.captioning.modes import evaluating
 from m2t_fast.captioning.padding import padded_batches
 from m2t_fast.captioning.trust import Judge, Trust
 from m2t_fast.captioning.words import WordAttention, caption_words
@@ -63,17 +63,6 @@ def generate_batches(
                 batch.motion.to(weight.device, weight.dtype), batch.lengths.to(weight.device), **search
             )
         yield batch, found._replace(tokens=found.tokens.cpu(), scores=found.scores.cpu())
-
-
-@contextmanager
-def evaluating(model: Captioner) -> Iterator[None]:
-    """The model is in evaluation mode in the block, and afterwards in the mode it was in."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def hypotheses_of(generation: Generation, row: int, vocabulary: Vocabulary) -> list[Hypothesis]:

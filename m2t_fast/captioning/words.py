@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from m2t_fast.config import EOS, PAD, SOS
@@ -36,10 +37,15 @@ class WordAttention:
         return dict(zip(PART_NAMES, weights.tolist(), strict=True))
 
 
+def says_words(tokens: np.ndarray) -> np.ndarray:
+    """Which tokens (..., L) of captions are words, as a mask: neither padding nor <sos>, and before the first <eos>."""
+    ended = np.logical_or.accumulate(tokens == EOS, axis=-1)
+    return np.asarray(~ended & (tokens != PAD) & (tokens != SOS))
+
+
 def spoken(tokens: Sequence[int], vocabulary: Vocabulary) -> tuple[list[int], list[str]]:
     """The steps of a caption that say a word, and these words, up to <eos>."""
-    end = tokens.index(EOS) if EOS in tokens else len(tokens)
-    steps = [step for step in range(end) if tokens[step] not in (PAD, SOS)]
+    steps = np.flatnonzero(says_words(np.asarray(tokens))).tolist()
     return steps, [vocabulary.words[tokens[step]] for step in steps]
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.captioner import Captioner
+from m2t_fast.captioning.modes import evaluating
 from m2t_fast.captioning.pipeline import generate_batches
 from m2t_fast.captioning.words import spoken
 from m2t_fast.data import lexicon
@@ -133,36 +134,32 @@ def reference_words(
     What the model looks at is then separate from what it says. Kinds of words come from the data set's
     part-of-speech tags, as in training. In the order of the split and of its captions; words as written, without <eos>.
     """
-    weight, training = model.embedding.weight, model.training
+    weight = model.embedding.weight
     written = [caption.split() for captions in dataset.references for caption in captions]
     first = torch.searchsorted(dataset.caption_motion, dataset.caption_motion)  # each motion's first sample
     captions: list[list[WordRecord]] = [[] for _ in written]
-    model.eval()
-    try:
-        with Progress(len(dataset), f"attention of {dataset.split}", "captions", progress) as bar:
-            for samples in torch.argsort(dataset.sample_lengths, stable=True).split(batch_size):
-                batch = batch_of(dataset, samples)
-                out = model(
-                    batch.motion.to(weight.device, weight.dtype),
-                    batch.lengths.to(weight.device),
-                    batch.tokens.to(weight.device),
-                )
-                peak, share = part_statistics(out.window.cpu(), out.spatial.cpu(), batch.lengths)
-                gate, mean, std = (x.double().cpu().numpy() for x in (out.gate, out.mean, out.std))
-                kinds, parts = batch.gate_target.int().numpy(), batch.spatial_target.numpy()
-                for row, sample in enumerate(samples.tolist()):
-                    captions[sample] = [
-                        WordRecord(
-                            int(dataset.caption_motion[sample]), int(sample - first[sample]), place, word, stem(word),
-                            int(kinds[row, place]), bool(parts[row, place, 0] >= 0),
-                            float(gate[row, place]), float(mean[row, place]), float(std[row, place]),
-                            peak[row, place], share[row, place],
-                        )
-                        for place, word in enumerate(written[sample])
-                    ]  # fmt: skip
-                bar.update(len(samples))
-    finally:
-        model.train(training)
+    with evaluating(model), Progress(len(dataset), f"attention of {dataset.split}", "captions", progress) as bar:
+        for samples in torch.argsort(dataset.sample_lengths, stable=True).split(batch_size):
+            batch = batch_of(dataset, samples)
+            out = model(
+                batch.motion.to(weight.device, weight.dtype),
+                batch.lengths.to(weight.device),
+                batch.tokens.to(weight.device),
+            )
+            peak, share = part_statistics(out.window.cpu(), out.spatial.cpu(), batch.lengths)
+            gate, mean, std = (x.double().cpu().numpy() for x in (out.gate, out.mean, out.std))
+            kinds, parts = batch.gate_target.int().numpy(), batch.spatial_target.numpy()
+            for row, sample in enumerate(samples.tolist()):
+                captions[sample] = [
+                    WordRecord(
+                        int(dataset.caption_motion[sample]), int(sample - first[sample]), place, word, stem(word),
+                        int(kinds[row, place]), bool(parts[row, place, 0] >= 0),
+                        float(gate[row, place]), float(mean[row, place]), float(std[row, place]),
+                        peak[row, place], share[row, place],
+                    )
+                    for place, word in enumerate(written[sample])
+                ]  # fmt: skip
+            bar.update(len(samples))
     return [record for caption in captions for record in caption]
 
 

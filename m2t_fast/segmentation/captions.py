@@ -11,8 +11,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from m2t_fast.captioning.pipeline import evaluating
-from m2t_fast.config import EOS, PAD, SOS
+from m2t_fast.captioning.modes import evaluating
+from m2t_fast.captioning.words import says_words
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.data.stems import stem
 from m2t_fast.data.supervision import base_form
@@ -92,8 +92,7 @@ def _describe(
 ) -> None:
     """Fill in the windows (B,) whose kept frames and captions these are; ``stems`` and ``joining`` are of all words."""
     tokens = generation.tokens[:, 0].cpu().numpy()
-    ended = np.logical_or.accumulate(tokens == EOS, axis=1)
-    said = ~ended & (tokens != PAD) & (tokens != SOS)
+    said = says_words(tokens)
     total = np.minimum(tokens.shape[1], said.sum(axis=1) + 1)
     found.log_probability[numbers] = generation.scores[:, 0].double().cpu().numpy() * total
     found.steps[numbers] = total
