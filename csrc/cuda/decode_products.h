@@ -83,44 +83,39 @@ M2T_DEVICE int rows_left(const Team<T>& t, int layer, int i) {
     return left < Rows ? left : Rows;
 }
 
-// sums[r] += input[r][k] * weight[k] for terms [first, last), multiples of 4, of four columns.
-template <typename T, int Rows>
-M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int first, int last, Vec4 (&sums)[Rows]) {
-    constexpr int ahead = Rows <= 2 ? 4 : Rows <= 8 ? 2 : 1;  // groups of four terms that are fetched together
-    weight += static_cast<std::int64_t>(first) * columns;
-    int k = first;
-    for (; k + 4 * ahead <= last; k += 4 * ahead) {
-        Vec4 w[4 * ahead];
+// sums[r] += input[r][k] * weight[k] for Groups times four terms, which are fetched together, of four columns.
+template <int Groups, typename T, int Rows>
+M2T_DEVICE void add_terms(const T* weight, int columns, const float* input, Vec4 (&sums)[Rows]) {
+    Vec4 w[4 * Groups];
+    M2T_UNROLL
+    for (int u = 0; u < 4 * Groups; ++u) w[u] = load_vec4(weight + static_cast<std::int64_t>(u) * columns);
+    M2T_UNROLL
+    for (int r = 0; r < Rows; ++r) {
         M2T_UNROLL
-        for (int u = 0; u < 4 * ahead; ++u) w[u] = load_vec4(weight + static_cast<std::int64_t>(u) * columns);
-        weight += static_cast<std::int64_t>(4 * ahead) * columns;
-        M2T_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-            M2T_UNROLL
-            for (int v = 0; v < ahead; ++v) {
-                const Vec4 x = load_vec4(input + r * kTerms + k + 4 * v);
-                M2T_UNROLL
-                for (int u = 0; u < 4; ++u) {
-                    M2T_UNROLL
-                    for (int c = 0; c < 4; ++c) sums[r].x[c] = fmaf(x.x[u], w[4 * v + u].x[c], sums[r].x[c]);
-                }
-            }
-        }
-    }
-    for (; k < last; k += 4) {
-        Vec4 w[4];
-        M2T_UNROLL
-        for (int u = 0; u < 4; ++u) w[u] = load_vec4(weight + static_cast<std::int64_t>(u) * columns);
-        weight += static_cast<std::int64_t>(4) * columns;
-        M2T_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-            const Vec4 x = load_vec4(input + r * kTerms + k);
+        for (int v = 0; v < Groups; ++v) {
+            const Vec4 x = load_vec4(input + r * kTerms + 4 * v);
             M2T_UNROLL
             for (int u = 0; u < 4; ++u) {
                 M2T_UNROLL
-                for (int c = 0; c < 4; ++c) sums[r].x[c] = fmaf(x.x[u], w[u].x[c], sums[r].x[c]);
+                for (int c = 0; c < 4; ++c) sums[r].x[c] = fmaf(x.x[u], w[4 * v + u].x[c], sums[r].x[c]);
             }
         }
+    }
+}
+
+// The same for terms [first, last), multiples of 4.
+template <typename T, int Rows>
+M2T_DEVICE void accumulate(const T* weight, int columns, const float* input, int first, int last, Vec4 (&sums)[Rows]) {
+    constexpr int ahead = Rows <= 2 ? 4 : Rows <= 8 ? 2 : 1;
+    weight += static_cast<std::int64_t>(first) * columns;
+    int k = first;
+    for (; k + 4 * ahead <= last; k += 4 * ahead) {
+        add_terms<ahead>(weight, columns, input + k, sums);
+        weight += static_cast<std::int64_t>(4 * ahead) * columns;
+    }
+    for (; k < last; k += 4) {
+        add_terms<1>(weight, columns, input + k, sums);
+        weight += static_cast<std::int64_t>(4) * columns;
     }
 }
 

@@ -33,7 +33,7 @@ struct PackedLayer {
 // of columns g and g + 8: which terms the units take together does not matter, as long as the input takes the same.
 template <typename T>
 struct PackOrder {
-    static constexpr bool kMatrix = sizeof(T) == 2;
+    static constexpr bool kMatrix = !kExact<T>;
     static constexpr int kTerms = kMatrix ? kUnitTerms : 4;  // multiples of which a layer has
 
     M2T_DEVICE static std::int64_t place(int term, int column, int terms, int columns) {
