@@ -85,10 +85,11 @@ def test_autocast_of_every_op(name: str, dtype: torch.dtype) -> None:
     for one, other in zip(*(y if isinstance(y, tuple) else (y,) for y in (found, exact)), strict=True):
         assert one.dtype in (dtype, torch.float32)
         scale = float(other.double().abs().max()) if other.numel() else 1.0
-        # 2.7 roundings of the dtype were measured.
-        torch.testing.assert_close(
-            one.double(), other.double(), rtol=0, atol=4 * torch.finfo(dtype).eps * max(scale, 1e-6)
-        )
+        eps = torch.finfo(dtype).eps
+        # 2.7 roundings of the dtype were measured in a single number, 0.8 in the root of the mean square.
+        torch.testing.assert_close(one.double(), other.double(), rtol=0, atol=4 * eps * max(scale, 1e-6))
+        error, size = ((one.double() - other).square().mean().sqrt(), other.double().square().mean().sqrt())
+        assert other.numel() == 0 or error <= 1.5 * eps * max(float(size), 1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
