@@ -211,6 +211,23 @@ def _reason(error: OSError) -> str:
     return error.strerror or (f"{os.strerror(errno.ENOSPC)}: {error}" if "requested and" in str(error) else str(error))
 
 
+def remove_folder(folder: Path, files: Iterable[Path]) -> None:
+    """Removes files of a folder in their order, then the folder, unless there is something else in it: a user's own, or
+    what another process has put there meanwhile.
+
+    Raises:
+        OSError: a file or the folder cannot be removed.
+    """
+    for path in files:
+        path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+
+
 def remove_left_over(path: Path) -> None:
     """Remove the temporary files and folders of processes that were killed while they made ``path``."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):

@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from m2t_fast.errors import UserError
 from m2t_fast.files import make_folder, open_own
+
+LOCK = "lock"
+"""The file of a folder whose lock is that of the folder."""
+
+_TRIES = 10
 
 
 @contextmanager
@@ -25,19 +30,41 @@ def locked(path: Path) -> Iterator[None]:
             fcntl = importlib.import_module("fcntl")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{path.parent}: another process is at work in this folder") from None
+            raise _held(path.parent) from None
         except (ImportError, OSError):
             pass
+        if not _same(file.fileno(), path):  # the lock of a file that is gone keeps nobody out
+            raise _held(path.parent)
         yield
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Makes the folder, if it is missing, and holds the lock of its file ``lock``.
+    """Makes the folder, if it is missing, and holds the lock of its file :data:`LOCK`. Who holds it may remove the
+    folder, the lock last.
 
     Raises:
         UserError: another process holds it, or the folder cannot be made.
     """
-    make_folder(folder)
-    with locked(folder / "lock"):
+    with ExitStack() as stack:
+        for again in reversed(range(_TRIES)):
+            make_folder(folder)
+            try:
+                stack.enter_context(locked(folder / LOCK))
+                break
+            except UserError:
+                if folder.exists() or not again:  # else another process has just removed it
+                    raise
         yield
+
+
+def _held(folder: Path) -> UserError:
+    return UserError(f"{folder}: another process is at work in this folder")
+
+
+def _same(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

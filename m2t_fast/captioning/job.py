@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import threading
 import time
 import zlib
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +24,9 @@ from m2t_fast.captioning.trust import Judge
 from m2t_fast.data.preprocessing import downsample
 from m2t_fast.distributed import ALONE, Processes
 from m2t_fast.errors import UserError
-from m2t_fast.files import atomic_path, require_own, resolved, write_text
+from m2t_fast.files import atomic_path, remove_folder, require_own, resolved, write_text
 from m2t_fast.journals import lines_of
-from m2t_fast.locks import locked_folder
+from m2t_fast.locks import LOCK, locked_folder
 from m2t_fast.motion.options import MotionOptions
 from m2t_fast.motion.read import read_motions, units_of
 from m2t_fast.ops.decoding.result import Generation
@@ -37,6 +36,7 @@ from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
 
 FORMAT = "m2t_fast captions"
+FILES, SETTINGS = "files.jsonl", "job.json"
 WINDOW = 1024
 """Most motions that are read, sorted by length and captioned together."""
 
@@ -152,37 +152,55 @@ class _Plan:
     @classmethod
     def of(cls, run: Run, job: CaptionJob, size: int) -> _Plan:
         """Begins the job or finds where it stands; on rank 0 alone."""
-        journal = Journal(job.parts, 0, WINDOW)
-        if job.output.exists():  # all that is missing is to tidy up
-            count = sum(_lines(path) for path in (job.output, job.left_out))
-            return cls(job.parts, count, WINDOW, count, [], journal)
+        settings = job.parts / SETTINGS
         identity = {"format": FORMAT, "source": str(resolved(job.source)), **_identity(run, job)}
-        settings = job.parts / "job.json"
+        if job.output.exists():  # all that is missing is to tidy up
+            if settings.exists():
+                _begun(job, identity)
+            count = sum(_lines(path) for path in (job.output, job.left_out))
+            return cls(job.parts, count, WINDOW, count, [], Journal(job.parts, 0, WINDOW))
         if not settings.exists():
             try:
-                base, count = write_manifest(job.source, job.parts / "files.jsonl")
+                base, count = write_manifest(job.source, job.parts / FILES)
             except UserError:
-                shutil.rmtree(job.parts, ignore_errors=True)
+                with suppress(OSError):
+                    _remove_parts(job)
                 raise
             # Small enough for all processes to have several, else as large as memory should hold.
             window = max(min(job.batch_size, WINDOW), min(WINDOW, -(-count // (4 * size))))
             content = {"identity": identity, "base": str(base), "count": count, "window": window}
             write_text(settings, json.dumps(content, indent=2) + "\n")
-        try:
-            stored = parse_json(read_text(settings), _SETTINGS, surrogates=True)
-            begun, base, count, window = (stored[name] for name in _SETTINGS)
-            base = Path(base)
-            if count < 1 or not 1 <= window <= max(WINDOW, count):
-                raise Malformed(f"{count} motions in windows of {window}")
-        except (Malformed, Unreadable) as error:
-            raise UserError(f"{settings}: damaged ({error}); remove its folder to start again") from None
-        for name, value in identity.items():
-            if begun.get(name) != value:
-                text = f"{name} was {shown(begun.get(name))}, now it is {shown(value)}"
-                raise UserError(f"{job.parts}: this job was begun differently ({text}); expected another --output")
+        base, count, window = _begun(job, identity)
         journal = Journal(job.parts, count, window)
         journal.scan()
         return cls(base, count, window, len(journal.done), journal.open_windows(), journal)
+
+
+def _begun(job: CaptionJob, identity: dict[str, Any]) -> tuple[Path, int, int]:
+    """The folder of the files, how many they are and the window, as the settings of the job in its folder have them.
+
+    Raises:
+        UserError: the settings are damaged or those of another job.
+    """
+    settings = job.parts / SETTINGS
+    try:
+        stored = parse_json(read_text(settings), _SETTINGS, surrogates=True)
+        begun, base, count, window = (stored[name] for name in _SETTINGS)
+        if count < 1 or not 1 <= window <= max(WINDOW, count):
+            raise Malformed(f"{count} motions in windows of {window}")
+    except (Malformed, Unreadable) as error:
+        raise UserError(f"{settings}: damaged ({error}); remove its folder to start again") from None
+    for name, value in identity.items():
+        if begun.get(name) != value:
+            text = f"{name} was {shown(begun.get(name))}, now it is {shown(value)}"
+            raise UserError(f"{job.parts}: this job was begun differently ({text}); expected another --output")
+    return Path(base), count, window
+
+
+def _remove_parts(job: CaptionJob) -> None:
+    """The settings go late: while they are there, another job does not take this one's output for its own."""
+    made = [path for pattern in ("part-*.jsonl", ".*.tmp") for path in sorted(job.parts.glob(pattern))]
+    remove_folder(job.parts, [*made, *(job.parts / name for name in (FILES, SETTINGS, LOCK))])
 
 
 def _identity(run: Run, job: CaptionJob) -> dict[str, Any]:
@@ -228,7 +246,7 @@ class _Worker:
         """Captions this process's windows, and returns how many captions it made."""
         job, plan, size = self.job, self.plan, self.processes.size
         own = plan.open[self.processes.rank :: size]
-        windows = names_of(job.parts / "files.jsonl", plan.window, own)
+        windows = names_of(job.parts / FILES, plan.window, own)
         made = 0
         with Part(job.parts, self.processes.rank) as part:
             for turn in range(-(-len(plan.open) // size)):
@@ -332,7 +350,7 @@ def _finish(job: CaptionJob, plan: _Plan) -> tuple[int, list[str]]:
                     reasons.append(parse_json(line, {"error": str}, surrogates=True)["error"])
                 except Malformed as error:
                     raise UserError(f"{job.left_out}: line {count}: {error}; remove it to start again") from None
-    shutil.rmtree(job.parts)
+    _remove_parts(job)
     return count, reasons
 
 

@@ -170,9 +170,14 @@ def _devices(args: argparse.Namespace) -> queue.SimpleQueue[str]:
 
 
 def _refuse_foreign(folder: Path) -> None:
+    """A sweep that is just beginning, or was killed then, has no more than its lock."""
+    from m2t_fast.locks import LOCK
     from m2t_fast.training.sweep import JOURNAL
 
-    if folder.exists() and not (folder.is_dir() and ((folder / JOURNAL).exists() or not any(folder.iterdir()))):
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    if JOURNAL not in names and not names <= {LOCK}:
         raise UserError(f"{folder}: exists and holds no sweep; expected a new folder or that of a sweep")
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import forking
@@ -174,16 +175,29 @@ def test_every_cut_goes_on(tiny_run, files, tmp_path, monkeypatch):
             with pytest.raises(Killed):
                 caption_files(opened, job)
     with monkeypatch.context() as patch:
-        patch.setattr(job_module.shutil, "rmtree", killed)  # the output is there, the parts are, too
+        patch.setattr(job_module, "remove_folder", killed)  # the output is there, the parts are, too
         with pytest.raises(Killed):
             caption_files(opened, job)
     assert sorted(captioned) == [file.name for file in files]
+    for other in (replace(job, source=files[0]), replace(job, search={**job.search, "beam_size": 2})):
+        with pytest.raises(UserError, match="this job was begun differently"):  # the output is not that of this one
+            caption_files(opened, other)
+    assert job.parts.exists()
     (job.parts / "job.json").unlink()
     summary = caption_files(opened, job)
     assert summary.made == 0 and summary.motions == 7 and not job.parts.exists()
     assert [record["file"] for record in records(job.output)] == [file.name for file in files]
     with pytest.raises(UserError, match="output file exists already"):
         caption_files(opened, job)
+
+
+def test_what_others_put_beside_the_work_stays(tiny_run, files, tmp_path):
+    job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
+    (job.parts / "mine").mkdir(parents=True)
+    for name in ("mine/notes.txt", "notes.txt"):
+        (job.parts / name).write_text("of value")
+    assert caption_files(load_run(tiny_run), job).made == 7
+    assert sorted(path.name for path in job.parts.rglob("*")) == ["mine", "notes.txt", "notes.txt"]
 
 
 def test_ctrl_c_keeps_what_was_done(call, tiny_run, files, long_list, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import fuzz
 import pytest
 from faults import CLOCKS, Server
-from torture import CASES, Torture, contents, difference
+from torture import CASES, Torture
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the failing file system")
 
@@ -74,18 +74,26 @@ def test_the_clock_of_a_command_can_be_wrong(world: Path, server: Server, tortur
         assert " 1970-01-0" in (folder / "page.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["train", "caption", "sweep", "prepare", "evaluate", "predictions", "score", "convert",
-                                  "interpret", "page", "calibrate", "left out", "resume", "subtitles",
-                                  "fine-tune"])  # fmt: skip
+AT_ONCE = ("train", "caption", "sweep", "sweep again", "prepare", "evaluate", "predictions", "score", "convert",
+           "interpret", "page", "calibrate", "left out", "resume", "subtitles", "fine-tune")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
 def test_two_at_once(name: str, world: Path, server: Server, other: Server, torture: dict[str, Torture]) -> None:
     case = of(name, world, server, torture)
     with case.copy() as folder:
         for process in (server, other):
             process.begin(folder, list(CASES[name].argv))
-        ends = [process.end() for process in (server, other)]
-        good = CASES[name].code
-        assert good in [end.code for end in ends] and {end.code for end in ends} <= {good, 2}, ends
-        for end in ends:
-            if end.code == 2:
-                assert "another process" in end.said or "exists already" in end.said, end
-        assert difference(case.expected, contents(folder)) is None
+        ends = [end for process in (server, other) if (end := process.end()) is not None]
+        assert case.of_two(ends, folder) is None
+
+
+@pytest.mark.parametrize("name", ["caption", "left out", "sweep", "train"])
+def test_another_runs_while_one_halts(
+    name: str, world: Path, server: Server, other: Server, torture: dict[str, Torture]
+) -> None:
+    """Where folders and locks are made and removed: at the first changes and the last."""
+    case = of(name, world, server, torture)
+    places = list(case.places())
+    problems = {at: found for at in (*places[:4], *places[-5:]) if (found := case.beside(other, at)) is not None}
+    assert not problems

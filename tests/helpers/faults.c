@@ -1,5 +1,6 @@
 // A file system that fails: preloaded, it counts what changes files below a folder, and from the n-th change on the
-// disk is full, or at the n-th the process is killed, half of what it was writing written. Its clock can be set to jump.
+// disk is full, or at the n-th the process is killed, half of what it was writing written, or halts until it is told to
+// go on. Its clock can be set to jump.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,14 +20,14 @@
 
 static char folder[PATH_MAX];
 static long at, count;
-static int kills;
+static enum { FULL_DISK, KILL, HALT } fault;
 
 // Counts from now on; place 0: nothing fails. Called in the process itself.
-void faults_arm(const char *below, long place, int kill_there) {
+void faults_arm(const char *below, long place, int what) {
     strncpy(folder, below, sizeof folder - 1);
     at = place;
     count = 0;
-    kills = kill_there;
+    fault = what;
 }
 
 long faults_count(void) { return count; }
@@ -55,8 +56,8 @@ static int watched_path(int dirfd, const char *path) {
 static int fails(int grows) {
     ++count;
     if (!at || count < at) return 0;
-    if (kills) {
-        if (count == at) raise(SIGKILL);
+    if (fault != FULL_DISK) {
+        if (count == at) raise(fault == KILL ? SIGKILL : SIGSTOP);
         return 0;
     }
     if (!grows) return 0;
@@ -85,8 +86,8 @@ static long jump(void) {
 ssize_t write(int fd, const void *data, size_t size) {
     REAL(write);
     if (!watched_file(fd)) return real(fd, data, size);
-    if (at && count + 1 == at && size > 1) {  // torn: half of it arrives
-        if (kills) {
+    if (at && count + 1 == at && size > 1 && fault != HALT) {  // torn: half of it arrives
+        if (fault == KILL) {
             real(fd, data, size / 2);
         } else {
             ++count;

@@ -1,5 +1,5 @@
-"""Commands on a system that fails: a disk that is full from the n-th change on, a kill in the middle of one, a clock
-that is wrong.
+"""Commands on a system that fails: a disk that is full from the n-th change on, a kill in the middle of one, a process
+that halts before it while others go on, a clock that is wrong.
 
 A server process imports the package once, with ``faults.c`` preloaded, and forks a process per command.
 """
@@ -31,6 +31,10 @@ CLOCKS: dict[str, Callable[[], tuple[int, int, int]]] = {
     "backwards": lambda: (0, -3600, 0),
 }
 """Wrong clocks: seconds ahead, what is added with every look at it, and whether the sign changes."""
+
+
+FAULTS = ("full disk", "kill", "halt")
+"""What can happen at a change, in the order in which ``faults.c`` numbers them."""
 
 
 class Ended(NamedTuple):
@@ -74,22 +78,33 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.process.communicate()
 
-    def begin(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, clock: str = "") -> None:
-        """Starts a command in the folder ``world``; ``at``: the change that fails, 0 for none; ``clock``: one of
-        :data:`CLOCKS`."""
-        order = {"world": str(world), "argv": argv, "at": at, "kill": kill, "clock": clock, "said": str(self.said)}
+    def begin(self, world: Path, argv: list[str], at: int = 0, fault: str = FAULTS[0], clock: str = "") -> None:
+        """Starts a command in the folder ``world``; ``at``: the change at which one of :data:`FAULTS` happens, 0 for
+        none; ``clock``: one of :data:`CLOCKS`."""
+        what = FAULTS.index(fault)
+        order = {"world": str(world), "argv": argv, "at": at, "fault": what, "clock": clock, "said": str(self.said)}
+        self._send(order)
+
+    def end(self) -> Ended | None:
+        """Waits until the command started first ends, or halts (None): :meth:`go_on` and this again for its end."""
+        assert self.process.stdout is not None
+        answer = json.loads(self.process.stdout.readline())
+        return answer and Ended(*answer)
+
+    def go_on(self) -> None:
+        """Wakes the command that halts."""
+        self._send({})
+
+    def _send(self, order: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         print(json.dumps(order), file=self.process.stdin, flush=True)
 
-    def end(self) -> Ended:
-        """Waits for the command started first."""
-        assert self.process.stdout is not None
-        return Ended(*json.loads(self.process.stdout.readline()))
-
-    def run(self, world: Path, argv: list[str], at: int = 0, kill: bool = False, clock: str = "") -> Ended:
+    def run(self, world: Path, argv: list[str], at: int = 0, fault: str = FAULTS[0], clock: str = "") -> Ended:
         """Runs a command to its end."""
-        self.begin(world, argv, at, kill, clock)
-        return self.end()
+        self.begin(world, argv, at, fault, clock)
+        ended = self.end()
+        assert ended is not None, "it halts"
+        return ended
 
 
 def _command(order: dict[str, Any], library: ctypes.CDLL, changes: int) -> int:
@@ -99,7 +114,7 @@ def _command(order: dict[str, Any], library: ctypes.CDLL, changes: int) -> int:
     os.chdir(order["world"])
     if order["clock"]:
         library.faults_clock(*(ctypes.c_long(value) for value in CLOCKS[order["clock"]]()))
-    library.faults_arm(order["world"].encode(), order["at"], order["kill"])
+    library.faults_arm(order["world"].encode(), order["at"], order["fault"])
     try:
         if order["argv"][0] == "sweep":
             score_without_training()
@@ -125,7 +140,7 @@ def score_without_training() -> None:
 
 
 def serve(library: ctypes.CDLL) -> None:
-    """Forks a process per line of stdin; answers as they end, in the order in which they began."""
+    """Forks a process per line of stdin; answers as they end, in the order in which they began, or halt."""
     importlib.import_module("torch._dynamo")  # the first optimiser would, in every process that trains
     for package in ("captioning", "cli", "data", "evaluation", "interpretation", "motion", "preparation", "training"):
         found = importlib.import_module(f"m2t_fast.{package}")
@@ -145,7 +160,12 @@ def serve(library: ctypes.CDLL) -> None:
             sys.stderr.flush()
             os._exit(code)
         os.close(writer)
-        _, status = os.waitpid(process, 0)
+        _, status = os.waitpid(process, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            print(json.dumps(None), flush=True)
+            sys.stdin.readline()
+            os.kill(process, signal.SIGCONT)
+            _, status = os.waitpid(process, 0)
         counted = os.read(reader, 100)
         os.close(reader)
         os.lseek(said, 0, os.SEEK_SET)

@@ -244,7 +244,7 @@ def _begin_jobs(folder: Path) -> None:
     run_until(job, "_finish", ["caption", "run", "--data", "takes", "--output", "out.jsonl"], folder)
     part = folder / "out.jsonl.parts" / "part-00000.jsonl"
     part.write_bytes(part.read_bytes().splitlines(keepends=True)[0])  # the others are still to be made
-    run_until(job.shutil, "rmtree", ["caption", "run", "--data", "mixed", "--output", "done.jsonl"], folder)
+    run_until(job, "remove_folder", ["caption", "run", "--data", "mixed", "--output", "done.jsonl"], folder)
 
 
 def run_until(module: Any, name: str, argv: list[str], folder: Path) -> None:

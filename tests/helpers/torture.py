@@ -1,4 +1,5 @@
-"""Every command on a failing file system: after any fault the same command gives what it gives undisturbed.
+"""Every command on a failing file system, and beside another process: after any fault the same command gives what it
+gives undisturbed.
 
 ``python tests/helpers/torture.py [COMMAND...]`` tries every change of every command, or of some, and prints how many;
 the tests (``tests/faults``) try some of each.
@@ -11,7 +12,9 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +59,10 @@ CASES = {
     "caption": Case(("caption", "run", "--data", "takes", "--output", "captions.out.jsonl"),
                     ("captions.out.jsonl", "captions.out.left_out.jsonl"), ("captions.out.jsonl.parts",)),
     "page": Case(("caption", "run", "motion.npy", "--html", "page.html"), ("page.html",)),
-    "sweep": Case(("sweep", "--data", "data", "--output", "study", "--lambda-spat", "0,1", "--lambda-adapt", "0"),
-                  ("study",), ("study",)),
+    "sweep": Case(("sweep", "--data", "data", "--output", "grid", "--lambda-spat", "0,1", "--lambda-adapt", "0"),
+                  ("grid",), ("grid",)),
+    "sweep again": Case(("sweep", "--data", "data", "--output", "study", "--lambda-spat", "0,1", "--lambda-adapt", "0"),
+                        ("study",), ("study",)),
     "evaluate": Case(("evaluate", "run", "--data", "data", "--output", "scores"), ("scores",)),
     "interpret": Case(("interpret", "run", "--data", "data", "--output", "looks", "--figures", "none"), ("looks",)),
     "left out": Case(("caption", "run", "--data", "mixed", "--output", "some.jsonl"),
@@ -106,7 +111,7 @@ class Torture:
         """A fault at a change, then the same command undisturbed: what is wrong, None if nothing is."""
         with self.copy() as folder:
             before = set(contents(folder))
-            ended = self.server.run(folder, list(self.case.argv), at, kill)
+            ended = self.server.run(folder, list(self.case.argv), at, "kill" if kill else "full disk")
             if (wrong := self._of_the_fault(ended, kill)) is not None:
                 return wrong
             if not kill and (stray := set(contents(folder)) - before - self._may_stay()):
@@ -121,6 +126,28 @@ class Torture:
                     return f"afterwards: {again}"
             return difference(self.expected, contents(folder))
 
+    def beside(self, other: Server, at: int) -> str | None:
+        """The command halts before a change while a second process runs the same command, then goes on: what is wrong,
+        None if nothing is."""
+        with self.copy() as folder:
+            self.server.begin(folder, list(self.case.argv), at, "halt")
+            first = self.server.end()
+            second = other.run(folder, list(self.case.argv))
+            if first is None:
+                self.server.go_on()
+                first = self.server.end()
+            assert first is not None
+            return self.of_two((first, second), folder)
+
+    def of_two(self, ends: Sequence[Ended], folder: Path) -> str | None:
+        """What is wrong after two processes ran the command at once: None if one made all, and the other as well or
+        said in one line that it is not alone."""
+        told = ("another process", "exists already")
+        refused = [end for end in ends if end.code == 2 and any(text in (self._error(end) or "") for text in told)]
+        if len(refused) == len(ends) or any(end.code != self.case.code for end in ends if end not in refused):
+            return f"{ends}"
+        return difference(self.expected, contents(folder))
+
     def with_clock(self, clock: str) -> str | None:
         """The command with a wrong clock: what is wrong, None if it gives what it gives undisturbed."""
         with self.copy() as folder:
@@ -134,10 +161,15 @@ class Torture:
             return None if ended.code in (-9, self.case.code) else f"not killed: {ended}"
         if ended.code == self.case.code:
             return None  # what failed was a convenience, such as a cache
-        lines = [line for line in ended.said.splitlines() if line.startswith("m2t-fast: error: ")]
-        if ended.code != 2 or len(lines) != 1 or "No space left on device" not in lines[0]:
+        line = self._error(ended)
+        if ended.code != 2 or line is None or "No space left on device" not in line:
             return f"not one line of a full disk: {ended}"
-        return None if str(self._first_word(lines[0])) else f"no path: {lines[0]}"
+        return None if str(self._first_word(line)) else f"no path: {line}"
+
+    def _error(self, ended: Ended) -> str | None:
+        """The one line that tells the error; None if there is not one."""
+        lines = [line for line in ended.said.splitlines() if line.startswith("m2t-fast: error: ")]
+        return lines[0] if len(lines) == 1 and "Traceback" not in ended.said else None
 
     def _first_word(self, line: str) -> str:
         """The path that a message names."""
@@ -212,24 +244,28 @@ def difference(expected: dict[str, Any], found: dict[str, Any]) -> str | None:
 
 
 def main(names: Sequence[str]) -> int:
-    counts, failed = {False: 0, True: 0}, 0
-    with tempfile.TemporaryDirectory() as build, world() as original, Server(Path(build)) as server:
+    tries, failed = Counter[str](), 0
+    with ExitStack() as stack:
+        builds = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
+        original = stack.enter_context(world())
+        server, other = (stack.enter_context(Server(build)) for build in builds)
         for name in names or CASES:
             torture = Torture(server, original, CASES[name])
-            for kill in (False, True):
-                problems = {at: problem for at in torture.places() if (problem := torture.attempt(at, kill))}
+            kinds: dict[str, tuple[Iterable[Any], Callable[[Any], str | None]]] = {
+                "full disks": (torture.places(), lambda at, of=torture: of.attempt(at, False)),
+                "kills": (torture.places(), lambda at, of=torture: of.attempt(at, True)),
+                "runs beside another": (torture.places(), lambda at, of=torture: of.beside(other, at)),
+                "wrong clocks": (CLOCKS, torture.with_clock),
+            }
+            for kind, (places, attempt) in kinds.items():
+                found = {place: attempt(place) for place in places}
+                problems = {place: problem for place, problem in found.items() if problem is not None}
+                tries[kind] += len(found)
                 failed += len(problems)
-                counts[kill] += torture.expected_end.changes
-                kind = "kills" if kill else "full disks"
-                print(f"{name:12} {torture.expected_end.changes:4} {kind}, {len(problems)} problems", flush=True)
-                for at, problem in problems.items():
-                    print(f"   at {at}: {problem[:600]}", flush=True)
-            problems = {clock: problem for clock in CLOCKS if (problem := torture.with_clock(clock))}
-            failed += len(problems)
-            print(f"{name:12} {len(CLOCKS):4} wrong clocks, {len(problems)} problems", flush=True)
-            for clock, problem in problems.items():
-                print(f"   {clock}: {problem[:600]}", flush=True)
-    print(f"{'all':12} {counts[False]:4} full disks, {counts[True]:4} kills, {failed} problems")
+                print(f"{name:12} {len(found):4} {kind}, {len(problems)} problems", flush=True)
+                for place, problem in problems.items():
+                    print(f"   at {place}: {problem[:600]}", flush=True)
+    print(f"{'all':12} {', '.join(f'{count:4} {kind}' for kind, count in tries.items())}, {failed} problems")
     return min(1, failed)
 
 
