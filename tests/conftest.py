@@ -47,6 +47,15 @@ def seeded() -> None:
 
 
 @pytest.fixture
+def quick_compiler() -> Iterator[None]:
+    """torch's compiler writes C++ without vectors, which takes the C++ compiler half of the time."""
+    import torch._inductor.config as settings
+
+    with settings.patch("cpp.vec_isa_ok", False):
+        yield
+
+
+@pytest.fixture
 def start_job() -> Iterator[Callable[..., list[forking.Forked]]]:
     """``start_job(size, *arguments, **environment)``: ``python ARGUMENTS`` as the processes of one job, by rank."""
     started: list[forking.Forked] = []

@@ -46,7 +46,7 @@ def test_forward_alone_gives_no_gradient():
 
 
 @pytest.mark.slow
-def test_the_compiled_way():
+def test_the_compiled_way(quick_compiler):
     case = tiny("gated_decoder_step")
     assert case.why_wrong(case.prepare(COMPILE)(), case.truth()) is None
 

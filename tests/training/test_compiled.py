@@ -101,7 +101,7 @@ def test_a_missing_compiler_is_one_line(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_compiler_itself(config, data):
+def test_the_compiler_itself(config, data, quick_compiler):
     compiled.require_compiler(torch.device("cpu"))
     ours, theirs = engines(config, data, SETTINGS, PLAIN)
     plan = plan_of(data)
