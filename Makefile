@@ -58,7 +58,7 @@ COUNT ?= 5000
 hostile: $(VENV)/.installed-dev
 	@.ci/sanitize $(VENV) tests/helpers/hostile.py $(COUNT) $(SEED)
 
-# Every command with a full disk from, and with a kill at, every change of a file.
+# Every command with a full disk from, with a kill at, and with another process beside it at every change of a file.
 torture: export OMP_NUM_THREADS = 1
 torture: $(VENV)/.installed-dev
 	@$(VENV)/bin/python tests/helpers/torture.py
