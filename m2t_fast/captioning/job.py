@@ -133,9 +133,13 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
 
 def _begin(job: CaptionJob, stack: ExitStack) -> None:
     if job.output.exists() and not job.parts.exists():
-        raise UserError(f"{job.output}: output file exists already")
+        raise _exists(job)
     require_own(job.parts)
     stack.enter_context(locked_folder(job.parts))
+
+
+def _exists(job: CaptionJob) -> UserError:
+    return UserError(f"{job.output}: output file exists already")
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,10 @@ class _Plan:
         settings = job.parts / SETTINGS
         identity = {"format": FORMAT, "source": str(resolved(job.source)), **_identity(run, job)}
         if job.output.exists():  # all that is missing is to tidy up
-            if settings.exists():
-                _begun(job, identity)
+            if not settings.exists():  # another process has, meanwhile or but for the folder: whose output is it?
+                _remove_parts(job)
+                raise _exists(job)
+            _begun(job, identity)
             count = sum(_lines(path) for path in (job.output, job.left_out))
             return cls(job.parts, count, WINDOW, count, [], Journal(job.parts, 0, WINDOW))
         if not settings.exists():
