@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,9 +18,12 @@ _TRIES = 10
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[Callable[[], None]]:
     """Holds the lock of a file, which is made if it is missing; a killed process no longer holds it. Where the file
     system has no locks there is none.
+
+    Yields:
+        What raises UserError if the file, and with it the lock, is gone: somebody has removed it.
 
     Raises:
         UserError: another process holds it, or the file is a link, not a regular file, or cannot be opened.
@@ -35,13 +38,18 @@ def locked(path: Path) -> Iterator[None]:
             pass
         if not _same(file.fileno(), path):  # the lock of a file that is gone keeps nobody out
             raise _held(path.parent)
-        yield
+
+        def check() -> None:
+            if not _same(file.fileno(), path):
+                raise UserError(f"{path.parent}: was removed while this process was at work in it")
+
+        yield check
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[Callable[[], None]]:
     """Makes the folder, if it is missing, and holds the lock of its file :data:`LOCK`. Who holds it may remove the
-    folder, the lock last.
+    folder, the lock last. Yields what :func:`locked` does.
 
     Raises:
         UserError: another process holds it, or the folder cannot be made.
@@ -50,12 +58,12 @@ def locked_folder(folder: Path) -> Iterator[None]:
         for again in reversed(range(_TRIES)):
             make_folder(folder)
             try:
-                stack.enter_context(locked(folder / LOCK))
+                check = stack.enter_context(locked(folder / LOCK))
                 break
             except UserError:
                 if folder.exists() or not again:  # else another process has just removed it
                     raise
-        yield
+        yield check
 
 
 def _held(folder: Path) -> UserError:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from m2t_fast.progress import Progress
 from m2t_fast.reading import Malformed, Unreadable, open_regular, parse_json, read_text, shown
 from m2t_fast.run_folder import Run
 from m2t_fast.signals import stop_on_signals
+from m2t_fast.wording import counted
 
 FORMAT = "m2t_fast captions"
 FILES, SETTINGS = "files.jsonl", "job.json"
@@ -117,7 +119,8 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
     """
     begun, stop = time.perf_counter(), threading.Event()
     with ExitStack() as stack, stop_on_signals(stop):
-        processes.on_main(lambda: _begin(job, stack))
+        held = list[Callable[[], None]]()
+        processes.on_main(lambda: held.append(_begin(job, stack)))
         plan = processes.on_main(lambda: _Plan.of(run, job, processes.size))
         summary = Summary(plan.count)
         if plan.open:
@@ -125,17 +128,18 @@ def caption_files(run: Run, job: CaptionJob, processes: Processes = ALONE, progr
                 made = _Worker(run, job, plan, processes, summary, stop, bar).run()
             summary.made = sum(processes.gather(made))
             summary.doubted = sum(processes.gather(summary.doubted))
-        left_out, reasons = processes.on_main(lambda: _finish(job, plan))
+        left_out, reasons = processes.on_main(lambda: _finish(job, plan, held[0]))
         summary.left_out, summary.reasons = left_out, reasons
     summary.seconds = time.perf_counter() - begun
     return summary
 
 
-def _begin(job: CaptionJob, stack: ExitStack) -> None:
+def _begin(job: CaptionJob, stack: ExitStack) -> Callable[[], None]:
+    """Locks the folder of the work; what is returned raises once that lock is lost."""
     if job.output.exists() and not job.parts.exists():
         raise _exists(job)
     require_own(job.parts)
-    stack.enter_context(locked_folder(job.parts))
+    return stack.enter_context(locked_folder(job.parts))
 
 
 def _exists(job: CaptionJob) -> UserError:
@@ -166,6 +170,8 @@ class _Plan:
             count = sum(_lines(path) for path in (job.output, job.left_out))
             return cls(job.parts, count, WINDOW, count, [], Journal(job.parts, 0, WINDOW))
         if not settings.exists():
+            if any(job.parts.glob("part-*.jsonl")):
+                raise UserError(f"{settings}: missing, whose captions lie beside it; remove its folder to start again")
             try:
                 base, count = write_manifest(job.source, job.parts / FILES)
             except UserError:
@@ -330,11 +336,18 @@ class _Worker:
             raise KeyboardInterrupt
 
 
-def _finish(job: CaptionJob, plan: _Plan) -> tuple[int, list[str]]:
-    """Merges the parts into the output and removes them; how many motions were left out, and the first reasons."""
+def _finish(job: CaptionJob, plan: _Plan, held: Callable[[], None]) -> tuple[int, list[str]]:
+    """Merges the parts into the output and removes them; how many motions were left out, and the first reasons.
+
+    Raises:
+        UserError: somebody has removed the parts, or some of them, meanwhile.
+    """
+    held()
     count, reasons = 0, list[str]()
     if not job.output.exists():
         plan.journal.scan()
+        if (lost := plan.count - len(plan.journal.known)) > 0:
+            raise UserError(f"{job.parts}: {counted(lost, 'motion')} removed meanwhile; the same command does the rest")
         job.left_out.unlink(missing_ok=True)  # of an earlier job
         # The output comes last: where it is, everything is.
         some = len(plan.journal.done) < plan.count

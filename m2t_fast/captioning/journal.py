@@ -34,7 +34,8 @@ class Bits:
 
 
 class Journal:
-    """The part files ``part-RANK.jsonl`` in a folder. A record is a JSON object with the motion's ``number``.
+    """The part files ``part-RANK.jsonl`` in a folder. A record is a JSON object with the motion's ``number``. ``done``
+    motions have a caption, ``known`` ones that or an error.
 
     Args:
         folder: holds the part files.
@@ -44,7 +45,7 @@ class Journal:
 
     def __init__(self, folder: Path, count: int, window: int):
         self.folder, self.count, self.window = folder, count, window
-        self.done = Bits(count)
+        self.done, self.known = Bits(count), Bits(count)
         self._segments: dict[int, list[tuple[Path, int, int]]] = {}
 
     def scan(self) -> None:
@@ -53,7 +54,7 @@ class Journal:
         Raises:
             UserError: a file is damaged elsewhere.
         """
-        self.done, self._segments = Bits(self.count), {}
+        self.done, self.known, self._segments = Bits(self.count), Bits(self.count), {}
         for path in sorted(self.folder.glob("part-*.jsonl")):
             cut_torn_tail(path)
             start, last = 0, -1
@@ -72,6 +73,7 @@ class Journal:
                 raise Malformed("another record")
         except Malformed as error:
             raise UserError(f"{path}: damaged ({error}); remove its folder to start again") from None
+        self.known.add(number)
         if "error" not in record:  # what could not be read is tried again
             self.done.add(number)
         return number

@@ -76,7 +76,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from m2t_fast import distributed
-    from m2t_fast.locks import locked_folder
+    from m2t_fast.locks import LOCK, locked_folder
     from m2t_fast.signals import stop_on_signals
     from m2t_fast.training.sweep import Sweep, train_and_score, why_unavailable
 
@@ -118,6 +118,11 @@ def run(args: argparse.Namespace) -> int:
     _refuse_foreign(args.output)
     stop = threading.Event()
     with locked_folder(args.output), stop_on_signals(stop):
+        try:
+            _refuse_foreign(args.output)  # what another process has made of it since
+        except UserError:
+            (args.output / LOCK).unlink()
+            raise
         sweep = Sweep(args.output, {"train": train_options, "evaluate": score_options}, args.seed or 0)
         waiting = sweep.enqueue(points)
         extra = max(0, args.trials - sweep.chosen(points))

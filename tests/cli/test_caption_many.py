@@ -199,9 +199,66 @@ def test_what_others_put_beside_the_work_stays(tiny_run, files, tmp_path):
         (job.parts / name).write_text("of value")
     opened = load_run(tiny_run)
     assert caption_files(opened, job).made == 7
+    for again in (job, replace(job, source=files[0])):
+        with pytest.raises(UserError, match="output file exists already"):
+            caption_files(opened, again)
+    assert sorted(path.name for path in job.parts.rglob("*")) == ["mine", "notes.txt", "notes.txt"]
+
+
+def test_the_output_that_another_job_makes_meanwhile_is_not_claimed(tiny_run, files, tmp_path, monkeypatch):
+    """The other begins and ends between this one's look at the output and its lock."""
+    opened, take = load_run(tiny_run), job_module.locked_folder
+    job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
+    other = replace(job, search={"beam_size": 1, "max_length": 2})
+
+    def after_the_other(folder: Path):
+        monkeypatch.setattr(job_module, "locked_folder", take)
+        assert caption_files(opened, other).made == 7
+        return take(folder)
+
+    monkeypatch.setattr(job_module, "locked_folder", after_the_other)
     with pytest.raises(UserError, match="output file exists already"):
         caption_files(opened, job)
-    assert sorted(path.name for path in job.parts.rglob("*")) == ["mine", "notes.txt", "notes.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert max(len(record["caption"].split()) for record in records(job.output)) <= 2
+
+
+@pytest.mark.parametrize("gone", ["folder", "part", "folder, and another job began"])
+def test_work_that_is_removed_meanwhile_is_missed(gone, tiny_run, files, tmp_path, monkeypatch):
+    opened, finish = load_run(tiny_run), job_module._finish
+    job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
+    others = job.parts / "part-00000.jsonl"
+
+    def remove_and_finish(*args):
+        if gone == "part":
+            (job.parts / "part-00000.jsonl").unlink()
+        else:
+            shutil.rmtree(job.parts)
+        if "another" in gone:
+            job.parts.mkdir()
+            for path in (others, job.parts / "lock"):
+                path.write_text("of value")
+        return finish(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "_finish", remove_and_finish)
+        with pytest.raises(UserError, match="7 motions removed meanwhile" if gone == "part" else "was removed while"):
+            caption_files(opened, job)
+    assert not job.output.exists()
+    if "another" in gone:
+        assert others.read_text() == "of value"
+    else:
+        assert caption_files(opened, job).made == len(records(job.output)) == 7
+
+
+def test_captions_whose_job_is_not_known_are_no_other_job_s(tiny_run, files, tmp_path):
+    """Taken for those of this job, they would be merged into its output."""
+    job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
+    job.parts.mkdir()
+    (job.parts / "part-00000.jsonl").write_text('{"number": 0, "file": "other.npy", "caption": "of another job"}\n')
+    with pytest.raises(UserError, match="job.json: missing"):
+        caption_files(load_run(tiny_run), job)
+    assert not job.output.exists() and (job.parts / "part-00000.jsonl").stat().st_size
 
 
 def test_ctrl_c_keeps_what_was_done(call, tiny_run, files, long_list, tmp_path):

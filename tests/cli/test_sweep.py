@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from m2t_fast import locks
 from m2t_fast.run_folder import load_run
 from m2t_fast.training.sweep import why_unavailable
 
@@ -65,6 +66,21 @@ def test_a_folder_of_something_else_is_refused(refused, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     line = refused("sweep", "--data", "synthetic", "--output", tmp_path, "--grid", "kit")
     assert "holds no sweep" in line and [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@needs_optuna
+def test_a_folder_that_another_command_makes_meanwhile_is_refused(refused, tmp_path, monkeypatch):
+    """It takes the place of the empty folder, before that is locked."""
+    folder, take = tmp_path / "sweep", locks.locked_folder
+
+    def after_the_other(path):
+        path.mkdir()
+        (path / "config.json").write_text("{}")
+        return take(path)
+
+    monkeypatch.setattr(locks, "locked_folder", after_the_other)
+    line = refused("sweep", "--data", "synthetic", "--output", folder, "--grid", "kit")
+    assert "holds no sweep" in line and [path.name for path in folder.iterdir()] == ["config.json"]
 
 
 def test_without_optuna_it_says_how_to_get_it(refused, tmp_path, monkeypatch):
