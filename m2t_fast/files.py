@@ -154,12 +154,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         UserError: ``path`` exists or cannot be written.
     """
     path = Path(path)
+    remove_left_over(path)
     if path.exists():
         raise UserError(f"{path}: output folder exists already")
     missing = _missing(path.parents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_left_over(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
         _remove_empty(missing)

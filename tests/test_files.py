@@ -73,6 +73,10 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     with new_folder(tmp_path / "run"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}
+    (tmp_path / f".run.{dead.pid}.abc").mkdir()  # while another process made the folder
+    with pytest.raises(UserError, match="exists already"), new_folder(tmp_path / "run"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}
 
 
 def test_a_file_of_our_own_is_no_link_and_no_pipe(tmp_path: Path) -> None:

@@ -164,14 +164,16 @@ class _Plan:
         identity = {"format": FORMAT, "source": str(resolved(job.source)), **_identity(run, job)}
         if job.output.exists():  # all that is missing is to tidy up
             if not settings.exists():  # another process has, meanwhile or but for the folder: whose output is it?
-                _remove_parts(job)
+                remove_folder(job.parts, [job.parts / LOCK])
                 raise _exists(job)
             _begun(job, identity)
             count = sum(_lines(path) for path in (job.output, job.left_out))
             return cls(job.parts, count, WINDOW, count, [], Journal(job.parts, 0, WINDOW))
         if not settings.exists():
             if any(job.parts.glob("part-*.jsonl")):
-                raise UserError(f"{settings}: missing, whose captions lie beside it; remove its folder to start again")
+                raise UserError(
+                    f"{settings}: missing, but captions of its job are there; remove its folder to start again"
+                )
             try:
                 base, count = write_manifest(job.source, job.parts / FILES)
             except UserError:
@@ -211,7 +213,8 @@ def _begun(job: CaptionJob, identity: dict[str, Any]) -> tuple[Path, int, int]:
 
 def _remove_parts(job: CaptionJob) -> None:
     """The settings go late: while they are there, another job does not take this one's output for its own."""
-    made = [path for pattern in ("part-*.jsonl", ".*.tmp") for path in sorted(job.parts.glob(pattern))]
+    patterns = ("part-*.jsonl", f".{FILES}.*.tmp", f".{SETTINGS}.*.tmp")
+    made = [path for pattern in patterns for path in sorted(job.parts.glob(pattern)) if not path.is_dir()]
     remove_folder(job.parts, [*made, *(job.parts / name for name in (FILES, SETTINGS, LOCK))])
 
 

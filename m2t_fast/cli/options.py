@@ -327,7 +327,10 @@ def refuse_existing(folder: Path) -> None:
     Raises:
         UserError: the output folder exists.
     """
+    from m2t_fast.files import remove_left_over
+
     if folder.exists():
+        remove_left_over(folder)  # of a process that was killed beside the one that made it
         raise UserError(f"{folder}: output folder exists already")
 
 

@@ -194,15 +194,17 @@ def test_every_cut_goes_on(tiny_run, files, tmp_path, monkeypatch):
 
 def test_what_others_put_beside_the_work_stays(tiny_run, files, tmp_path):
     job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
-    (job.parts / "mine").mkdir(parents=True)
-    for name in ("mine/notes.txt", "notes.txt"):
+    for folder in ("mine", ".job.json.1.tmp"):
+        (job.parts / folder).mkdir(parents=True)
+    for name in ("mine/notes.txt", "notes.txt", ".notes.tmp"):
         (job.parts / name).write_text("of value")
+    kept = sorted(job.parts.rglob("*"))
     opened = load_run(tiny_run)
     assert caption_files(opened, job).made == 7
     for again in (job, replace(job, source=files[0])):
         with pytest.raises(UserError, match="output file exists already"):
             caption_files(opened, again)
-    assert sorted(path.name for path in job.parts.rglob("*")) == ["mine", "notes.txt", "notes.txt"]
+    assert sorted(job.parts.rglob("*")) == kept
 
 
 def test_the_output_that_another_job_makes_meanwhile_is_not_claimed(tiny_run, files, tmp_path, monkeypatch):
@@ -256,9 +258,12 @@ def test_captions_whose_job_is_not_known_are_no_other_job_s(tiny_run, files, tmp
     job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
     job.parts.mkdir()
     (job.parts / "part-00000.jsonl").write_text('{"number": 0, "file": "other.npy", "caption": "of another job"}\n')
-    with pytest.raises(UserError, match="job.json: missing"):
-        caption_files(load_run(tiny_run), job)
-    assert not job.output.exists() and (job.parts / "part-00000.jsonl").stat().st_size
+    for there, message in ((False, "job.json: missing"), (True, "output file exists already")):
+        if there:
+            job.output.write_text("of value")
+        with pytest.raises(UserError, match=message):
+            caption_files(load_run(tiny_run), job)
+        assert job.output.exists() == there and (job.parts / "part-00000.jsonl").stat().st_size
 
 
 def test_ctrl_c_keeps_what_was_done(call, tiny_run, files, long_list, tmp_path):
