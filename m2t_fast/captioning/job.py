@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from m2t_fast.captioning.journal import Journal, Part
+from m2t_fast.captioning.made import MADE, is_made, note_made
 from m2t_fast.captioning.manifest import names_of, write_manifest
 from m2t_fast.captioning.padding import padded_batches
 from m2t_fast.captioning.pipeline import generate_batches
@@ -164,9 +165,11 @@ class _Plan:
         identity = {"format": FORMAT, "source": str(resolved(job.source)), **_identity(run, job)}
         if job.output.exists():  # all that is missing is to tidy up
             if not settings.exists():  # another process has, meanwhile or but for the folder: whose output is it?
-                remove_folder(job.parts, [job.parts / LOCK])
+                remove_folder(job.parts, [job.parts / MADE, job.parts / LOCK])
                 raise _exists(job)
             _begun(job, identity)
+            if not is_made(job.parts, job.output):
+                raise _exists(job)
             count = sum(_lines(path) for path in (job.output, job.left_out))
             return cls(job.parts, count, WINDOW, count, [], Journal(job.parts, 0, WINDOW))
         if not settings.exists():
@@ -213,9 +216,9 @@ def _begun(job: CaptionJob, identity: dict[str, Any]) -> tuple[Path, int, int]:
 
 def _remove_parts(job: CaptionJob) -> None:
     """The settings go late: while they are there, another job does not take this one's output for its own."""
-    patterns = ("part-*.jsonl", f".{FILES}.*.tmp", f".{SETTINGS}.*.tmp")
+    patterns = ("part-*.jsonl", f".{FILES}.*.tmp", f".{SETTINGS}.*.tmp", f".{MADE}.*.tmp")
     made = [path for pattern in patterns for path in sorted(job.parts.glob(pattern)) if not path.is_dir()]
-    remove_folder(job.parts, [*made, *(job.parts / name for name in (FILES, SETTINGS, LOCK))])
+    remove_folder(job.parts, [*made, *(job.parts / name for name in (FILES, SETTINGS, MADE, LOCK))])
 
 
 def _identity(run: Run, job: CaptionJob) -> dict[str, Any]:
@@ -343,11 +346,14 @@ def _finish(job: CaptionJob, plan: _Plan, held: Callable[[], None]) -> tuple[int
     """Merges the parts into the output and removes them; how many motions were left out, and the first reasons.
 
     Raises:
-        UserError: somebody has removed the parts, or some of them, meanwhile.
+        UserError: somebody has removed the parts, or some of them, or put another output there, meanwhile.
     """
     held()
     count, reasons = 0, list[str]()
-    if not job.output.exists():
+    if job.output.exists():
+        if not is_made(job.parts, job.output):
+            raise _exists(job)
+    else:
         plan.journal.scan()
         if (lost := plan.count - len(plan.journal.known)) > 0:
             raise UserError(f"{job.parts}: {counted(lost, 'motion')} removed meanwhile; the same command does the rest")
@@ -364,6 +370,8 @@ def _finish(job: CaptionJob, plan: _Plan, held: Callable[[], None]) -> tuple[int
                     if ("error" in record) == bad:
                         for line in record.get(_SEVERAL, [record]):
                             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.flush()
+                note_made(job.parts, temporary)
     if job.left_out.exists():
         for _, line in lines_of(job.left_out):
             count += 1

@@ -253,6 +253,28 @@ def test_work_that_is_removed_meanwhile_is_missed(gone, tiny_run, files, tmp_pat
         assert caption_files(opened, job).made == len(records(job.output)) == 7
 
 
+@pytest.mark.parametrize("when", ["before the end", "after a kill"])
+def test_an_output_that_others_put_there_does_not_cost_the_captions(when, tiny_run, files, tmp_path, monkeypatch):
+    opened, finish = load_run(tiny_run), job_module._finish
+    job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
+
+    def write_and_finish(*args):
+        job.output.write_text("of value")
+        if when == "after a kill":
+            raise KeyboardInterrupt
+        return finish(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "_finish", write_and_finish)
+        with pytest.raises(KeyboardInterrupt if when == "after a kill" else UserError):
+            caption_files(opened, job)
+    with pytest.raises(UserError, match="output file exists already"):
+        caption_files(opened, job)
+    assert job.output.read_text() == "of value"
+    job.output.unlink()
+    assert caption_files(opened, job).made == 0 and len(records(job.output)) == 7 and not job.parts.exists()
+
+
 def test_captions_whose_job_is_not_known_are_no_other_job_s(tiny_run, files, tmp_path):
     """Taken for those of this job, they would be merged into its output."""
     job = CaptionJob(files[0].parent, tmp_path / "out.jsonl", search={"beam_size": 1, "max_length": 4})
