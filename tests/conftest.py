@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -61,9 +60,7 @@ def start_job() -> Iterator[Callable[..., list[forking.Forked]]]:
     started: list[forking.Forked] = []
 
     def start(size: int, *arguments: object, **environment: str) -> list[forking.Forked]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = forking.free_port()
         shared = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
         for rank in range(size):
             own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}

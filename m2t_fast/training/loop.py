@@ -107,8 +107,12 @@ def train(
     if any(other != samples for other in processes.gather(samples)):
         raise processes.error(f"{data.source}: the processes of this job read different training data")
     with ExitStack() as stack:
+
+        def lock() -> None:
+            stack.enter_context(locked(folder / METRICS))
+
         if resume:
-            processes.on_main(lambda: stack.enter_context(locked(folder / METRICS)))
+            processes.on_main(lock)
             if processes.main:
                 for left in folder.glob(".*.tmp"):  # what a killed process was writing
                     left.unlink()
@@ -129,7 +133,7 @@ def train(
                     write_run(temporary, model, data.vocabulary, data.statistics, data.settings, training)
                     (temporary / METRICS).touch()
                     Snapshot(model, optimizer, position).write(temporary / STATE)
-                stack.enter_context(locked(folder / METRICS))
+                lock()
 
             processes.on_main(write)
         progress = progress and processes.main

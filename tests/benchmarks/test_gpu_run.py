@@ -57,16 +57,15 @@ def test_sigint_lets_python_write_what_it_has(tmp_path: Path) -> None:
 
 
 def test_an_ended_driver_ends_its_step(tmp_path: Path) -> None:
-    marker = f"marker-{tmp_path.name}"
-    inner = f"'{marker}'; import time; time.sleep(100)"
+    begun = tmp_path / "begun"
+    inner = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(100)"
     code = (
         f"import gpu_process, sys; gpu_process.end_with_me(); gpu_process.run([sys.executable, '-c', {inner!r}], 100)"
     )
     driver = subprocess.Popen([PYTHON, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")})
     deadline = time.monotonic() + 20
-    while not alive(inner[:20]) and time.monotonic() < deadline:
+    while not begun.exists() and time.monotonic() < deadline:  # the driver is one that ends its step by then
         time.sleep(0.05)
-    time.sleep(0.3)
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(10) == 143
     assert not alive(f"-c {inner}")

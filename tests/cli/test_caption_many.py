@@ -304,6 +304,7 @@ def test_two_jobs_do_not_share_an_output(call, tiny_run, long_list, tmp_path):
     argv = command(tiny_run, long_list, tmp_path / "captions.jsonl")
     process = forking.start(argv)
     wait_for_bytes([process], tmp_path / "captions.jsonl.parts", 1)
+    process.send_signal(signal.SIGSTOP)  # it shall not end before the second has begun
     second = call(*argv[2:])
     process.kill()
     process.wait()

@@ -6,11 +6,14 @@ not its start. Where processes cannot be forked they are started anew; tests see
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import multiprocessing
 import multiprocessing.process
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -88,6 +91,20 @@ class Forked:
 def start(argv: list[object], environment: Mapping[str, str] | None = None) -> Forked:
     """``python ARGV``, a script or ``-m MODULE`` and its arguments, with ``environment`` (None: this process's)."""
     return Forked([*map(str, argv)], os.environ if environment is None else environment)
+
+
+_PORTS = itertools.count(101 * os.getpid())
+
+
+def free_port() -> int:
+    """A port for a job's processes to meet at. It lies below those that systems give to connections, so that none takes
+    it before they do, and every process of the tests begins its search elsewhere."""
+    for number in _PORTS:
+        port = 12_000 + number % 18_000
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 class _one_thread:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forking
 import pytest
 import torch
 
@@ -34,10 +34,7 @@ class Job:
         self.server, self.folder, self.size = server, folder, size
         for name in ("paused", "go"):
             folder.with_name(f"{folder.name}.{name}").unlink(missing_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        shared = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "EPOCHS": EPOCHS}
+        shared = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": forking.free_port(), "EPOCHS": EPOCHS}
         shared |= more
         self.ids = []
         for rank in range(size):
