@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import threading
 import time
 import zlib
@@ -371,6 +372,7 @@ def _finish(job: CaptionJob, plan: _Plan, held: Callable[[], None]) -> tuple[int
                         for line in record.get(_SEVERAL, [record]):
                             file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 file.flush()
+                os.fsync(file.fileno())  # some file systems set its time only then
                 note_made(job.parts, temporary)
     if job.left_out.exists():
         for _, line in lines_of(job.left_out):
