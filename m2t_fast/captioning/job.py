@@ -165,7 +165,7 @@ class _Plan:
         settings = job.parts / SETTINGS
         identity = {"format": FORMAT, "source": str(resolved(job.source)), **_identity(run, job)}
         if job.output.exists():  # all that is missing is to tidy up
-            if not settings.exists():  # another process has, meanwhile or but for the folder: whose output is it?
+            if not settings.exists():  # another process has, or was killed at it: nobody knows for which job
                 remove_folder(job.parts, [job.parts / MADE, job.parts / LOCK])
                 raise _exists(job)
             _begun(job, identity)
