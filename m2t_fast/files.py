@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import glob
 import os
 import shutil
 import stat
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO, RawIOBase
@@ -90,7 +92,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if (reason := why_not_replaceable(path)) is not None:
         raise UserError(f"{path}: cannot write: {reason}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_owner()}.tmp")
     if path not in _TIDIED:
         _TIDIED.add(path)
         remove_left_over(path)
@@ -160,7 +162,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     missing = _missing(path.parents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_owner()}.", dir=path.parent))
     except OSError as error:
         _remove_empty(missing)
         raise UserError(f"{path}: cannot write the output folder ({error.strerror})") from error
@@ -229,15 +231,31 @@ def remove_folder(folder: Path, files: Iterable[Path]) -> None:
 
 
 def remove_left_over(path: Path) -> None:
-    """Remove the temporary files and folders of processes that were killed while they made ``path``."""
+    """Remove the temporary files and folders of processes of this machine that were killed while they made ``path``."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
-        owner = left.name[len(path.name) + 2 :].partition(".")[0]
-        if owner.isdigit() and not _alive(int(owner)):
+        machine, _, process = left.name[len(path.name) + 2 :].partition(".")[0].partition("-")
+        if machine == _machine() and process.isdigit() and not _alive(int(process)):
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 with suppress(OSError):
                     left.unlink()
+
+
+def _owner() -> str:
+    """This process, as names of temporary files have it."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+@functools.cache
+def _machine() -> str:
+    """This machine or container: on another one that has the same folder, the same number is another process."""
+    import platform
+
+    names = [platform.node()]
+    with suppress(OSError):
+        names.append(os.readlink("/proc/self/ns/pid"))
+    return f"{zlib.crc32(' '.join(names).encode()):08x}"
 
 
 def _alive(process: int) -> bool:

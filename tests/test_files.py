@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from m2t_fast import files
 from m2t_fast.errors import UserError
 from m2t_fast.files import atomic_path, new_folder, open_own, require_own, resolved
 
@@ -65,18 +67,45 @@ def test_a_failed_block_leaves_no_folder(tmp_path):
         assert not any(tmp_path.iterdir())
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path):
+def temporary_of(path: Path, process: int) -> Path:
+    """What a process of this machine writes first."""
+    with atomic_path(path) as temporary:
+        temporary.touch()
+    path.unlink()
+    return path.with_name(temporary.name.replace(f"-{os.getpid()}.tmp", f"-{process}.tmp"))
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (tmp_path / f".run.{dead.pid}.abc").mkdir()
-    (tmp_path / f".run.{os.getpid()}.abc").mkdir()
+    killed, alive = (temporary_of(tmp_path / "run", process) for process in (dead.pid, os.getppid()))
+    elsewhere = tmp_path / f".run.0-{dead.pid}.tmp"  # on a machine that shares the folder it may be alive
+    killed.mkdir()
+    for file in (alive, elsewhere):
+        file.touch()
     with new_folder(tmp_path / "run"):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}
-    (tmp_path / f".run.{dead.pid}.abc").mkdir()  # while another process made the folder
+    expected = {"run", alive.name, elsewhere.name}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    killed.mkdir()  # while another process made the folder
     with pytest.raises(UserError, match="exists already"), new_folder(tmp_path / "run"):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"run", f".run.{os.getpid()}.abc"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+def test_containers_that_share_a_folder_take_names_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    """Every container has a process 1."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(files, "_machine", files._machine.__wrapped__)  # asked every time
+    taken = set()
+    for machine in ("one", "other"):
+        for space in ("pid:[1]", "pid:[2]"):
+            monkeypatch.setattr(platform, "node", lambda machine=machine: machine)
+            monkeypatch.setattr(os, "readlink", lambda _, space=space: space)
+            with atomic_path(tmp_path / "file") as temporary:
+                temporary.touch()
+            taken.add(temporary.name)
+    assert len(taken) == 4
 
 
 def test_a_file_of_our_own_is_no_link_and_no_pipe(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import m2t_fast
 from m2t_fast import ops
 from m2t_fast.captioning import job as captioning_job
 from m2t_fast.errors import UserError
-from m2t_fast.files import new_folder
+from m2t_fast.files import _machine, new_folder
 from m2t_fast.ops.cases import CASES
 from m2t_fast.tensor_files import read_tensors
 
@@ -240,7 +240,7 @@ def test_10_numbers_that_no_model_has(world: Path, name: str) -> None:
 
 def test_11_what_a_killed_merge_left_is_removed(world: Path) -> None:
     gone = 4_194_000  # no process has so high a number
-    for left in (f".new.jsonl.{gone}.tmp", f".new.left_out.jsonl.{gone}.tmp"):
+    for left in (f".new.jsonl.{_machine()}-{gone}.tmp", f".new.left_out.jsonl.{_machine()}-{gone}.tmp"):
         Path(left).write_text("half a job")
     assert run("caption", "run", "--data", "mixed", "--output", "new.jsonl")[0] == 3  # two files are no motions
     assert not list(world.glob(".new*"))
