@@ -156,9 +156,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         UserError: ``path`` exists or cannot be written.
     """
     path = Path(path)
-    remove_left_over(path)
-    if path.exists():
-        raise UserError(f"{path}: output folder exists already")
+    require_new(path)
     missing = _missing(path.parents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,6 +179,17 @@ def new_folder(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename is None:
             raise UserError(f"{path}: cannot write: {_reason(error)}") from None
         raise
+
+
+def require_new(path: Path) -> None:
+    """Raises if an output folder exists. What processes that were killed beside the one that made it left is removed.
+
+    Raises:
+        UserError: it does.
+    """
+    remove_left_over(path)
+    if path.exists():
+        raise UserError(f"{path}: output folder exists already")
 
 
 def make_folder(path: Path) -> None:

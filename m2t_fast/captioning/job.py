@@ -371,9 +371,10 @@ def _finish(job: CaptionJob, plan: _Plan, held: Callable[[], None]) -> tuple[int
                     if ("error" in record) == bad:
                         for line in record.get(_SEVERAL, [record]):
                             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())  # some file systems set its time only then
-                note_made(job.parts, temporary)
+                if not bad:
+                    file.flush()
+                    os.fsync(file.fileno())  # some file systems set its time only then
+                    note_made(job.parts, temporary)
     if job.left_out.exists():
         for _, line in lines_of(job.left_out):
             count += 1

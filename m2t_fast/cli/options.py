@@ -327,11 +327,9 @@ def refuse_existing(folder: Path) -> None:
     Raises:
         UserError: the output folder exists.
     """
-    from m2t_fast.files import remove_left_over
+    from m2t_fast.files import require_new
 
-    if folder.exists():
-        remove_left_over(folder)  # of a process that was killed beside the one that made it
-        raise UserError(f"{folder}: output folder exists already")
+    require_new(folder)
 
 
 def own_files(asked: Mapping[str, Path], inputs: Iterable[Path]) -> Iterator[tuple[str, Path]]:
