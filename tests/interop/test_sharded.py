@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-import socket
 from collections.abc import Iterator
 from typing import Any
 
+import forking
 import pytest
 import torch
 import torch.distributed as dist
@@ -146,10 +146,7 @@ def seeded() -> torch.Generator:
 @pytest.mark.slow
 def test_two_processes() -> None:
     """The mean of both processes' gradients, however the weights are shared; captions of the whole weights."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(process, (port,), nprocs=2)
+    mp.spawn(process, (forking.free_port(),), nprocs=2)
 
 
 @pytest.fixture
